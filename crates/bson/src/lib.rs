@@ -1,0 +1,1 @@
+//! BSON values, their order, paths, numbers, key encoding and the error table

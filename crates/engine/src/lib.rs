@@ -1,0 +1,1 @@
+//! The database: catalog, indexes, planner, execution, writes, oplog, commands, sessions, typed client

@@ -1,0 +1,1 @@
+//! The query language: pure functions over BSON, compiled once, run per document

@@ -1,0 +1,1 @@
+//! The sockets: MongoDB's wire protocol over TCP and unix sockets

@@ -1,0 +1,1 @@
+//! An embeddable MongoDB: typed Rust client and the smongo program

@@ -1,0 +1,1 @@
+//! Ordered byte tables with snapshot transactions over WiredTiger

@@ -1,0 +1,1 @@
+//! C declarations of WiredTiger and the build of its pinned release

@@ -1,0 +1,266 @@
+//! Documents and arrays as views over checked bytes.
+
+use crate::decimal::Decimal;
+use crate::error::Result;
+use crate::oid::ObjectId;
+use crate::value::{Binary, CodeWithScope, DbPointer, Regex, Timestamp, Type, Value};
+
+/// The five bytes of a document with no fields.
+pub const EMPTY: &[u8] = &[5, 0, 0, 0, 0];
+
+/// A BSON document: the whole of its bytes, with the length in front and the NUL behind.
+///
+/// The bytes were checked when they came in ([`Doc::parse`]), so reading cannot fail. On bytes that were not, readers
+/// stop early; they never panic.
+#[derive(Clone, Copy)]
+pub struct Doc<'a>(&'a [u8]);
+
+/// A BSON array: a document whose field names do not matter.
+#[derive(Clone, Copy)]
+pub struct Array<'a>(pub Doc<'a>);
+
+/// One field of a document.
+#[derive(Clone, Copy)]
+pub struct Element<'a> {
+    tag: u8,
+    name: &'a [u8],
+    value: &'a [u8],
+    raw: &'a [u8],
+}
+
+impl<'a> Doc<'a> {
+    pub const EMPTY: Doc<'static> = Doc(EMPTY);
+
+    /// Wraps bytes that have been checked already.
+    pub fn from_checked(bytes: &'a [u8]) -> Doc<'a> {
+        Doc(bytes)
+    }
+
+    /// Checks foreign bytes: exactly one well-formed document.
+    pub fn parse(bytes: &'a [u8]) -> Result<Doc<'a>> {
+        crate::check::document(bytes)?;
+        Ok(Doc(bytes))
+    }
+
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The elements' bytes, without the length and the final NUL.
+    pub fn body(self) -> &'a [u8] {
+        self.0.get(4..self.0.len().saturating_sub(1)).unwrap_or(&[])
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0.len() <= 5
+    }
+
+    pub fn iter(self) -> Iter<'a> {
+        Iter { rest: self.body() }
+    }
+
+    /// The first field of this name, `Missing` when there is none.
+    pub fn get(self, name: &str) -> Value<'a> {
+        self.element(name).map_or(Value::Missing, |e| e.value())
+    }
+
+    pub fn element(self, name: &str) -> Option<Element<'a>> {
+        let name = name.as_bytes();
+        self.iter().find(|e| e.name == name)
+    }
+
+    pub fn contains(self, name: &str) -> bool {
+        self.element(name).is_some()
+    }
+
+    pub fn first(self) -> Option<Element<'a>> {
+        self.iter().next()
+    }
+
+    /// The number of fields; walks the document.
+    pub fn len(self) -> usize {
+        self.iter().count()
+    }
+}
+
+impl<'a> IntoIterator for Doc<'a> {
+    type Item = Element<'a>;
+    type IntoIter = Iter<'a>;
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl std::fmt::Debug for Doc<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::json::to_relaxed(*self))
+    }
+}
+
+impl std::fmt::Debug for Array<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> Array<'a> {
+    pub const EMPTY: Array<'static> = Array(Doc::EMPTY);
+
+    pub fn from_checked(bytes: &'a [u8]) -> Array<'a> {
+        Array(Doc(bytes))
+    }
+
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0.0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Value<'a>> + Clone {
+        self.0.iter().map(|e| e.value())
+    }
+
+    pub fn elements(self) -> Iter<'a> {
+        self.0.iter()
+    }
+
+    /// The value at a position; walks the array.
+    pub fn get(self, index: usize) -> Value<'a> {
+        self.iter().nth(index).unwrap_or(Value::Missing)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The number of values; walks the array.
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The fields of a document, in order.
+#[derive(Clone, Copy)]
+pub struct Iter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Element<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Element<'a>> {
+        let raw = self.rest;
+        let (&tag, after) = raw.split_first()?;
+        let nul = find_nul(after)?;
+        let (name, value) = (&after[..nul], &after[nul + 1..]);
+        let len = value_len(tag, value)?;
+        let value = value.get(..len)?;
+        let (raw, rest) = raw.split_at(1 + nul + 1 + len);
+        self.rest = rest;
+        Some(Element { tag, name, value, raw })
+    }
+}
+
+/// Names are short: a plain loop beats a vectorised search here.
+#[inline]
+fn find_nul(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|b| *b == 0)
+}
+
+#[inline]
+fn i32_at(bytes: &[u8]) -> Option<i32> {
+    Some(i32::from_le_bytes(*bytes.first_chunk::<4>()?))
+}
+
+/// The length of a value of type `tag` at the start of `bytes`; `None` when it cannot be one.
+#[inline]
+pub(crate) fn value_len(tag: u8, bytes: &[u8]) -> Option<usize> {
+    Some(match tag {
+        1 | 9 | 17 | 18 => 8,
+        2 | 13 | 14 => usize::try_from(i32_at(bytes)?).ok()?.checked_add(4)?,
+        3 | 4 | 15 => usize::try_from(i32_at(bytes)?).ok()?,
+        5 => usize::try_from(i32_at(bytes)?).ok()?.checked_add(5)?,
+        6 | 10 | 127 | 255 => 0,
+        7 => 12,
+        8 => 1,
+        11 => {
+            let pattern = find_nul(bytes)? + 1;
+            pattern + find_nul(bytes.get(pattern..)?)? + 1
+        }
+        12 => usize::try_from(i32_at(bytes)?).ok()?.checked_add(16)?,
+        16 => 4,
+        19 => 16,
+        _ => return None,
+    })
+}
+
+impl<'a> Element<'a> {
+    pub fn name(&self) -> &'a str {
+        std::str::from_utf8(self.name).unwrap_or_default()
+    }
+
+    /// The name as bytes: comparing these needs no decoding.
+    #[inline]
+    pub fn name_bytes(&self) -> &'a [u8] {
+        self.name
+    }
+
+    pub fn type_of(&self) -> Type {
+        Type::from_tag(self.tag).unwrap_or(Type::Missing)
+    }
+
+    /// Tag, name, NUL and value as they stand in the document.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// The value's bytes without tag and name.
+    pub fn value_bytes(&self) -> &'a [u8] {
+        self.value
+    }
+
+    #[inline]
+    pub fn value(&self) -> Value<'a> {
+        decode(self.tag, self.value).unwrap_or(Value::Missing)
+    }
+}
+
+impl std::fmt::Debug for Element<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {:?}", self.name(), self.value())
+    }
+}
+
+/// A length-prefixed string without its NUL.
+fn string(bytes: &[u8]) -> Option<&str> {
+    let text = bytes.get(4..bytes.len().checked_sub(1)?)?;
+    std::str::from_utf8(text).ok()
+}
+
+/// The value of type `tag` whose bytes are exactly `bytes`.
+#[inline]
+pub(crate) fn decode(tag: u8, bytes: &[u8]) -> Option<Value<'_>> {
+    Some(match tag {
+        1 => Value::Double(f64::from_le_bytes(bytes.try_into().ok()?)),
+        2 => Value::String(string(bytes)?),
+        3 => Value::Document(Doc(bytes)),
+        4 => Value::Array(Array(Doc(bytes))),
+        5 => Value::Binary(Binary(bytes.get(4..)?)),
+        6 => Value::Undefined,
+        7 => Value::ObjectId(ObjectId(bytes.try_into().ok()?)),
+        8 => Value::Bool(*bytes.first()? != 0),
+        9 => Value::DateTime(i64::from_le_bytes(bytes.try_into().ok()?)),
+        10 => Value::Null,
+        11 => Value::Regex(Regex(bytes)),
+        12 => Value::DbPointer(DbPointer(bytes)),
+        13 => Value::JavaScript(string(bytes)?),
+        14 => Value::Symbol(string(bytes)?),
+        15 => Value::CodeWithScope(CodeWithScope(bytes)),
+        16 => Value::Int32(i32::from_le_bytes(bytes.try_into().ok()?)),
+        17 => Value::Timestamp(Timestamp::from_u64(u64::from_le_bytes(bytes.try_into().ok()?))),
+        18 => Value::Int64(i64::from_le_bytes(bytes.try_into().ok()?)),
+        19 => Value::Decimal(Decimal::from_le_bytes(bytes.try_into().ok()?)),
+        127 => Value::MaxKey,
+        255 => Value::MinKey,
+        _ => return None,
+    })
+}

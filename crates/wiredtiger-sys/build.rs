@@ -1,0 +1,223 @@
+//! Links WiredTiger: a library named by `SMONGO_WIREDTIGER_LIB_DIR`, or the pinned source release,
+//! fetched with its checksum and compiled once into a cache that every profile shares.
+//!
+//! Environment:
+//! - `SMONGO_WIREDTIGER_LIB_DIR`: a folder with `libwiredtiger.a` (11.3, builtin lz4 and zstd).
+//! - `SMONGO_WIREDTIGER_CACHE`: where compiled libraries are kept; default `<workspace>/.tools`.
+//! - `SMONGO_WIREDTIGER_SDIST_DIR`: a folder holding the sdist, for machines without a registry.
+
+use std::env;
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const VERSION: &str = "11.3.1";
+const SHA256: &str = "95052d1b6fc06921dd617aafa1ba2a773d8dbbbf2eb74f77147290a630e598d0";
+const CONFIG_H: &str = include_str!("csrc/wiredtiger_config.h");
+const LAYOUT_C: &str = include_str!("csrc/layout.c");
+/// Raise it when this file changes what is compiled.
+const RECIPE: &str = "1";
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() {
+    for name in ["SMONGO_WIREDTIGER_LIB_DIR", "SMONGO_WIREDTIGER_CACHE", "SMONGO_WIREDTIGER_SDIST_DIR"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=csrc");
+    println!("cargo:rustc-check-cfg=cfg(wiredtiger_layout)");
+    if let Err(error) = run() {
+        eprintln!("wiredtiger-sys: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<()> {
+    if let Some(dir) = env::var_os("SMONGO_WIREDTIGER_LIB_DIR") {
+        return link(Path::new(&dir));
+    }
+    let home = cache_root()?.join(format!("wiredtiger-{VERSION}-{:016x}", inputs_hash()?));
+    let library = home.join("libwiredtiger.a");
+    if !library.exists() {
+        build_into(&home)?;
+    }
+    println!("cargo:rustc-cfg=wiredtiger_layout");
+    println!("cargo:rerun-if-changed={}", library.display());
+    println!("cargo:include={}", home.join("include").display());
+    link(&home)
+}
+
+fn link(dir: &Path) -> Result<()> {
+    println!("cargo:rustc-link-search=native={}", dir.display());
+    println!("cargo:rustc-link-lib=static=wiredtiger");
+    if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
+        for lib in ["pthread", "dl", "rt"] {
+            println!("cargo:rustc-link-lib={lib}");
+        }
+    }
+    Ok(())
+}
+
+fn cache_root() -> Result<PathBuf> {
+    if let Some(dir) = env::var_os("SMONGO_WIREDTIGER_CACHE") {
+        return Ok(PathBuf::from(dir));
+    }
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let root = here.ancestors().nth(2).ok_or("wiredtiger-sys is not inside of the workspace")?;
+    Ok(root.join(".tools"))
+}
+
+/// FNV-1a over what decides the bytes of the library.
+fn inputs_hash() -> Result<u64> {
+    let parts = [VERSION, SHA256, RECIPE, CONFIG_H, LAYOUT_C, &env::var("TARGET")?];
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
+    Ok(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)))
+}
+
+/// Builds in a scratch folder beside `home` and renames it into place, under a lock that lets
+/// concurrent builds (two profiles, Cargo and maturin) wait for the first one.
+fn build_into(home: &Path) -> Result<()> {
+    let root = home.parent().ok_or("the cache has no parent folder")?;
+    fs::create_dir_all(root)?;
+    let lock = File::create(root.join("wiredtiger.lock"))?;
+    lock.lock()?;
+    if home.join("libwiredtiger.a").exists() {
+        return Ok(());
+    }
+    let scratch = root.join(format!("wiredtiger-building-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&scratch);
+    fs::create_dir_all(scratch.join("out/include"))?;
+    let built = fetch(&scratch).and_then(|sdist| {
+        let source = unpack(&sdist, &scratch)?;
+        compile(&source, &scratch.join("out"))
+    });
+    if built.is_ok() {
+        let _ = fs::remove_dir_all(home);
+        fs::rename(scratch.join("out"), home)?;
+    }
+    let _ = fs::remove_dir_all(&scratch);
+    built
+}
+
+/// Has pip fetch the official sdist and check its hash; returns the archive.
+fn fetch(scratch: &Path) -> Result<PathBuf> {
+    let pins = scratch.join("pins.txt");
+    fs::write(&pins, format!("wiredtiger=={VERSION} --hash=sha256:{SHA256}\n"))?;
+    let archive = scratch.join(format!("wiredtiger-{VERSION}.tar.gz"));
+    let mut tried = String::new();
+    for program in [&["python3", "-m", "pip"][..], &["pip3"], &["pip"], &["python", "-m", "pip"]] {
+        let mut pip = Command::new(program[0]);
+        pip.args(&program[1..]);
+        pip.args(["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:"]);
+        if let Some(dir) = env::var_os("SMONGO_WIREDTIGER_SDIST_DIR") {
+            pip.arg("--no-index").arg("--no-build-isolation").arg("--find-links").arg(dir);
+        }
+        pip.arg("--require-hashes").arg("-r").arg(&pins).arg("-d").arg(scratch);
+        match pip.output() {
+            Ok(output) if output.status.success() && archive.exists() => return Ok(archive),
+            Ok(output) => tried += &format!("{}: {}\n", program.join(" "), String::from_utf8_lossy(&output.stderr)),
+            Err(error) => tried += &format!("{}: {error}\n", program.join(" ")),
+        }
+    }
+    Err(format!("cannot fetch the WiredTiger {VERSION} sources from PyPI with pip; tried:\n{tried}").into())
+}
+
+fn unpack(sdist: &Path, scratch: &Path) -> Result<PathBuf> {
+    let top = format!("wiredtiger-{VERSION}");
+    let parts = ["src", "dist/filelist", "ext/compressors"].map(|part| format!("{top}/{part}"));
+    let status = Command::new("tar").arg("xzf").arg(sdist).arg("-C").arg(scratch).args(&parts).status()?;
+    if !status.success() {
+        return Err(format!("tar cannot unpack {}: {status}", sdist.display()).into());
+    }
+    Ok(scratch.join(top))
+}
+
+fn compile(source: &Path, out: &Path) -> Result<()> {
+    let include = out.join("include");
+    fs::write(include.join("wiredtiger_config.h"), CONFIG_H)?;
+    fs::write(include.join("wiredtiger.h"), public_header(source)?)?;
+    let layout = source.join("smongo_layout.c");
+    fs::write(&layout, LAYOUT_C)?;
+
+    let mut build = cc::Build::new();
+    build.files(sources(source)?).file(layout).out_dir(out).cargo_metadata(false);
+    build.include(&include).include(source.join("src/include"));
+    for library in ["DEP_LZ4_INCLUDE", "DEP_ZSTD_INCLUDE"] {
+        let dirs = env::var(library).map_err(|_| format!("{library} is not set"))?;
+        build.includes(dirs.split(';'));
+    }
+    build.opt_level(2).debug(false).warnings(false).extra_warnings(false).pic(true);
+    build.flag("-std=gnu11").flag("-w").flag("-fno-strict-aliasing").define("_GNU_SOURCE", None);
+    match env::var("CARGO_CFG_TARGET_ARCH")?.as_str() {
+        "x86_64" => build.flag("-msse4.2"),
+        "aarch64" => build.flag("-march=armv8-a+crc").flag_if_supported("-moutline-atomics"),
+        _ => &mut build,
+    };
+    build.try_compile("wiredtiger")?;
+    // The archive is all that is linked; drop the objects and intermediate folders.
+    for entry in fs::read_dir(out)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == "o") {
+            fs::remove_file(path)?;
+        } else if path.is_dir() && path != include {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Upstream's list of sources for this platform, and the two compressors built in.
+fn sources(source: &Path) -> Result<Vec<PathBuf>> {
+    let os = env::var("CARGO_CFG_TARGET_OS")?;
+    let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
+    let tags = [
+        "POSIX_HOST",
+        match os.as_str() {
+            "linux" => "LINUX_HOST",
+            "macos" => "DARWIN_HOST",
+            _ => return Err(format!("no WiredTiger build for {os}: set SMONGO_WIREDTIGER_LIB_DIR").into()),
+        },
+        match arch.as_str() {
+            "x86_64" => "X86_HOST",
+            "aarch64" => "ARM64_HOST",
+            "riscv64" => "RISCV64_HOST",
+            "loongarch64" => "LOONGARCH64_HOST",
+            "powerpc64" => "POWERPC_HOST",
+            _ => return Err(format!("no WiredTiger build for {arch}: set SMONGO_WIREDTIGER_LIB_DIR").into()),
+        },
+    ];
+    let mut files = Vec::new();
+    for line in fs::read_to_string(source.join("dist/filelist"))?.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(file), tag) = (words.next(), words.next()) else { continue };
+        if !file.starts_with('#') && tag.is_none_or(|tag| tags.contains(&tag)) {
+            files.push(source.join(file));
+        }
+    }
+    files.push(source.join("ext/compressors/lz4/lz4_compress.c"));
+    files.push(source.join("ext/compressors/zstd/zstd_compress.c"));
+    Ok(files)
+}
+
+fn public_header(source: &Path) -> Result<String> {
+    let mut header = fs::read_to_string(source.join("src/include/wiredtiger.in"))?;
+    let mut version = VERSION.split('.');
+    for (mark, text) in [
+        ("@VERSION_MAJOR@", version.next().unwrap_or_default()),
+        ("@VERSION_MINOR@", version.next().unwrap_or_default()),
+        ("@VERSION_PATCH@", version.next().unwrap_or_default()),
+        ("@VERSION_STRING@", "\"WiredTiger 11.3.1\""),
+        (
+            "@wiredtiger_includes_decl@",
+            "#include <sys/types.h>\n#include <inttypes.h>\n#include <stdarg.h>\n#include <stdbool.h>\n#include <stdint.h>\n#include <stdio.h>",
+        ),
+        ("@off_t_decl@", "typedef off_t wt_off_t;"),
+        ("@uintmax_t_decl@", ""),
+        ("@uintptr_t_decl@", ""),
+    ] {
+        header = header.replace(mark, text);
+    }
+    Ok(header)
+}

@@ -1,0 +1,1 @@
+//! Accumulators (`$group`, `$bucket`, expressions) and window functions (`$setWindowFields`).

@@ -1,0 +1,47 @@
+//! What a program knows of its surroundings, when it is compiled and when it runs.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use smongo_bson::{Doc, Timestamp, Value, ValueBuf};
+
+use crate::arena::Arena;
+use crate::collation::Collation;
+
+/// The request's constants. Names are resolved against it once, while compiling; nothing of it is looked up per document.
+#[derive(Clone, Default)]
+pub struct CompileCx {
+    /// `$$NOW`, milliseconds since the epoch.
+    pub now: i64,
+    /// `$$CLUSTER_TIME`.
+    pub cluster_time: Option<Timestamp>,
+    /// The collation in force; `None` is simple binary comparison.
+    pub collation: Option<Arc<Collation>>,
+    /// Variables of the command's `let`, of `$lookup`'s `let`, `$merge`'s `let` …: constants while the program runs.
+    pub lets: Vec<(String, ValueBuf)>,
+    /// The database and collection the command addresses (for `$lookup`, `$out`, `$merge` defaults and messages).
+    pub db: String,
+    pub coll: String,
+    /// allowDiskUse of the command, default true as in MongoDB 8.
+    pub allow_disk_use: bool,
+    /// How deep this pipeline is nested in `$lookup`, `$facet`, `$unionWith`.
+    pub depth: u32,
+}
+
+/// What an expression sees of one document.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    pub arena: &'a Arena,
+    /// `$$ROOT`; `$$CURRENT` is the same unless a `$redact` or a rebinding says otherwise.
+    pub root: Value<'a>,
+    /// The slots of variables that `$let`, `$map`, `$filter`, `$reduce` bind; the compiler numbers them.
+    pub vars: &'a [Cell<Value<'a>>],
+}
+
+impl<'a> Cx<'a> {
+    /// The context of one document for a program with `slots` variable slots ([`crate::Expr::slots`]).
+    pub fn new(arena: &'a Arena, root: Doc<'a>, slots: usize) -> Cx<'a> {
+        let vars = if slots == 0 { &[][..] } else { arena.bump().alloc_slice_fill_with(slots, |_| Cell::new(Value::Missing)) };
+        Cx { arena, root: Value::Document(root), vars }
+    }
+}

@@ -7,7 +7,7 @@ pub mod door;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use door::{Client, Request, Sequence, Session};
+pub use door::{After, Client, Request, Sequence, Session};
 use smongo_bson::Result;
 
 /// How to open a database.

@@ -31,6 +31,15 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What the transport does once a command has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Sends the reply.
+    Reply,
+    /// Closes the connection without a reply: a fail point with `closeConnection`, or the `shutdown` command.
+    Close,
+}
+
 /// One client's connection to the engine. Not shared: a client with several threads opens several.
 pub struct Session {
     pub(crate) client: Client,
@@ -38,9 +47,10 @@ pub struct Session {
 
 impl Session {
     /// Runs one command and appends the reply document to `out`. Always answers: errors, panics included, become `{ok: 0, …}`.
-    pub fn run(&mut self, _request: &Request<'_>, out: &mut Vec<u8>) {
+    pub fn run(&mut self, _request: &Request<'_>, out: &mut Vec<u8>) -> After {
         out.extend_from_slice(DocBuf::build(|w| {
             w.append("ok", 1.0);
         }).as_bytes());
+        After::Reply
     }
 }

@@ -13,6 +13,7 @@ pub mod compare;
 pub mod decimal;
 pub mod doc;
 pub mod error;
+pub mod hash;
 pub mod json;
 pub mod keystring;
 pub mod number;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use bumpalo::Bump;
-use smongo_bson::{Array, ArrayWriter, Doc, DocWriter, Value};
+use smongo_bson::{Array, ArrayWriter, Doc, DocWriter, Result, Value};
 
 /// A bump allocator for values, reset between documents by whoever owns it.
 #[derive(Default)]
@@ -57,6 +57,20 @@ impl Arena {
 
     pub fn array(&self, fill: impl FnOnce(&mut ArrayWriter<'_>)) -> Array<'_> {
         Array::from_checked(self.build(|buf| fill(&mut ArrayWriter::new(buf))))
+    }
+
+    /// Builds a document by something that can fail.
+    pub fn try_doc(&self, fill: impl FnOnce(&mut DocWriter<'_>) -> Result<()>) -> Result<Doc<'_>> {
+        let mut result = Ok(());
+        let doc = self.doc(|w| result = fill(w));
+        result.map(|()| doc)
+    }
+
+    /// Builds an array by something that can fail.
+    pub fn try_array(&self, fill: impl FnOnce(&mut ArrayWriter<'_>) -> Result<()>) -> Result<Array<'_>> {
+        let mut result = Ok(());
+        let array = self.array(|w| result = fill(w));
+        result.map(|()| array)
     }
 
     pub fn array_of<'v>(&self, values: impl IntoIterator<Item = Value<'v>>) -> Array<'_> {

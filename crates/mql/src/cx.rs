@@ -15,6 +15,8 @@ pub struct CompileCx {
     pub now: i64,
     /// `$$CLUSTER_TIME`.
     pub cluster_time: Option<Timestamp>,
+    /// `$$USER_ROLES`: an array of `{_id, role, db}`; empty where there is no authentication.
+    pub user_roles: Option<ValueBuf>,
     /// The collation in force; `None` is simple binary comparison.
     pub collation: Option<Arc<Collation>>,
     /// Variables of the command's `let`, of `$lookup`'s `let`, `$merge`'s `let` …: constants while the program runs.

@@ -1,32 +1,124 @@
 //! Aggregation expressions: compiled from BSON to a tree of function pointers, evaluated per document.
+//!
+//! - [`parse`]: from BSON to [`node::Node`]s; names, variables, argument counts. [`path`]: `$a.b` with array fan-out.
+//! - [`node`]: evaluation, constant folding, dependencies. [`registry`]: all operators' rows, from one table per family file.
 
-use smongo_bson::{Result, Value, bail};
+mod basic;
+mod node;
+mod parse;
+mod path;
+mod registry;
 
+use std::collections::BTreeSet;
+
+use smongo_bson::{Doc, Result, Value};
+
+use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
+use node::Node;
+use parse::Scope;
+
+pub use parse::{check_field_name, check_user_variable};
+pub use registry::operators;
 
 /// A compiled expression.
+#[derive(Debug)]
 pub struct Expr {
+    node: Node,
     slots: usize,
+}
+
+/// What an expression reads of the document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dependencies {
+    /// `$$ROOT` itself is read: every field counts.
+    pub whole_document: bool,
+    /// Dotted paths.
+    pub fields: BTreeSet<String>,
 }
 
 impl Expr {
     /// Compiles an expression; constants are folded, names and paths resolved, argument errors found here.
-    pub fn compile(_expr: Value<'_>, _cx: &CompileCx) -> Result<Expr> {
-        bail!(NotImplemented, "expressions are not implemented yet")
+    pub fn compile(expr: Value<'_>, cx: &CompileCx) -> Result<Expr> {
+        Expr::compile_with_vars(expr, cx, &[])
+    }
+
+    /// The same with variables the caller binds per evaluation: `names[i]` is slot `i`
+    /// (`cx.vars[i].set(value)`). System variables (`KEEP`, `DESCEND`, `CURRENT`, `this` …) are bound in the same way; where
+    /// `CURRENT` is among them, field paths start at it.
+    pub fn compile_with_vars(expr: Value<'_>, cx: &CompileCx, names: &[&str]) -> Result<Expr> {
+        let mut scope = Scope::new(cx, names);
+        let node = scope.operand(expr)?;
+        Expr::finish(node, &scope)
+    }
+
+    /// Compiles a document as an object literal, as `$addFields` and `$group` would for `{x: {a: 1}}`.
+    pub fn compile_object(object: Doc<'_>, cx: &CompileCx, names: &[&str]) -> Result<Expr> {
+        let mut scope = Scope::new(cx, names);
+        let node = scope.object_literal(object)?;
+        Expr::finish(node, &scope)
+    }
+
+    fn finish(mut node: Node, scope: &Scope<'_>) -> Result<Expr> {
+        node.fold(&Arena::new())?;
+        Ok(Expr { node, slots: scope.slots() })
+    }
+
+    /// The expression that always yields `value`, whatever it looks like.
+    pub fn literal(value: Value<'_>) -> Expr {
+        Expr { node: Node::constant(value), slots: 0 }
     }
 
     /// The value for one document; `Missing` where a field path leads nowhere.
-    pub fn eval<'a>(&'a self, _cx: &Cx<'a>) -> Result<Value<'a>> {
-        bail!(NotImplemented, "expressions are not implemented yet")
+    #[inline]
+    pub fn eval<'a>(&'a self, cx: &Cx<'a>) -> Result<Value<'a>> {
+        self.node.eval(cx)
     }
 
-    /// How many variable slots a [`Cx`] for this program needs.
+    /// Evaluates for a document without variables bound by the caller.
+    pub fn eval_doc<'a>(&'a self, doc: Doc<'a>, arena: &'a Arena) -> Result<Value<'a>> {
+        self.node.eval(&Cx::new(arena, doc, self.slots))
+    }
+
+    /// How many variable slots a [`Cx`] for this program needs, those bound by the caller included.
     pub fn slots(&self) -> usize {
         self.slots
     }
 
     /// The constant this expression always yields, if it is one.
     pub fn constant(&self) -> Option<Value<'_>> {
-        None
+        match &self.node {
+            Node::Const(v) => Some(v.view()),
+            _ => None,
+        }
+    }
+
+    /// The dotted path when the expression is nothing but a field path from the root.
+    pub fn field_path(&self) -> Option<String> {
+        match &self.node {
+            Node::Field(path) if !path.is_empty() => Some(path.text()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is `$$ROOT` (or `$$CURRENT`) itself.
+    pub fn is_root(&self) -> bool {
+        matches!(&self.node, Node::Field(path) if path.is_empty())
+    }
+
+    /// The parts of an object literal, for optimizers: `{a: <expr>}` yields `a` and whether it is a plain path.
+    pub fn object_fields(&self) -> Option<Vec<(&str, Option<String>)>> {
+        let Node::Object(fields) = &self.node else { return None };
+        let path = |n: &Node| match n {
+            Node::Field(p) if !p.is_empty() => Some(p.text()),
+            _ => None,
+        };
+        Some(fields.iter().map(|(name, node)| (&**name, path(node))).collect())
+    }
+
+    pub fn dependencies(&self) -> Dependencies {
+        let mut deps = Dependencies::default();
+        self.node.dependencies(&mut deps);
+        deps
     }
 }

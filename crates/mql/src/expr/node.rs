@@ -1,0 +1,193 @@
+//! The compiled form: a tree of nodes, how it is evaluated and how constants in it are folded.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use smongo_bson::compare::{Collator, compare_with};
+use smongo_bson::{Doc, Result, Value, ValueBuf};
+
+use super::Dependencies;
+use super::path::FieldPath;
+use crate::arena::Arena;
+use crate::collation::Collation;
+use crate::cx::Cx;
+
+pub(crate) enum Node {
+    Const(ValueBuf),
+    /// A path from the document; the empty one is `$$ROOT`.
+    Field(FieldPath),
+    /// A variable, and a path below it.
+    Slot(usize, FieldPath),
+    Object(Box<[(Box<str>, Node)]>),
+    Array(Box<[Node]>),
+    Call(Box<Call>),
+    Op(Box<dyn Op>),
+}
+
+/// An operator over arguments by position.
+pub(crate) struct Call {
+    pub eval: Eval,
+    pub args: Args,
+    /// False for what yields something else each time (`$rand`): never folded.
+    pub pure: bool,
+}
+
+pub(crate) type Eval = for<'a> fn(&'a Args, &Cx<'a>) -> Result<Value<'a>>;
+
+/// Arguments with what the operator was compiled under. Optional arguments that were not given are `Missing` constants.
+pub(crate) struct Args {
+    /// `$add`, for messages.
+    pub name: &'static str,
+    pub nodes: Box<[Node]>,
+    pub collation: Option<Arc<Collation>>,
+}
+
+/// An operator with state of its own: bound variables, compiled regexes and the like.
+pub(crate) trait Op: Send + Sync {
+    fn eval<'a>(&'a self, cx: &Cx<'a>) -> Result<Value<'a>>;
+    /// Visits the argument expressions.
+    fn children(&self, visit: &mut dyn FnMut(&Node));
+    fn children_mut(&mut self, visit: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<()>;
+}
+
+impl Args {
+    pub fn collator(&self) -> Option<&dyn Collator> {
+        self.collation.as_deref().map(|c| c as &dyn Collator)
+    }
+
+    pub fn compare(&self, a: Value<'_>, b: Value<'_>) -> std::cmp::Ordering {
+        compare_with(a, b, self.collator())
+    }
+
+    /// Evaluates the argument at a position; `Missing` when there is none.
+    #[inline]
+    pub fn eval<'a>(&'a self, index: usize, cx: &Cx<'a>) -> Result<Value<'a>> {
+        match self.nodes.get(index) {
+            Some(node) => node.eval(cx),
+            None => Ok(Value::Missing),
+        }
+    }
+
+    /// Whether an optional argument was given at all.
+    pub fn given(&self, index: usize) -> bool {
+        self.nodes.get(index).is_some_and(|n| !n.is_absent())
+    }
+}
+
+impl Deref for Args {
+    type Target = [Node];
+    fn deref(&self) -> &[Node] {
+        &self.nodes
+    }
+}
+
+impl Node {
+    pub fn constant(value: Value<'_>) -> Node {
+        Node::Const(ValueBuf::new(value))
+    }
+
+    /// What stands for an optional argument that was not given.
+    pub fn absent() -> Node {
+        Node::Const(ValueBuf::new(Value::Missing))
+    }
+
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Node::Const(v) if v.view().is_missing())
+    }
+
+    pub fn as_const(&self) -> Option<Value<'_>> {
+        match self {
+            Node::Const(v) => Some(v.view()),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub fn eval<'a>(&'a self, cx: &Cx<'a>) -> Result<Value<'a>> {
+        match self {
+            Node::Const(v) => Ok(v.view()),
+            Node::Field(path) => Ok(path.eval(cx.root, cx)),
+            Node::Slot(slot, path) => Ok(path.eval(cx.vars.get(*slot).map_or(Value::Missing, |v| v.get()), cx)),
+            Node::Call(call) => (call.eval)(&call.args, cx),
+            Node::Op(op) => op.eval(cx),
+            Node::Object(fields) => eval_object(fields, cx),
+            Node::Array(items) => eval_array(items, cx),
+        }
+    }
+
+    /// Replaces what does not depend on the document by its value. Errors of constant parts come out here, as MongoDB's
+    /// optimizer reports them, also in branches that no document takes.
+    pub fn fold(&mut self, arena: &Arena) -> Result<()> {
+        let foldable = match self {
+            Node::Const(_) | Node::Field(_) | Node::Slot(..) => return Ok(()),
+            Node::Object(fields) => {
+                fields.iter_mut().try_for_each(|(_, n)| n.fold(arena))?;
+                fields.iter().all(|(_, n)| n.as_const().is_some())
+            }
+            Node::Array(items) => {
+                items.iter_mut().try_for_each(|n| n.fold(arena))?;
+                items.iter().all(|n| n.as_const().is_some())
+            }
+            Node::Call(call) => {
+                call.args.nodes.iter_mut().try_for_each(|n| n.fold(arena))?;
+                call.pure && call.args.nodes.iter().all(|n| n.as_const().is_some())
+            }
+            Node::Op(op) => {
+                op.children_mut(&mut |n| n.fold(arena))?;
+                false
+            }
+        };
+        if foldable {
+            let value = ValueBuf::new(self.eval(&Cx::new(arena, Doc::EMPTY, 0))?);
+            *self = Node::Const(value);
+        }
+        Ok(())
+    }
+
+    pub fn dependencies(&self, deps: &mut Dependencies) {
+        match self {
+            Node::Const(_) | Node::Slot(..) => {}
+            Node::Field(path) if path.is_empty() => deps.whole_document = true,
+            Node::Field(path) => drop(deps.fields.insert(path.text())),
+            Node::Object(fields) => fields.iter().for_each(|(_, n)| n.dependencies(deps)),
+            Node::Array(items) => items.iter().for_each(|n| n.dependencies(deps)),
+            Node::Call(call) => call.args.iter().for_each(|n| n.dependencies(deps)),
+            Node::Op(op) => op.children(&mut |n| n.dependencies(deps)),
+        }
+    }
+}
+
+fn eval_object<'a>(fields: &'a [(Box<str>, Node)], cx: &Cx<'a>) -> Result<Value<'a>> {
+    let doc = cx.arena.try_doc(|w| {
+        for (name, node) in fields {
+            w.append(name, node.eval(cx)?);
+        }
+        Ok(())
+    })?;
+    Ok(Value::Document(doc))
+}
+
+fn eval_array<'a>(items: &'a [Node], cx: &Cx<'a>) -> Result<Value<'a>> {
+    let array = cx.arena.try_array(|w| {
+        for node in items {
+            w.push(node.eval(cx)?);
+        }
+        Ok(())
+    })?;
+    Ok(Value::Array(array))
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::Const(v) => write!(f, "{v:?}"),
+            Node::Field(path) => write!(f, "$$ROOT.{}", path.text()),
+            Node::Slot(slot, path) => write!(f, "$$#{slot}.{}", path.text()),
+            Node::Object(fields) => f.debug_map().entries(fields.iter().map(|(k, v)| (k, v))).finish(),
+            Node::Array(items) => f.debug_list().entries(items.iter()).finish(),
+            Node::Call(call) => write!(f, "{}{:?}", call.args.name, &call.args.nodes),
+            Node::Op(_) => f.write_str("<op>"),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! All operators: the families' tables in one sorted list.
+
+use std::sync::OnceLock;
+
+use super::parse::Row;
+
+/// One sorted table per family file.
+static FAMILIES: &[&[Row]] = &[super::basic::ROWS];
+
+fn rows() -> &'static [&'static Row] {
+    static SORTED: OnceLock<Vec<&'static Row>> = OnceLock::new();
+    SORTED.get_or_init(|| {
+        let mut all: Vec<_> = FAMILIES.iter().copied().flatten().collect();
+        all.sort_by_key(|r| r.name);
+        all
+    })
+}
+
+/// The row of an operator by its name with the `$`.
+pub(super) fn find(name: &str) -> Option<&'static Row> {
+    let rows = rows();
+    rows.binary_search_by_key(&name, |r| r.name).ok().map(|i| rows[i])
+}
+
+/// Names of all operators with whether they are implemented, sorted.
+pub fn operators() -> impl Iterator<Item = (&'static str, bool)> {
+    rows().iter().map(|r| (r.name, !matches!(r.parse, super::parse::Parse::Todo)))
+}

@@ -1,1 +1,21 @@
 //! Ordered byte tables with snapshot transactions over WiredTiger
+//!
+//! A [`Store`] is an open database: a directory, or memory. It hands out [`Session`]s, which run
+//! transactions and own cursors, and names its tables by [`Table`]. Keys and values are bytes; keys
+//! are ordered as `memcmp` orders them. All `unsafe` of the workspace is in `wt.rs`.
+
+mod commit;
+mod error;
+mod options;
+mod session;
+mod stats;
+mod store;
+mod table;
+mod wt;
+
+pub use error::{Error, ErrorKind, Result};
+pub use options::{Compressor, Options, SyncMethod};
+pub use session::{Begin, Bulk, CursorId, Durability, Session};
+pub use stats::{Stats, TableStats};
+pub use store::Store;
+pub use table::{Table, TableKind};

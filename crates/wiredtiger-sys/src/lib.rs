@@ -47,6 +47,8 @@ pub struct WT_MODIFY {
     pub size: usize,
 }
 
+/// Callbacks. The library fills in defaults for those that are missing, so a handler in read-only
+/// memory must have them all.
 #[repr(C)]
 pub struct WT_EVENT_HANDLER {
     pub handle_error:
@@ -54,8 +56,10 @@ pub struct WT_EVENT_HANDLER {
     pub handle_message: Option<unsafe extern "C" fn(*mut WT_EVENT_HANDLER, *mut WT_SESSION, *const c_char) -> c_int>,
     pub handle_progress:
         Option<unsafe extern "C" fn(*mut WT_EVENT_HANDLER, *mut WT_SESSION, *const c_char, u64) -> c_int>,
-    pub handle_close: Slot,
-    pub handle_general: Slot,
+    pub handle_close: Option<unsafe extern "C" fn(*mut WT_EVENT_HANDLER, *mut WT_SESSION, *mut WT_CURSOR) -> c_int>,
+    pub handle_general: Option<
+        unsafe extern "C" fn(*mut WT_EVENT_HANDLER, *mut WT_CONNECTION, *mut WT_SESSION, c_int, *mut c_void) -> c_int,
+    >,
 }
 
 #[repr(C)]

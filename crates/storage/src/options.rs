@@ -1,0 +1,113 @@
+//! How a store is opened, and the configuration strings that follow from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a durable commit reaches the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SyncMethod {
+    /// `fdatasync` after the write.
+    #[default]
+    Fsync,
+    /// The log is opened with `O_DSYNC`.
+    Dsync,
+    /// Handed to the operating system only: survives the end of the process, not a power failure.
+    None,
+}
+
+/// How blocks of record tables are compressed on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Compressor {
+    None,
+    #[default]
+    Lz4,
+    Zstd,
+}
+
+impl Compressor {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory, created when missing; `None` keeps everything in memory.
+    pub path: Option<PathBuf>,
+    /// The most memory the cache takes, in bytes; at least 1 MiB. In memory, also the room for data.
+    pub cache_bytes: u64,
+    pub sync: SyncMethod,
+    /// Time between checkpoints; zero for none but the one at the end.
+    pub checkpoint_interval: Duration,
+    /// How blocks of new record tables are compressed. Old tables keep theirs.
+    pub compressor: Compressor,
+    /// Makes every commit durable before it returns.
+    pub sync_on_commit: bool,
+    /// Time between flushes of the log in the background, the most that a crash of the machine can
+    /// take of commits that did not ask for durability; zero for none.
+    pub journal_interval: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            path: None,
+            cache_bytes: 256 << 20,
+            sync: SyncMethod::default(),
+            checkpoint_interval: Duration::from_secs(60),
+            compressor: Compressor::default(),
+            sync_on_commit: false,
+            journal_interval: Duration::from_millis(100),
+        }
+    }
+}
+
+impl Options {
+    /// The defaults for a directory.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: Some(path.into()), ..Self::default() }
+    }
+
+    /// The defaults for a store in memory.
+    pub fn in_memory() -> Self {
+        Self::default()
+    }
+
+    /// The configuration of `wiredtiger_open`.
+    pub(crate) fn connection_config(&self) -> String {
+        let cache = self.cache_bytes.max(1 << 20);
+        // Nothing from the environment or from files beside the data; room for many parked cursors
+        // of clients; small tables of handles, since a store has few more than it has collections.
+        let mut config = format!(
+            "create,use_environment=false,config_base=false,cache_size={cache},session_max=10000,\
+             session_scratch_max=64KB,statistics=(fast),\
+             eviction=(threads_min=1,threads_max=2),\
+             file_manager=(close_idle_time=600,close_scan_interval=10,close_handle_minimum=500)"
+        );
+        if self.path.is_none() {
+            config.push_str(",in_memory=true");
+            return config;
+        }
+        let method = match self.sync {
+            SyncMethod::Fsync => "fsync",
+            SyncMethod::Dsync => "dsync",
+            SyncMethod::None => "none",
+        };
+        config.push_str(&format!(
+            ",log=(enabled=true,file_max=32MB,prealloc=false,remove=true),\
+             transaction_sync=(enabled=false,method={method}),\
+             builtin_extension_config=(zstd=(compression_level=1))"
+        ));
+        if !self.checkpoint_interval.is_zero() {
+            let seconds = self.checkpoint_interval.as_secs().max(1);
+            // The size bounds what recovery has to read again.
+            config.push_str(&format!(",checkpoint=(wait={seconds},log_size=256MB)"));
+        }
+        config
+    }
+}

@@ -1,0 +1,451 @@
+//! The open database: its directory and lock, its pool of sessions, its tables.
+
+use crate::commit::GroupCommit;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{Options, SyncMethod};
+use crate::session::{Session, Work};
+use crate::stats::{Stats, TableStats};
+use crate::table::{self, Registry, Table, TableKind};
+use crate::wt::Connection;
+use parking_lot::{Condvar, Mutex};
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long [`Store::drop_table`] waits for sessions to let go of the table.
+const DROP_PATIENCE: Duration = Duration::from_millis(20);
+/// Time between two tries of deferred drops.
+const DROP_RETRY: Duration = Duration::from_millis(100);
+/// Sessions kept for reuse.
+const MOST_POOLED: usize = 64;
+
+/// An open database. Clones are the same database, which is closed when the last clone and the last
+/// session are gone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    // Sessions go before the connection they belong to.
+    pool: Mutex<Vec<Box<Work>>>,
+    connection: Arc<Connection>,
+    shared: Arc<Shared>,
+    tables: Mutex<Registry>,
+    /// Dropped by the caller, but in use by a session when tried.
+    deferred: Mutex<Vec<Table>>,
+    options: Options,
+    path: Option<PathBuf>,
+    closed: AtomicBool,
+    background: Mutex<Option<JoinHandle<()>>>,
+    stop: Arc<Stop>,
+}
+
+/// What sessions need of their store while they are at work.
+pub(crate) struct Shared {
+    pub group: GroupCommit,
+    /// How the log is flushed; `None` without a log.
+    pub flush_config: Option<&'static CStr>,
+    pub sync_on_commit: bool,
+    /// Something was committed since the last flush in the background.
+    unsynced: AtomicBool,
+    /// Raised with each wish to drop a table, so that sessions look at `dropping`.
+    pub drops: AtomicU64,
+    pub dropping: Mutex<Vec<(u32, u32)>>,
+}
+
+impl Shared {
+    #[inline]
+    pub fn mark_unsynced(&self) {
+        if !self.unsynced.load(Ordering::Relaxed) {
+            self.unsynced.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Ends the background thread.
+#[derive(Default)]
+struct Stop {
+    asked: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Store {
+    pub fn open(options: Options) -> Result<Self> {
+        let (home, path) = home(&options)?;
+        let connection = Connection::open(&home, &options.connection_config())
+            .map_err(|error| explain_open(error, path.as_deref()))?;
+        let flush_config = match (&path, options.sync) {
+            (None, _) => None,
+            (Some(_), SyncMethod::None) => Some(c"sync=off"),
+            (Some(_), _) => Some(c"sync=on"),
+        };
+        let shared = Shared {
+            group: GroupCommit::default(),
+            flush_config,
+            sync_on_commit: options.sync_on_commit,
+            unsynced: AtomicBool::new(false),
+            drops: AtomicU64::new(0),
+            dropping: Mutex::default(),
+        };
+        let inner = Arc::new(Inner {
+            pool: Mutex::default(),
+            connection,
+            shared: Arc::new(shared),
+            tables: Mutex::default(),
+            deferred: Mutex::default(),
+            options,
+            path,
+            closed: AtomicBool::new(false),
+            background: Mutex::default(),
+            stop: Arc::default(),
+        });
+        let (weak, stop) = (Arc::downgrade(&inner), Arc::clone(&inner.stop));
+        let interval = inner.options.journal_interval;
+        let thread = std::thread::Builder::new()
+            .name("smongo-journal".into())
+            .spawn(move || background(&weak, &stop, interval))?;
+        *inner.background.lock() = Some(thread);
+        Ok(Self { inner })
+    }
+
+    /// The directory, absolute; `None` in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// A session of the pool, or a new one.
+    pub fn session(&self) -> Result<Session> {
+        let work = self.inner.work()?;
+        Ok(Session::new(Arc::clone(&self.inner), work))
+    }
+
+    /// Whether the store has failed for good.
+    pub fn panicked(&self) -> bool {
+        self.inner.connection.panicked()
+    }
+
+    /// Writes everything committed to the tables' files.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.session()?.raw().checkpoint(None)
+    }
+
+    /// Returns when everything committed before the call is on disk. Threads that call at the same
+    /// time share one flush.
+    pub fn sync_log(&self) -> Result<()> {
+        self.session()?.sync_log()
+    }
+
+    /// Makes everything durable and refuses new sessions. The files are released when the last clone
+    /// and the last session are gone; when this is the last one, now.
+    pub fn close(self) -> Result<()> {
+        if !self.inner.closed.swap(true, Ordering::AcqRel) {
+            self.inner.stop_background();
+            self.inner.try_deferred();
+            if self.inner.path.is_some() {
+                self.inner.work_even_closed()?.raw().checkpoint(None)?;
+            }
+        }
+        Ok(())
+    }
+
+    // Tables
+
+    /// Makes a table, or opens it when it exists.
+    pub fn create_table(&self, name: &str, kind: TableKind) -> Result<Table> {
+        let uri = table::uri(name)?;
+        if let Some(table) = self.inner.tables.lock().get(name) {
+            return Ok(table.clone());
+        }
+        let config = kind.config(self.inner.options.compressor);
+        self.session()?.raw().create(&uri, &config)?;
+        Ok(self.inner.tables.lock().add(name, uri))
+    }
+
+    /// The table of this name, if it exists.
+    pub fn table(&self, name: &str) -> Result<Option<Table>> {
+        let uri = table::uri(name)?;
+        if let Some(table) = self.inner.tables.lock().get(name) {
+            return Ok(Some(table.clone()));
+        }
+        let mut session = self.session()?;
+        let slot = session.raw().open(c"metadata:", Some(c"raw=true"))?;
+        let found = session.raw().search(slot, uri.to_bytes_with_nul());
+        session.raw().close(slot)?;
+        Ok(if found? { Some(self.inner.tables.lock().add(name, uri)) } else { None })
+    }
+
+    pub fn table_exists(&self, name: &str) -> Result<bool> {
+        Ok(self.table(name)?.is_some())
+    }
+
+    /// The names of all tables, in byte order.
+    pub fn list_tables(&self) -> Result<Vec<String>> {
+        const PREFIX: &str = "table:";
+        let mut session = self.session()?;
+        let raw = session.raw();
+        let slot = raw.open(c"metadata:", Some(c"raw=true"))?;
+        let mut names = Vec::new();
+        let mut more = raw.search_near(slot, b"table:\0")?.is_some();
+        while more {
+            let key = raw.key(slot);
+            let key = String::from_utf8_lossy(key.strip_suffix(b"\0").unwrap_or(key));
+            match key.strip_prefix(PREFIX) {
+                Some(name) => names.push(name.to_owned()),
+                None if key.as_ref() > PREFIX => break,
+                None => {}
+            }
+            more = raw.next(slot)?;
+        }
+        raw.close(slot)?;
+        Ok(names)
+    }
+
+    /// Drops a table. Cursors that resting sessions keep are closed, sessions at work are waited for
+    /// a moment; `Busy` when one of them still uses the table.
+    pub fn drop_table(&self, table: &Table) -> Result<()> {
+        self.inner.drop_table(table, DROP_PATIENCE)
+    }
+
+    /// Drops a table as soon as nobody uses it: now, or in the background. Its name must not be used
+    /// again. Tables that still wait when the store is closed stay: compare
+    /// [`list_tables`](Self::list_tables) with what should exist after opening.
+    pub fn drop_table_later(&self, table: &Table) -> Result<()> {
+        match self.inner.drop_table(table, Duration::ZERO) {
+            Err(error) if error.kind() == ErrorKind::Busy => {
+                self.inner.deferred.lock().push(table.clone());
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Checks a table's file; `Busy` when a session uses the table, `Corrupt` when it is damaged.
+    pub fn verify(&self, table: &Table) -> Result<()> {
+        self.inner.exclusively(table, DROP_PATIENCE, |work| work.raw().verify(table.uri()))
+    }
+
+    /// Gives free blocks of a table's file back to the file system.
+    pub fn compact(&self, table: &Table) -> Result<()> {
+        self.session()?.raw().compact(table.uri(), c"timeout=0")
+    }
+
+    // Figures and copies
+
+    pub fn stats(&self) -> Result<Stats> {
+        Ok(Stats::from_rows(&self.statistics()?))
+    }
+
+    /// Every figure of WiredTiger under its name, such as "cache: bytes currently in the cache".
+    pub fn statistics(&self) -> Result<Vec<(String, i64)>> {
+        self.session()?.raw().statistics(c"statistics:", None)
+    }
+
+    pub fn table_stats(&self, table: &Table) -> Result<TableStats> {
+        Ok(TableStats::from_rows(&self.table_statistics(table, c"statistics=(size)")?))
+    }
+
+    fn table_statistics(&self, table: &Table, config: &CStr) -> Result<Vec<(String, i64)>> {
+        let uri = format!("statistics:table:{}\0", table.name());
+        let uri = CStr::from_bytes_with_nul(uri.as_bytes())
+            .map_err(|_| Error::new(ErrorKind::Invalid, "a name with NUL"))?;
+        self.session()?.raw().statistics(uri, Some(config))
+    }
+
+    /// Copies the database into an empty or missing directory while it is in use. The copy is the
+    /// state of the last checkpoint and the log; open it as any store.
+    pub fn backup(&self, directory: &Path) -> Result<()> {
+        let Some(from) = self.path() else {
+            return Err(Error::new(ErrorKind::Invalid, "a store in memory has no files to back up"));
+        };
+        std::fs::create_dir_all(directory)?;
+        if std::fs::read_dir(directory)?.next().is_some() {
+            return Err(Error::new(ErrorKind::Invalid, format!("{} is not empty", directory.display())));
+        }
+        self.sync_log()?;
+        let mut session = self.session()?;
+        let raw = session.raw();
+        let slot = raw.open(c"backup:", None)?;
+        let copied = (|| {
+            while let Some(file) = raw.next_backup_file(slot)? {
+                std::fs::copy(from.join(&file), directory.join(&file))?;
+            }
+            Ok(())
+        })();
+        raw.close(slot)?;
+        copied
+    }
+}
+
+/// The name WiredTiger knows the database by, and its directory. Canonical, so that the library
+/// sees when one directory is opened twice under two names.
+fn home(options: &Options) -> Result<(String, Option<PathBuf>)> {
+    static IN_MEMORY: AtomicU64 = AtomicU64::new(0);
+    let Some(path) = &options.path else {
+        return Ok((format!("memory-{}", IN_MEMORY.fetch_add(1, Ordering::Relaxed)), None));
+    };
+    let explain = |error: std::io::Error| {
+        let error = Error::from(error);
+        Error::with_code(error.kind(), error.code(), format!("{}: {}", path.display(), error.message()))
+    };
+    std::fs::create_dir_all(path).map_err(explain)?;
+    let path = path.canonicalize().map_err(explain)?;
+    match path.to_str() {
+        Some(home) => Ok((home.to_owned(), Some(path))),
+        None => Err(Error::new(ErrorKind::Invalid, format!("{}: not a UTF-8 path", path.display()))),
+    }
+}
+
+fn explain_open(error: Error, path: Option<&Path>) -> Error {
+    let Some(path) = path else { return error };
+    let path = path.display();
+    if error.kind() == ErrorKind::Busy {
+        let message = format!(
+            "{path} is in use: the database is open in another process, or a second time in this one"
+        );
+        return Error::with_code(ErrorKind::LockedByOther, error.code(), message);
+    }
+    Error::with_code(error.kind(), error.code(), format!("cannot open {path}: {}", error.message()))
+}
+
+impl Inner {
+    fn work(&self) -> Result<Box<Work>> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the store is closed"));
+        }
+        self.work_even_closed()
+    }
+
+    fn work_even_closed(&self) -> Result<Box<Work>> {
+        if let Some(work) = self.pool.lock().pop() {
+            return Ok(work);
+        }
+        Ok(Box::new(Work::new(self.connection.session()?, Arc::clone(&self.shared))))
+    }
+
+    pub fn take_back(&self, work: Box<Work>) {
+        let mut pool = self.pool.lock();
+        if pool.len() < MOST_POOLED {
+            pool.push(work);
+        }
+    }
+
+    fn drop_table(&self, table: &Table, patience: Duration) -> Result<()> {
+        self.exclusively(table, patience, |work| {
+            // A checkpoint at work makes the table busy; do not wait for it.
+            work.raw().drop_object(table.uri(), Some(c"checkpoint_wait=false"))
+        })?;
+        self.tables.lock().remove(table);
+        Ok(())
+    }
+
+    /// Runs what needs a table for itself, after asking all sessions to close their kept cursors.
+    fn exclusively(
+        &self,
+        table: &Table,
+        patience: Duration,
+        mut run: impl FnMut(&mut Work) -> Result<()>,
+    ) -> Result<()> {
+        let wish = (table.id, table.generation);
+        self.shared.dropping.lock().push(wish);
+        self.shared.drops.fetch_add(1, Ordering::AcqRel);
+        let started = Instant::now();
+        let result = loop {
+            for work in self.pool.lock().iter_mut() {
+                work.close_cached(wish.0, wish.1);
+            }
+            let mut work = self.work_even_closed()?;
+            work.close_cached(wish.0, wish.1);
+            let result = run(&mut work);
+            self.take_back(work);
+            match result {
+                Err(error) if error.kind() == ErrorKind::Busy && started.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                result => break result,
+            }
+        };
+        self.shared.dropping.lock().retain(|other| *other != wish);
+        result
+    }
+
+    fn try_deferred(&self) {
+        let tables = std::mem::take(&mut *self.deferred.lock());
+        for table in tables {
+            match self.drop_table(&table, Duration::ZERO) {
+                Err(error) if error.kind() == ErrorKind::Busy => self.deferred.lock().push(table),
+                Err(error) => tracing::warn!("dropping table {}: {error}", table.name()),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// One turn of the background thread.
+    fn tick(&self) {
+        if self.shared.unsynced.swap(false, Ordering::AcqRel)
+            && let Some(config) = self.shared.flush_config
+            && let Ok(mut work) = self.work()
+        {
+            let flushed = self.shared.group.wait(|| work.raw().log_flush(config));
+            match flushed {
+                Ok(()) => self.take_back(work),
+                Err(error) => tracing::error!("flushing the log: {error}"),
+            }
+        }
+        if !self.deferred.lock().is_empty() {
+            self.try_deferred();
+        }
+    }
+
+    fn stop_background(&self) {
+        *self.stop.asked.lock() = true;
+        self.stop.changed.notify_all();
+        let thread = self.background.lock().take();
+        // The thread itself may be the one that drops the store.
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop_background();
+    }
+}
+
+/// Flushes the log at intervals and tries deferred drops, until asked to stop or the store is gone.
+fn background(store: &Weak<Inner>, stop: &Stop, interval: Duration) {
+    let pause = if interval.is_zero() { DROP_RETRY } else { interval };
+    loop {
+        let mut asked = stop.asked.lock();
+        if !*asked {
+            stop.changed.wait_for(&mut asked, pause);
+        }
+        if *asked {
+            return;
+        }
+        drop(asked);
+        match store.upgrade() {
+            Some(store) => store.tick(),
+            None => return,
+        }
+    }
+}
+
+const _: () = {
+    const fn send<T: Send>() {}
+    const fn sync<T: Sync>() {}
+    send::<Session>();
+    send::<Store>();
+    sync::<Store>();
+};

@@ -1,0 +1,173 @@
+//! A collection or view as the catalog knows it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::RwLock;
+use parking_lot::lock_api::{ArcRwLockReadGuard, ArcRwLockWriteGuard};
+use smongo_bson::{Doc, DocBuf};
+use smongo_mql::Matcher;
+use smongo_mql::collation::Collation;
+use smongo_storage::Table;
+use uuid::Uuid;
+
+use super::Index;
+use crate::keys::RecordId;
+use crate::namespace::Ns;
+
+pub type Lock = Arc<RwLock<()>>;
+pub type LockGuard = ArcRwLockReadGuard<parking_lot::RawRwLock, ()>;
+pub type ExclusiveGuard = ArcRwLockWriteGuard<parking_lot::RawRwLock, ()>;
+
+/// An immutable snapshot of a collection's definition; `state` is what all snapshots of it share.
+pub struct Collection {
+    pub ns: Ns,
+    pub uuid: Uuid,
+    pub kind: Kind,
+    /// `options` as listCollections gives them back.
+    pub options: DocBuf,
+    pub collation: Option<Arc<Collation>>,
+    pub validator: Option<Validator>,
+    /// The `_id` index first. Empty for views.
+    pub indexes: Vec<Arc<Index>>,
+    pub state: Arc<State>,
+}
+
+#[derive(Clone)]
+pub enum Kind {
+    Collection(Storage),
+    View(View),
+}
+
+/// Where a collection's documents are.
+#[derive(Clone)]
+pub struct Storage {
+    pub id: u64,
+    pub records: Table,
+    pub capped: Option<Capped>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Capped {
+    pub bytes: i64,
+    pub documents: Option<i64>,
+}
+
+#[derive(Clone)]
+pub struct View {
+    pub on: String,
+    pub pipeline: Vec<DocBuf>,
+}
+
+/// A document validator: `validator`, `validationLevel`, `validationAction` of the collection's options.
+#[derive(Clone)]
+pub struct Validator {
+    pub matcher: Arc<Matcher>,
+    /// `moderate` lets invalid documents that are there already be updated.
+    pub moderate: bool,
+    /// `validationLevel: "off"`.
+    pub off: bool,
+    /// `warn` (and `errorAndLog`'s log part) only log.
+    pub warn_only: bool,
+}
+
+/// What changes while a collection lives.
+#[derive(Default)]
+pub struct State {
+    /// Shared by writers, exclusive for data definition.
+    pub lock: Lock,
+    last_record: AtomicI64,
+    /// Documents and their bytes; `i64::MIN` documents while unknown, as after a crash, until somebody counts.
+    pub documents: AtomicI64,
+    pub bytes: AtomicI64,
+}
+
+impl State {
+    pub const UNKNOWN: i64 = i64::MIN;
+
+    pub fn new(last_record: RecordId, documents: i64, bytes: i64) -> State {
+        State { lock: Lock::default(), last_record: last_record.into(), documents: documents.into(), bytes: bytes.into() }
+    }
+
+    pub fn next_record(&self) -> RecordId {
+        self.last_record.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Adds a committed change of size. An unknown count stays unknown for all practical sums.
+    pub fn add(&self, documents: i64, bytes: i64) {
+        if documents != 0 {
+            self.documents.fetch_add(documents, Ordering::Relaxed);
+        }
+        if bytes != 0 {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The number of documents, when it is known.
+    pub fn known_documents(&self) -> Option<i64> {
+        let n = self.documents.load(Ordering::Relaxed);
+        (n >= 0).then_some(n)
+    }
+}
+
+impl Collection {
+    pub fn storage(&self) -> Option<&Storage> {
+        match &self.kind {
+            Kind::Collection(s) => Some(s),
+            Kind::View(_) => None,
+        }
+    }
+
+    pub fn view(&self) -> Option<&View> {
+        match &self.kind {
+            Kind::View(v) => Some(v),
+            Kind::Collection(_) => None,
+        }
+    }
+
+    pub fn index(&self, name: &str) -> Option<&Arc<Index>> {
+        self.indexes.iter().find(|i| i.name == name)
+    }
+
+    /// The index on `_id`, which every collection has.
+    pub fn id_index(&self) -> Option<&Arc<Index>> {
+        self.indexes.first()
+    }
+
+    pub fn option(&self, name: &str) -> smongo_bson::Value<'_> {
+        self.options.get(name)
+    }
+
+    pub fn options(&self) -> Doc<'_> {
+        self.options.as_doc()
+    }
+
+    pub fn is_capped(&self) -> bool {
+        self.storage().is_some_and(|s| s.capped.is_some())
+    }
+}
+
+impl Collection {
+    /// The same collection under another name.
+    pub fn with_name(&self, ns: Ns) -> Collection {
+        Collection { ns, ..self.copy() }
+    }
+
+    /// The same collection with other indexes.
+    pub fn with_indexes(&self, indexes: Vec<Arc<Index>>) -> Collection {
+        Collection { indexes, ..self.copy() }
+    }
+
+    fn copy(&self) -> Collection {
+        Collection {
+            ns: self.ns.clone(),
+            uuid: self.uuid,
+            kind: self.kind.clone(),
+            options: self.options.clone(),
+            collation: self.collation.clone(),
+            validator: self.validator.clone(),
+            indexes: self.indexes.clone(),
+            state: self.state.clone(),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Data definition: creating, dropping and renaming collections, creating and dropping indexes.
+
+use std::sync::Arc;
+
+use smongo_bson::{Doc, DocBuf, Result, bail, err};
+use smongo_storage::TableKind;
+use uuid::Uuid;
+
+use super::collection::ExclusiveGuard;
+use super::persist::define;
+use super::{Catalog, Collection, Index, State};
+use crate::keys::{index_table, records_table};
+use crate::limits;
+use crate::namespace::Ns;
+use crate::op::OpCx;
+use crate::oplog::Change;
+use crate::write::{Entries, duplicate_key};
+use smongo_mql::Host;
+
+/// The specification of the index every collection has.
+fn id_spec(collation: Option<Doc<'_>>) -> DocBuf {
+    DocBuf::build(|w| {
+        w.append("v", 2);
+        w.document("key").append("_id", 1);
+        w.append("name", "_id_");
+        if let Some(c) = collation {
+            w.append("collation", c);
+        }
+    })
+}
+
+impl Catalog {
+    /// Creates a collection with checked, normalised options. Fails with NamespaceExists when the name is taken.
+    pub fn create(&self, op: &mut OpCx, ns: &Ns, options: DocBuf) -> Result<Arc<Collection>> {
+        let _ddl = self.ddl.lock();
+        if self.get(ns).is_some() {
+            bail!(NamespaceExists, "Collection {ns} already exists.");
+        }
+        self.create_locked(op, ns, options)
+    }
+
+    /// The collection of this name; created with default options when there is none, as a first insert does.
+    pub fn get_or_create(&self, op: &mut OpCx, ns: &Ns) -> Result<Arc<Collection>> {
+        if let Some(coll) = self.get(ns) {
+            return Ok(coll);
+        }
+        let _ddl = self.ddl.lock();
+        match self.get(ns) {
+            Some(coll) => Ok(coll),
+            None => self.create_locked(op, ns, DocBuf::new()),
+        }
+    }
+
+    fn create_locked(&self, op: &mut OpCx, ns: &Ns, options: DocBuf) -> Result<Arc<Collection>> {
+        let uuid = Uuid::new_v4();
+        let coll = if options.as_doc().contains("viewOn") {
+            define(ns.clone(), uuid, options, None, Vec::new(), Arc::default())?
+        } else {
+            let (id, index_id) = (self.new_id(), self.new_id());
+            let records = self.store.create_table(&records_table(id), TableKind::Records)?;
+            let spec = id_spec(options.get("collation").as_doc());
+            let index = Index::from_spec(index_id, spec, self.store.create_table(&index_table(index_id), TableKind::Index)?, 0)?;
+            define(ns.clone(), uuid, options, Some((id, records)), vec![Arc::new(index)], Arc::new(State::new(0, 0, 0)))?
+        };
+        let coll = Arc::new(coll);
+        let command = DocBuf::build(|w| {
+            w.append("create", ns.coll()).append_all(coll.options());
+            if let Some(index) = coll.id_index() {
+                w.append("idIndex", index.spec.as_doc());
+            }
+        });
+        self.change(op, |op| {
+            self.save(op.store()?, &coll)?;
+            op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+            Ok(())
+        })?;
+        self.publish(coll.clone());
+        Ok(coll)
+    }
+
+    /// Runs a change of the catalog as a transaction of its own, also when the operation is inside a multi-document transaction.
+    fn change<T>(&self, op: &mut OpCx, mut change: impl FnMut(&mut OpCx) -> Result<T>) -> Result<T> {
+        if !op.multi && !op.is_active() {
+            return op.write(change);
+        }
+        let mut own = OpCx::new(&op.shared)?;
+        let done = own.write(&mut change);
+        op.committed |= own.committed;
+        done
+    }
+
+    /// Takes a collection for data definition alone: waits until no writer is in it.
+    pub(super) fn exclusive(&self, op: &mut OpCx, coll: &Collection) -> Result<ExclusiveGuard> {
+        loop {
+            if let Some(guard) = coll.state.lock.try_write_arc_for(limits::LOCK_POLL) {
+                return Ok(guard);
+            }
+            op.interrupt()?;
+        }
+    }
+
+    /// Drops a collection or view; `false` when there is none.
+    pub fn drop_collection(&self, op: &mut OpCx, ns: &Ns) -> Result<bool> {
+        let _ddl = self.ddl.lock();
+        self.drop_locked(op, ns, true)
+    }
+
+    fn drop_locked(&self, op: &mut OpCx, ns: &Ns, log: bool) -> Result<bool> {
+        let Some(coll) = self.get(ns) else { return Ok(false) };
+        let _alone = self.exclusive(op, &coll)?;
+        let command = DocBuf::build(|w| {
+            w.append("drop", ns.coll());
+        });
+        self.change(op, |op| {
+            self.erase(op.store()?, ns)?;
+            if log {
+                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+            }
+            Ok(())
+        })?;
+        self.retract(ns);
+        self.doom(coll.storage().map(|s| records_table(s.id)).into_iter().chain(coll.indexes.iter().map(|i| index_table(i.id))));
+        Ok(true)
+    }
+
+    /// Drops all collections of a database, views first.
+    pub fn drop_database(&self, op: &mut OpCx, db: &str) -> Result<()> {
+        let _ddl = self.ddl.lock();
+        let mut collections = self.collections(db);
+        collections.sort_by_key(|c| c.storage().is_some());
+        for coll in &collections {
+            self.drop_locked(op, &coll.ns, true)?;
+        }
+        if !collections.is_empty() {
+            let command = DocBuf::build(|w| {
+                w.append("dropDatabase", 1);
+            });
+            self.change(op, |op| {
+                op.store()?;
+                op.pending.add(&Ns::unchecked(db, ""), None, Change::Command { command: command.as_doc() });
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Renames a collection, within or across databases; the documents stay where they are.
+    pub fn rename(&self, op: &mut OpCx, from: &Ns, to: &Ns, drop_target: bool) -> Result<()> {
+        let _ddl = self.ddl.lock();
+        let coll = self.get(from).ok_or_else(|| err!(NamespaceNotFound, "Source collection {from} does not exist"))?;
+        if coll.view().is_some() {
+            bail!(CommandNotSupportedOnView, "cannot rename view: {from}");
+        }
+        if let Some(target) = self.get(to) {
+            if !drop_target {
+                bail!(NamespaceExists, "target namespace exists");
+            }
+            if target.view().is_some() {
+                bail!(NamespaceExists, "cannot rename to view: {to}");
+            }
+        }
+        let _alone = self.exclusive(op, &coll)?;
+        let target = self.get(to);
+        let _alone_there = target.as_ref().map(|t| self.exclusive(op, t)).transpose()?;
+        let renamed = Arc::new(coll.with_name(to.clone()));
+        let command = DocBuf::build(|w| {
+            w.append("renameCollection", from.as_str()).append("to", to.as_str());
+            match &target {
+                Some(t) => w.append("dropTarget", &*t.uuid.to_string()),
+                None => w.append("dropTarget", false),
+            };
+        });
+        self.change(op, |op| {
+            self.erase(op.store()?, from)?;
+            self.save(op.store()?, &renamed)?;
+            op.pending.add(from, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+            Ok(())
+        })?;
+        {
+            let mut all = self.collections.write();
+            all.remove(from);
+            all.insert(to.clone(), renamed);
+        }
+        if let Some(t) = target {
+            self.doom(t.storage().map(|s| records_table(s.id)).into_iter().chain(t.indexes.iter().map(|i| index_table(i.id))));
+        }
+        Ok(())
+    }
+
+    /// Replaces a collection's options (collMod).
+    pub fn set_options(&self, op: &mut OpCx, ns: &Ns, options: DocBuf, command: Doc<'_>) -> Result<()> {
+        let _ddl = self.ddl.lock();
+        let coll = self.require(ns)?;
+        let _alone = self.exclusive(op, &coll)?;
+        let records = coll.storage().map(|s| (s.id, s.records.clone()));
+        let changed = Arc::new(define(ns.clone(), coll.uuid, options, records, coll.indexes.clone(), coll.state.clone())?);
+        self.replace(op, &changed, command)
+    }
+
+    /// Replaces one index's specification (collMod: `hidden`, `expireAfterSeconds`, `unique`).
+    pub fn set_index_spec(&self, op: &mut OpCx, ns: &Ns, name: &str, spec: DocBuf, command: Doc<'_>) -> Result<()> {
+        let _ddl = self.ddl.lock();
+        let coll = self.require(ns)?;
+        let _alone = self.exclusive(op, &coll)?;
+        let mut indexes = coll.indexes.clone();
+        for index in &mut indexes {
+            if index.name == name {
+                *index = Arc::new(index.with_spec(spec.clone())?);
+            }
+        }
+        self.replace(op, &Arc::new(coll.with_indexes(indexes)), command)
+    }
+
+    fn replace(&self, op: &mut OpCx, changed: &Arc<Collection>, command: Doc<'_>) -> Result<()> {
+        self.change(op, |op| {
+            self.save(op.store()?, changed)?;
+            op.pending.add(&changed.ns, Some(&changed.uuid), Change::Command { command });
+            Ok(())
+        })?;
+        self.publish(changed.clone());
+        Ok(())
+    }
+
+    /// Builds indexes of checked, normalised specifications over what the collection holds. All of them or none.
+    pub fn create_indexes(&self, op: &mut OpCx, ns: &Ns, specs: Vec<DocBuf>) -> Result<()> {
+        let _ddl = self.ddl.lock();
+        let coll = self.require(ns)?;
+        if coll.indexes.len() + specs.len() > limits::INDEXES_PER_COLLECTION {
+            bail!(CannotCreateIndex, "add index fails, too many indexes for {ns} key:{:?}", specs.first().map(|s| s.get("key")));
+        }
+        let _alone = self.exclusive(op, &coll)?;
+        let mut built = Vec::new();
+        for spec in specs {
+            let id = self.new_id();
+            let table = self.store.create_table(&index_table(id), TableKind::Index)?;
+            let index = Arc::new(Index::from_spec(id, spec, table, 0)?);
+            built.push(index.clone());
+            if let Err(e) = build(op, &coll, &index) {
+                self.doom(built.iter().map(|i| index_table(i.id)));
+                return Err(e.context(format!("Index build failed: {}: Collection {ns} ( {} )", Uuid::new_v4(), coll.uuid)));
+            }
+        }
+        let mut indexes = coll.indexes.clone();
+        indexes.extend(built.iter().cloned());
+        let changed = Arc::new(coll.with_indexes(indexes));
+        self.change(op, |op| {
+            self.save(op.store()?, &changed)?;
+            for index in &built {
+                let command = DocBuf::build(|w| {
+                    w.append("createIndexes", ns.coll()).append_all(index.spec.as_doc());
+                });
+                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+            }
+            Ok(())
+        })?;
+        self.publish(changed);
+        Ok(())
+    }
+
+    /// Drops indexes by name; they must exist.
+    pub fn drop_indexes(&self, op: &mut OpCx, ns: &Ns, names: &[String]) -> Result<()> {
+        let _ddl = self.ddl.lock();
+        let coll = self.require(ns)?;
+        let _alone = self.exclusive(op, &coll)?;
+        let (gone, kept): (Vec<_>, Vec<_>) = coll.indexes.iter().cloned().partition(|i| names.contains(&i.name));
+        let changed = Arc::new(coll.with_indexes(kept));
+        self.change(op, |op| {
+            self.save(op.store()?, &changed)?;
+            for index in &gone {
+                let command = DocBuf::build(|w| {
+                    w.append("dropIndexes", ns.coll()).append("index", &*index.name);
+                });
+                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+            }
+            Ok(())
+        })?;
+        self.publish(changed);
+        self.doom(gone.iter().map(|i| index_table(i.id)));
+        Ok(())
+    }
+
+    /// Drops tables nobody can reach any more. One that a running operation still reads stays until a later try.
+    fn doom(&self, tables: impl Iterator<Item = String>) {
+        let mut doomed = self.doomed.lock();
+        doomed.extend(tables);
+        doomed.retain(|table| match self.store.drop_table(table) {
+            Ok(_) => false,
+            Err(e) => {
+                tracing::debug!("dropping {table} later: {e}");
+                true
+            }
+        });
+    }
+
+    /// Tries again to drop what was still in use.
+    pub fn sweep(&self) {
+        self.doom(std::iter::empty());
+    }
+}
+
+/// Fills an index from the collection's documents, in transactions of moderate size.
+fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -> Result<()> {
+    const GROUP: usize = 1000;
+    let Some(storage) = coll.storage() else { bail!(CommandNotSupportedOnView, "Cannot create indexes on a view: {}", coll.ns) };
+    let mut reader = OpCx::new(&op.shared)?;
+    let cursor = reader.store()?.open(&storage.records)?;
+    let mut writer = op.shared.store.session()?;
+    writer.begin(smongo_storage::Begin::default())?;
+    let (mut entries, mut multikey, mut count) = (Entries::default(), 0, 0);
+    while reader.store()?.next(cursor)? {
+        let lent = reader.lent();
+        let (id, doc) = (crate::keys::record_id(lent.key(cursor)), Doc::from_checked(lent.value(cursor)));
+        multikey |= entries.of(index, doc, id)?;
+        for (key, value) in entries.iter() {
+            if index.record_id_in_key() {
+                writer.insert(&index.table, key, value)?;
+            } else if !writer.insert_new(&index.table, key, value)? {
+                return Err(duplicate_key(coll, index, key));
+            }
+        }
+        count += 1;
+        if count % GROUP == 0 {
+            writer.commit(smongo_storage::Durability::Lazy)?;
+            writer.begin(smongo_storage::Begin::default())?;
+            op.interrupt()?;
+        }
+    }
+    writer.commit(smongo_storage::Durability::Lazy)?;
+    index.set_multikey(multikey);
+    Ok(())
+}
+

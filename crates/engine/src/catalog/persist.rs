@@ -1,0 +1,179 @@
+//! The catalog in the store: reading it when a database is opened, writing entries.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use smongo_bson::{Doc, DocBuf, Result, Value, err, number};
+use smongo_mql::collation::Collation;
+use smongo_mql::{CompileCx, Matcher};
+use smongo_storage::{Begin, Durability, Session, Store, TableKind};
+use uuid::Uuid;
+
+use super::collection::{Capped, Storage, Validator};
+use super::{Catalog, Collection, Index, Kind, State, View};
+use crate::keys::{CATALOG, META, index_table, record_id, records_table};
+use crate::namespace::Ns;
+
+const COUNTS: &[u8] = b"counts";
+const NEXT_ID: &[u8] = b"next_id";
+
+impl Catalog {
+    /// Reads the catalog of a store; tables it does not name are left over from a crash and are dropped.
+    pub fn open(store: &Store) -> Result<Catalog> {
+        let table = store.create_table(CATALOG, TableKind::Records)?;
+        let meta = store.create_table(META, TableKind::Records)?;
+        let mut session = store.session()?;
+        let counts = session.get(&meta, COUNTS)?.map(|b| DocBuf::from_checked(b.to_vec())).unwrap_or_default();
+        let next_id = session.get(&meta, NEXT_ID)?.and_then(|b| b.first_chunk::<8>().copied()).map_or(1, u64::from_be_bytes);
+        // From here on the counts on disk are out of date; a clean close writes them again.
+        session.begin(Begin::default())?;
+        session.remove(&meta, COUNTS)?;
+        session.commit(Durability::Lazy)?;
+
+        let mut entries = Vec::new();
+        session.begin(Begin::default())?;
+        let cursor = session.open(&table)?;
+        while session.next(cursor)? {
+            entries.push(DocBuf::from_checked(session.value(cursor).to_vec()));
+        }
+        session.release(cursor);
+        session.rollback();
+
+        let mut collections = BTreeMap::new();
+        let mut known: HashSet<String> = [CATALOG, META, crate::keys::OPLOG].map(str::to_owned).into();
+        for entry in &entries {
+            let coll = read_entry(store, &mut session, entry.as_doc(), counts.as_doc())?;
+            known.extend(coll.storage().map(|s| records_table(s.id)));
+            known.extend(coll.indexes.iter().map(|i| index_table(i.id)));
+            collections.insert(coll.ns.clone(), Arc::new(coll));
+        }
+        for orphan in store.list_tables()?.into_iter().filter(|t| !known.contains(t)) {
+            store.drop_table(&orphan)?;
+        }
+        Ok(Catalog {
+            store: store.clone(),
+            table,
+            meta,
+            collections: RwLock::new(collections),
+            ddl: Mutex::new(()),
+            next_id: AtomicU64::new(next_id),
+            doomed: Mutex::default(),
+        })
+    }
+
+    /// Writes a collection's entry, in the session's transaction.
+    pub fn save(&self, session: &mut Session, coll: &Collection) -> Result<()> {
+        session.insert(&self.table, coll.ns.as_str().as_bytes(), write_entry(coll).as_bytes())?;
+        let next = self.next_id.load(Ordering::Relaxed).to_be_bytes();
+        session.insert(&self.meta, NEXT_ID, &next)?;
+        Ok(())
+    }
+
+    /// Removes a collection's entry, in the session's transaction.
+    pub fn erase(&self, session: &mut Session, ns: &Ns) -> Result<()> {
+        session.remove(&self.table, ns.as_str().as_bytes())?;
+        Ok(())
+    }
+
+    /// Writes the counts of documents, at a clean close.
+    pub fn save_counts(&self) -> Result<()> {
+        let counts = DocBuf::build(|w| {
+            for coll in self.all() {
+                if let (Some(storage), Some(n)) = (coll.storage(), coll.state.known_documents()) {
+                    let mut pair = w.array(&storage.id.to_string());
+                    pair.push(n).push(coll.state.bytes.load(Ordering::Relaxed));
+                }
+            }
+        });
+        let mut session = self.store.session()?;
+        session.begin(Begin::default())?;
+        session.insert(&self.meta, COUNTS, counts.as_bytes())?;
+        session.commit(Durability::Lazy)?;
+        Ok(())
+    }
+}
+
+fn write_entry(coll: &Collection) -> DocBuf {
+    DocBuf::build(|w| {
+        w.append("ns", coll.ns.as_str()).append("uuid", &*coll.uuid.to_string());
+        w.append("options", coll.options());
+        match &coll.kind {
+            Kind::View(_) => {
+                w.append("type", "view");
+            }
+            Kind::Collection(storage) => {
+                w.append("type", "collection").append("id", storage.id as i64);
+                let mut indexes = w.array("indexes");
+                for index in &coll.indexes {
+                    let mut w = indexes.document();
+                    w.append("id", index.id as i64).append("multikey", index.multikey() as i64).append("spec", index.spec.as_doc());
+                }
+            }
+        }
+    })
+}
+
+fn read_entry(store: &Store, session: &mut Session, entry: Doc<'_>, counts: Doc<'_>) -> Result<Collection> {
+    let damaged = || err!(UnsupportedFormat, "the catalog holds a damaged entry: {entry:?}");
+    let ns = Ns::parse(entry.get("ns").as_str().ok_or_else(damaged)?)?;
+    let uuid = entry.get("uuid").as_str().and_then(|s| Uuid::parse_str(s).ok()).ok_or_else(damaged)?;
+    let options = DocBuf::from(entry.get("options").as_doc().ok_or_else(damaged)?);
+    let id = |v: Value<'_>| number::to_i64_exact(v).map(|n| n as u64);
+    if entry.get("type").as_str() == Some("view") {
+        return define(ns, uuid, options, None, Vec::new(), Arc::default());
+    }
+    let coll_id = id(entry.get("id")).ok_or_else(damaged)?;
+    let records = store.open_table(&records_table(coll_id))?;
+    let mut indexes = Vec::new();
+    for spec in entry.get("indexes").as_array().ok_or_else(damaged)?.iter().filter_map(|v| v.as_doc()) {
+        let index_id = id(spec.get("id")).ok_or_else(damaged)?;
+        let multikey = id(spec.get("multikey")).unwrap_or(u64::MAX);
+        let definition = DocBuf::from(spec.get("spec").as_doc().ok_or_else(damaged)?);
+        indexes.push(Arc::new(Index::from_spec(index_id, definition, store.open_table(&index_table(index_id))?, multikey)?));
+    }
+    let last = session.largest_key(&records)?.map_or(0, |k| record_id(&k));
+    let pair = counts.get(&coll_id.to_string()).as_array();
+    let count = |n: usize| pair.and_then(|a| number::to_i64_exact(a.get(n)));
+    let state = State::new(last, count(0).unwrap_or(State::UNKNOWN), count(1).unwrap_or(0));
+    define(ns, uuid, options, Some((coll_id, records)), indexes, Arc::new(state))
+}
+
+/// Makes a collection of its stored definition: compiles what its options mean.
+pub(super) fn define(
+    ns: Ns,
+    uuid: Uuid,
+    options: DocBuf,
+    records: Option<(u64, smongo_storage::Table)>,
+    indexes: Vec<Arc<Index>>,
+    state: Arc<State>,
+) -> Result<Collection> {
+    let collation = match options.get("collation") {
+        Value::Document(spec) => Collation::parse(spec)?.map(Arc::new),
+        _ => None,
+    };
+    let validator = match options.get("validator") {
+        Value::Document(filter) if !filter.is_empty() => Some(Validator {
+            matcher: Arc::new(Matcher::compile(filter, &CompileCx { collation: collation.clone(), ..CompileCx::default() })?),
+            moderate: options.get("validationLevel").as_str() == Some("moderate"),
+            off: options.get("validationLevel").as_str() == Some("off"),
+            warn_only: options.get("validationAction").as_str() == Some("warn"),
+        }),
+        _ => None,
+    };
+    let kind = match records {
+        Some((id, records)) => {
+            let capped = options.get("capped").truthy().then(|| Capped {
+                bytes: number::to_f64(options.get("size")).unwrap_or(0.0) as i64,
+                documents: number::to_f64(options.get("max")).map(|n| n as i64).filter(|n| *n > 0),
+            });
+            Kind::Collection(Storage { id, records, capped })
+        }
+        None => Kind::View(View {
+            on: options.get("viewOn").as_str().unwrap_or_default().to_owned(),
+            pipeline: options.get("pipeline").as_array().into_iter().flat_map(|a| a.iter().filter_map(|v| v.as_doc()).map(DocBuf::from)).collect(),
+        }),
+    };
+    Ok(Collection { ns, uuid, kind, options, collation, validator, indexes, state })
+}

@@ -1,0 +1,44 @@
+//! Every table of the store and the layout of its keys.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `catalog` | namespace | the collection's entry (BSON) |
+//! | `oplog` | timestamp, 8 bytes big-endian | the entry (BSON) |
+//! | `meta` | name | BSON |
+//! | `cN` | record id, 8 bytes big-endian | the document |
+//! | `iN`, not unique | key string, record id | type bits |
+//! | `iN`, unique | key string | record id, type bits |
+//!
+//! `N` is the id the catalog gave the collection or index; ids are never used again.
+
+pub const CATALOG: &str = "catalog";
+pub const OPLOG: &str = "oplog";
+pub const META: &str = "meta";
+
+/// The position of a document in its collection; grows with insertion.
+pub type RecordId = i64;
+
+pub fn records_table(id: u64) -> String {
+    format!("c{id}")
+}
+
+pub fn index_table(id: u64) -> String {
+    format!("i{id}")
+}
+
+/// Record ids are positive, so their big-endian bytes sort as they do.
+#[inline]
+pub fn record_key(id: RecordId) -> [u8; 8] {
+    id.to_be_bytes()
+}
+
+#[inline]
+pub fn record_id(key: &[u8]) -> RecordId {
+    key.first_chunk::<8>().map_or(0, |b| i64::from_be_bytes(*b))
+}
+
+/// The record id at the end of an entry's key in an index that is not unique.
+#[inline]
+pub fn trailing_record_id(key: &[u8]) -> RecordId {
+    key.last_chunk::<8>().map_or(0, |b| i64::from_be_bytes(*b))
+}

@@ -1,0 +1,29 @@
+//! Every limit of the engine.
+
+use std::time::Duration;
+
+/// A document as a user stores it.
+pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
+/// A document inside the engine and in replies: room for what commands wrap around a user's document.
+pub const INTERNAL_DOCUMENT_BYTES: usize = DOCUMENT_BYTES + 16 * 1024;
+/// A wire message, as hello announces it.
+pub const MESSAGE_BYTES: i32 = 48_000_000;
+/// Statements in one write command, as hello announces it.
+pub const WRITE_BATCH: usize = 100_000;
+/// Documents of a first batch when the command names no `batchSize`.
+pub const FIRST_BATCH: usize = 101;
+pub const CURSOR_IDLE: Duration = Duration::from_secs(600);
+pub const SESSION_IDLE_MINUTES: i32 = 30;
+pub const OPEN_CURSORS: usize = 100_000;
+pub const LOGICAL_SESSIONS: usize = 1_000_000;
+/// Tries of one statement that meets write conflicts; each waits a little longer, up to about a second in all.
+pub const CONFLICT_RETRIES: u32 = 10_000;
+pub const TRANSACTION_LIFETIME: Duration = Duration::from_secs(60);
+pub const TRANSACTION_LOCK_WAIT: Duration = Duration::from_millis(5);
+pub const INDEXES_PER_COLLECTION: usize = 64;
+pub const INDEX_FIELDS: usize = 32;
+/// Bytes of `db.collection`.
+pub const NAMESPACE_BYTES: usize = 255;
+pub const DATABASE_NAME_BYTES: usize = 63;
+/// How long a write waits for data definition on its collection before it looks again whether it was killed.
+pub const LOCK_POLL: Duration = Duration::from_millis(50);

@@ -1,0 +1,87 @@
+//! Namespaces: `database.collection`, checked.
+
+use std::fmt;
+
+use smongo_bson::{Result, bail};
+
+use crate::limits;
+
+/// A full collection name. The database part holds no dot, so the first dot divides.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ns {
+    full: String,
+    dot: usize,
+}
+
+impl Ns {
+    /// Checks both names.
+    pub fn new(db: &str, coll: &str) -> Result<Ns> {
+        check_database(db)?;
+        check_collection(db, coll)?;
+        Ok(Ns::unchecked(db, coll))
+    }
+
+    /// For names that were checked before, or that only appear in messages and replies (`db.$cmd.aggregate`).
+    pub fn unchecked(db: &str, coll: &str) -> Ns {
+        Ns { full: format!("{db}.{coll}"), dot: db.len() }
+    }
+
+    /// From `db.collection`.
+    pub fn parse(full: &str) -> Result<Ns> {
+        match full.split_once('.') {
+            Some((db, coll)) => Ns::new(db, coll),
+            None => bail!(InvalidNamespace, "Invalid namespace specified '{full}'"),
+        }
+    }
+
+    pub fn db(&self) -> &str {
+        &self.full[..self.dot]
+    }
+
+    pub fn coll(&self) -> &str {
+        &self.full[self.dot + 1..]
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.full
+    }
+
+    pub fn is_system(&self) -> bool {
+        self.coll().starts_with("system.")
+    }
+}
+
+impl fmt::Display for Ns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.full)
+    }
+}
+
+impl fmt::Debug for Ns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.full)
+    }
+}
+
+pub fn check_database(db: &str) -> Result<()> {
+    let bad = |c: char| matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '\0');
+    let external = db == "$external";
+    if db.is_empty() || db.len() > limits::DATABASE_NAME_BYTES || (db.contains(bad) && !external) {
+        bail!(InvalidNamespace, "Invalid database name: '{db}'");
+    }
+    Ok(())
+}
+
+pub fn check_collection(db: &str, coll: &str) -> Result<()> {
+    if coll.is_empty() {
+        bail!(InvalidNamespace, "Invalid namespace specified '{db}.'");
+    }
+    let oplog = db == "local" && coll.starts_with("oplog.$");
+    if coll.starts_with('.') || coll.contains('\0') || (coll.contains('$') && !oplog) {
+        bail!(InvalidNamespace, "Invalid namespace specified '{db}.{coll}'");
+    }
+    if db.len() + 1 + coll.len() > limits::NAMESPACE_BYTES {
+        bail!(InvalidNamespace, "Fully qualified namespace is too long. Namespace: {db}.{coll} Max: {}", limits::NAMESPACE_BYTES);
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! One operation: its storage transaction, its locks, its deadline, and what it will write to the oplog.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use smongo_bson::{Code, Doc, DocBuf, Error, Result, Timestamp, bail, err};
+use smongo_mql::{CompileCx, Host, Stream};
+use smongo_storage as storage;
+
+use crate::catalog::{Collection, LockGuard, State};
+use crate::limits;
+use crate::oplog::Pending;
+use crate::shared::Shared;
+
+/// Set by whoever kills an operation: zero while it may run, else the code it must fail with.
+#[derive(Default)]
+pub struct KillSwitch(AtomicI32);
+
+impl KillSwitch {
+    pub fn kill(&self, code: Code) {
+        let _ = self.0.compare_exchange(0, code.0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            code if Code(code) == Code::InterruptedAtShutdown => bail!(InterruptedAtShutdown, "interrupted at shutdown"),
+            code => Err(Error::new(Code(code), "operation was interrupted")),
+        }
+    }
+}
+
+/// The context an operation runs in. Streams get it as their [`Host`].
+///
+/// A statement outside a multi-document transaction is a transaction of its own ([`OpCx::write`], [`OpCx::read`]); inside
+/// one, this very context is kept by the logical session from command to command.
+pub struct OpCx {
+    pub shared: Arc<Shared>,
+    store: storage::Session,
+    active: bool,
+    /// A multi-document transaction: nothing commits before `commitTransaction`.
+    pub multi: bool,
+    pub pending: Pending,
+    guards: Vec<(u64, LockGuard)>,
+    sizes: Vec<(Arc<State>, i64, i64)>,
+    pub deadline: Option<Instant>,
+    pub kill: Arc<KillSwitch>,
+    /// What commands compile against: now, cluster time; collation and `let` are the command's to fill in.
+    pub compile: CompileCx,
+    /// Something was committed that the command's write concern may want on disk.
+    pub committed: bool,
+}
+
+impl OpCx {
+    pub fn new(shared: &Arc<Shared>) -> Result<OpCx> {
+        Ok(OpCx {
+            store: shared.store.session()?,
+            shared: shared.clone(),
+            active: false,
+            multi: false,
+            pending: Pending::default(),
+            guards: Vec::new(),
+            sizes: Vec::new(),
+            deadline: None,
+            kill: Arc::default(),
+            compile: CompileCx::default(),
+            committed: false,
+        })
+    }
+
+    /// The storage session, with a transaction begun.
+    pub fn store(&mut self) -> Result<&mut storage::Session> {
+        if !self.active {
+            self.store.begin(storage::Begin::default())?;
+            self.active = true;
+        }
+        Ok(&mut self.store)
+    }
+
+    /// The storage session for reading what a cursor lends; a transaction must have been begun.
+    pub fn lent(&self) -> &storage::Session {
+        &self.store
+    }
+
+    /// Runs one statement that writes. Outside a multi-document transaction it commits, and is tried again after a write conflict.
+    pub fn write<T>(&mut self, mut statement: impl FnMut(&mut OpCx) -> Result<T>) -> Result<T> {
+        if self.multi {
+            return statement(self);
+        }
+        let mut tries = 0;
+        loop {
+            self.rollback();
+            match statement(self).and_then(|value| self.commit().map(|()| value)) {
+                Err(e) if e.code() == Code::WriteConflict && tries < limits::CONFLICT_RETRIES => {
+                    self.rollback();
+                    tries += 1;
+                    self.interrupt()?;
+                    back_off(tries);
+                }
+                Err(e) => {
+                    self.rollback();
+                    return Err(e);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Ends reading: outside a multi-document transaction the snapshot is let go.
+    pub fn end_read(&mut self) {
+        if !self.multi {
+            self.rollback();
+        }
+    }
+
+    /// Writes the oplog entries of what was done and commits both together.
+    pub fn commit(&mut self) -> Result<()> {
+        if !self.active {
+            self.release();
+            return Ok(());
+        }
+        let wrote = !self.pending.is_empty();
+        let timestamps = self.write_oplog()?;
+        let done = self.store.commit(storage::Durability::Lazy);
+        self.active = false;
+        self.shared.clock.done(&timestamps);
+        if done.is_ok() {
+            self.committed |= wrote;
+            for (state, documents, bytes) in self.sizes.drain(..) {
+                state.add(documents, bytes);
+            }
+        }
+        self.release();
+        Ok(done?)
+    }
+
+    fn write_oplog(&mut self) -> Result<Vec<Timestamp>> {
+        if self.pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut timestamps = Vec::new();
+        let written = self.pending.write(&self.shared, &mut self.store, self.multi, &mut timestamps);
+        if let Err(e) = written {
+            self.shared.clock.done(&timestamps);
+            return Err(e);
+        }
+        Ok(timestamps)
+    }
+
+    pub fn rollback(&mut self) {
+        if self.active {
+            self.store.rollback();
+            self.active = false;
+        }
+        self.release();
+    }
+
+    fn release(&mut self) {
+        self.pending.clear();
+        self.sizes.clear();
+        self.guards.clear();
+    }
+
+    /// Keeps data definition away from the collection until the transaction ends, and makes sure that the snapshot
+    /// of it is still the current one.
+    pub fn lock(&mut self, coll: &Arc<Collection>) -> Result<()> {
+        let id = coll.storage().map_or(0, |s| s.id);
+        if self.guards.iter().any(|(held, _)| *held == id) {
+            return Ok(());
+        }
+        let guard = loop {
+            if let Some(guard) = coll.state.lock.try_read_arc_for(if self.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL }) {
+                break guard;
+            }
+            if self.multi {
+                return Err(err!(LockTimeout, "Unable to acquire lock on '{}' within 5ms", coll.ns).with_label("TransientTransactionError"));
+            }
+            self.interrupt()?;
+        };
+        match self.shared.catalog.get(&coll.ns) {
+            Some(current) if Arc::ptr_eq(&current, coll) => {
+                self.guards.push((id, guard));
+                Ok(())
+            }
+            // Data definition came between looking the collection up and locking it: the statement starts over.
+            _ => bail!(WriteConflict, "collection {} changed while it was being opened", coll.ns),
+        }
+    }
+
+    /// Remembers a change of a collection's size; it counts when the transaction commits.
+    pub fn resize(&mut self, state: &Arc<State>, documents: i64, bytes: i64) {
+        match self.sizes.last_mut() {
+            Some((last, d, b)) if Arc::ptr_eq(last, state) => {
+                *d += documents;
+                *b += bytes;
+            }
+            _ => self.sizes.push((state.clone(), documents, bytes)),
+        }
+    }
+
+    /// Waits until everything this operation committed is on disk.
+    pub fn sync(&mut self) -> Result<()> {
+        if self.committed {
+            self.shared.store.sync_log()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction of the storage is under way.
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+}
+
+impl Drop for OpCx {
+    fn drop(&mut self) {
+        self.rollback();
+    }
+}
+
+/// Conflicting statements step aside a little longer each time, so that one of them gets through.
+fn back_off(tries: u32) {
+    match tries {
+        0..4 => {}
+        4..16 => std::thread::yield_now(),
+        n => std::thread::sleep(Duration::from_micros(u64::from(n.min(200)) * 5)),
+    }
+}
+
+impl Host for OpCx {
+    fn interrupt(&mut self) -> Result<()> {
+        self.kill.check()?;
+        if self.deadline.is_some_and(|d| Instant::now() >= d) {
+            bail!(MaxTimeMSExpired, "operation exceeded time limit");
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx) -> Result<Box<dyn Stream>> {
+        crate::exec::open_pipeline(self, db, coll, stages, cx)
+    }
+
+    fn sink(&mut self, sink: &mut dyn Any, doc: Doc<'_>) -> Result<()> {
+        crate::exec::sink(self, sink, doc)
+    }
+
+    fn spill_file(&mut self) -> Result<std::fs::File> {
+        let made = match self.shared.store.path() {
+            Some(dir) => tempfile::tempfile_in(dir),
+            None => tempfile::tempfile(),
+        };
+        made.map_err(|e| err!(OutOfDiskSpace, "cannot make a file to spill to: {e}"))
+    }
+}

@@ -1,0 +1,85 @@
+//! What all sessions of one open database share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use smongo_bson::{ObjectId, Result};
+use smongo_storage::{Store, Table};
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::cursors::Cursors;
+use crate::failpoint::FailPoints;
+use crate::operations::Operations;
+use crate::sessions::Sessions;
+use crate::{Options, oplog};
+
+pub struct Shared {
+    pub store: Store,
+    pub oplog: Table,
+    pub catalog: Catalog,
+    pub clock: Clock,
+    pub cursors: Cursors,
+    pub sessions: Sessions,
+    pub operations: Operations,
+    pub failpoints: FailPoints,
+    pub options: Options,
+    pub started: Instant,
+    /// hello's `topologyVersion.processId`, made anew with every open.
+    pub process: ObjectId,
+    pub connections: AtomicU64,
+    shutdown: AtomicBool,
+}
+
+impl Shared {
+    pub fn open(options: Options) -> Result<Arc<Shared>> {
+        let store = Store::open(options.storage())?;
+        let catalog = Catalog::open(&store)?;
+        let oplog = store.create_table(crate::keys::OPLOG, smongo_storage::TableKind::Log)?;
+        let clock = Clock::starting_after(oplog::newest(&store, &oplog)?);
+        let shared = Shared {
+            oplog,
+            catalog,
+            clock,
+            cursors: Cursors::default(),
+            sessions: Sessions::default(),
+            operations: Operations::default(),
+            failpoints: FailPoints::new(options.test_commands),
+            started: Instant::now(),
+            process: ObjectId::generate(),
+            connections: AtomicU64::new(0),
+            shutdown: AtomicBool::new(false),
+            options,
+            store,
+        };
+        Ok(Arc::new(shared))
+    }
+
+    pub fn shutting_down(&self) -> bool {
+        self.shutdown.load(Ordering::Relaxed)
+    }
+
+    pub fn begin_shutdown(&self) {
+        self.shutdown.store(true, Ordering::Relaxed);
+        self.operations.kill_all();
+        self.clock.wake();
+    }
+
+    pub fn close(&self) -> Result<()> {
+        self.begin_shutdown();
+        self.cursors.clear();
+        self.sessions.clear();
+        self.catalog.save_counts()?;
+        self.store.close()?;
+        Ok(())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Err(e) = self.close() {
+            tracing::warn!("closing the database: {e}");
+        }
+    }
+}

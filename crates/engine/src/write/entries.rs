@@ -1,0 +1,144 @@
+//! The index entries of a document, and writing and removing them.
+
+use std::sync::Arc;
+
+use smongo_bson::compare::Collator;
+use smongo_bson::keystring::{self, TypeBits};
+use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, hash, index_keys};
+use smongo_mql::Arena;
+
+use crate::catalog::{Collection, Index};
+use crate::keys::{RecordId, record_key};
+use crate::op::OpCx;
+
+/// The entries a document has in one index, sorted and without duplicates. Buffers are reused from index to index.
+#[derive(Default)]
+pub struct Entries {
+    buf: Vec<u8>,
+    items: Vec<Item>,
+}
+
+/// Positions in the buffer: the key, then the value behind it.
+#[derive(Clone, Copy)]
+struct Item {
+    start: usize,
+    key_end: usize,
+    end: usize,
+}
+
+impl Entries {
+    /// Makes the entries of `doc` in `index`. Returns which paths turned out to be multikey.
+    pub fn of(&mut self, index: &Index, doc: Doc<'_>, id: RecordId) -> Result<u64> {
+        self.buf.clear();
+        self.items.clear();
+        if let Some(partial) = &index.partial
+            && !partial.matches(doc, &Arena::new())?
+        {
+            return Ok(0);
+        }
+        let collator = index.collation.as_deref().map(|c| c as &dyn Collator);
+        let (buf, items) = (&mut self.buf, &mut self.items);
+        let mut bits = TypeBits::default();
+        let multikey = index_keys::index_keys(doc, &index.paths, index.sparse, &mut |values: &[Value<'_>]| {
+            let start = buf.len();
+            bits.clear();
+            for (part, value) in index.parts.iter().zip(values) {
+                let value = if part.hashed { Value::Int64(hash::hashed_index_key(*value)) } else { *value };
+                keystring::append_with_type_bits(buf, &mut bits, value, part.descending, collator);
+            }
+            let key_end = if index.record_id_in_key() {
+                buf.extend_from_slice(&record_key(id));
+                buf.len()
+            } else {
+                let end = buf.len();
+                buf.extend_from_slice(&record_key(id));
+                end
+            };
+            bits.append_to(buf);
+            items.push(Item { start, key_end, end: buf.len() });
+            Ok(())
+        })?;
+        if items.len() > 1 {
+            items.sort_unstable_by(|a, b| buf[a.start..a.key_end].cmp(&buf[b.start..b.key_end]));
+            items.dedup_by(|a, b| buf[a.start..a.key_end] == buf[b.start..b.key_end]);
+        }
+        Ok(multikey)
+    }
+
+    fn key(&self, item: Item) -> &[u8] {
+        &self.buf[item.start..item.key_end]
+    }
+
+    fn value(&self, item: Item) -> &[u8] {
+        &self.buf[item.key_end..item.end]
+    }
+
+    fn whole(&self, item: Item) -> &[u8] {
+        &self.buf[item.start..item.end]
+    }
+
+    /// The entries as (key, value), for building an index.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.items.iter().map(|i| (self.key(*i), self.value(*i)))
+    }
+
+    pub fn same_as(&self, other: &Entries) -> bool {
+        self.items.len() == other.items.len() && self.items.iter().zip(&other.items).all(|(a, b)| self.whole(*a) == other.whole(*b))
+    }
+
+    /// Takes out of both what both hold.
+    pub fn subtract(&mut self, other: &mut Entries) {
+        let mine: Vec<Item> = self.items.iter().copied().filter(|a| !other.items.iter().any(|b| self.whole(*a) == other.whole(*b))).collect();
+        let items = std::mem::take(&mut other.items);
+        other.items = items.into_iter().filter(|b| !self.items.iter().any(|a| self.whole(*a) == other.whole(*b))).collect();
+        self.items = mine;
+    }
+
+    /// Writes the entries. When a unique index holds one of the keys already, none of them stays.
+    pub fn insert(&self, op: &mut OpCx, coll: &Collection, index: &Arc<Index>) -> Result<()> {
+        let unique = !index.record_id_in_key();
+        for (n, item) in self.items.iter().enumerate() {
+            let store = op.store()?;
+            if !unique {
+                store.insert(&index.table, self.key(*item), self.value(*item))?;
+            } else if !store.insert_new(&index.table, self.key(*item), self.value(*item))? {
+                for done in &self.items[..n] {
+                    op.store()?.remove(&index.table, self.key(*done))?;
+                }
+                return Err(duplicate_key(coll, index, self.key(*item)));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn remove(&self, op: &mut OpCx, index: &Index) -> Result<()> {
+        for item in &self.items {
+            op.store()?.remove(&index.table, self.key(*item))?;
+        }
+        Ok(())
+    }
+}
+
+/// DuplicateKey, with the pattern and the values of the key as drivers expect them.
+pub fn duplicate_key(coll: &Collection, index: &Index, key: &[u8]) -> Error {
+    let mut rest = key;
+    let mut text = Vec::new();
+    let values = DocBuf::build(|w| {
+        for (part, element) in index.parts.iter().zip(index.key()) {
+            let Ok((value, after)) = keystring::decode(rest, part.descending) else { break };
+            rest = after;
+            text.push(format!("{}: {}", element.name(), smongo_bson::json::shell(value.view())));
+            w.append(element.name(), value.view());
+        }
+    });
+    let message = format!(
+        "E11000 duplicate key error collection: {} index: {} dup key: {{ {} }}",
+        coll.ns,
+        index.name,
+        text.join(", ")
+    );
+    let info = DocBuf::build(|w| {
+        w.append("keyPattern", index.key()).append("keyValue", values.as_doc());
+    });
+    Error::new(Code::DuplicateKey, message).with_info(info)
+}

@@ -1,0 +1,113 @@
+//! The one module that writes documents: record, index entries and oplog entry, together, in the operation's transaction.
+
+mod entries;
+
+use std::sync::Arc;
+
+use smongo_bson::{Code, Doc, Result, bail, err};
+
+use crate::catalog::{Collection, Index, Storage};
+use crate::keys::{RecordId, record_key};
+use crate::limits;
+use crate::op::OpCx;
+use crate::oplog::Change;
+pub use entries::{Entries, duplicate_key};
+
+fn storage_of(coll: &Collection) -> Result<&Storage> {
+    coll.storage().ok_or_else(|| err!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns))
+}
+
+fn check_size(doc: Doc<'_>) -> Result<()> {
+    let len = doc.as_bytes().len();
+    if len > limits::INTERNAL_DOCUMENT_BYTES {
+        bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {len}, max size: {}", limits::DOCUMENT_BYTES);
+    }
+    Ok(())
+}
+
+/// Inserts a document that has an `_id`. When it fails with anything but a write conflict, the transaction is as it was before.
+pub fn insert(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<RecordId> {
+    check_size(doc)?;
+    let storage = storage_of(coll)?;
+    op.lock(coll)?;
+    let id = coll.state.next_record();
+    let mut entries = Entries::default();
+    for (n, index) in coll.indexes.iter().enumerate() {
+        let added = add_entries(op, coll, index, doc, id, &mut entries);
+        if let Err(e) = added {
+            if e.code() != Code::WriteConflict {
+                undo(op, coll, n, doc, id)?;
+            }
+            return Err(e);
+        }
+    }
+    op.store()?.insert(&storage.records, &record_key(id), doc.as_bytes())?;
+    op.resize(&coll.state, 1, doc.as_bytes().len() as i64);
+    op.pending.add(&coll.ns, Some(&coll.uuid), Change::Insert { doc });
+    Ok(id)
+}
+
+/// Takes back the entries of the first `count` indexes of a document whose insertion failed.
+fn undo(op: &mut OpCx, coll: &Arc<Collection>, count: usize, doc: Doc<'_>, id: RecordId) -> Result<()> {
+    let mut entries = Entries::default();
+    for index in &coll.indexes[..count] {
+        entries.of(index, doc, id)?;
+        entries.remove(op, index)?;
+    }
+    Ok(())
+}
+
+fn add_entries(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>, doc: Doc<'_>, id: RecordId, entries: &mut Entries) -> Result<()> {
+    let multikey = entries.of(index, doc, id)?;
+    if multikey & !index.multikey() != 0 {
+        index.set_multikey(multikey);
+        let shared = op.shared.clone();
+        shared.catalog.save(op.store()?, coll)?;
+    }
+    entries.insert(op, coll, index)
+}
+
+/// Replaces the document at a record id. `delta` is the oplog's description of the change.
+pub fn update(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>, new: Doc<'_>, delta: Doc<'_>) -> Result<()> {
+    check_size(new)?;
+    let storage = storage_of(coll)?;
+    op.lock(coll)?;
+    let (mut before, mut after) = (Entries::default(), Entries::default());
+    for index in &coll.indexes {
+        if index.is_id() {
+            continue;
+        }
+        before.of(index, old, id)?;
+        let multikey = after.of(index, new, id)?;
+        if before.same_as(&after) {
+            continue;
+        }
+        if multikey & !index.multikey() != 0 {
+            index.set_multikey(multikey);
+            let shared = op.shared.clone();
+            shared.catalog.save(op.store()?, coll)?;
+        }
+        before.subtract(&mut after);
+        before.remove(op, index)?;
+        after.insert(op, coll, index)?;
+    }
+    op.store()?.insert(&storage.records, &record_key(id), new.as_bytes())?;
+    op.resize(&coll.state, 0, new.as_bytes().len() as i64 - old.as_bytes().len() as i64);
+    op.pending.add(&coll.ns, Some(&coll.uuid), Change::Update { id: old.get("_id"), delta });
+    Ok(())
+}
+
+/// Deletes the document at a record id.
+pub fn delete(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>) -> Result<()> {
+    let storage = storage_of(coll)?;
+    op.lock(coll)?;
+    let mut entries = Entries::default();
+    for index in &coll.indexes {
+        entries.of(index, old, id)?;
+        entries.remove(op, index)?;
+    }
+    op.store()?.remove(&storage.records, &record_key(id))?;
+    op.resize(&coll.state, -1, -(old.as_bytes().len() as i64));
+    op.pending.add(&coll.ns, Some(&coll.uuid), Change::Delete { id: old.get("_id") });
+    Ok(())
+}

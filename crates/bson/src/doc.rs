@@ -204,6 +204,12 @@ impl<'a> Element<'a> {
         self.name
     }
 
+    /// The type byte as it stands in the document.
+    #[inline]
+    pub fn tag(&self) -> u8 {
+        self.tag
+    }
+
     pub fn type_of(&self) -> Type {
         Type::from_tag(self.tag).unwrap_or(Type::Missing)
     }
@@ -214,6 +220,7 @@ impl<'a> Element<'a> {
     }
 
     /// The value's bytes without tag and name.
+    #[inline]
     pub fn value_bytes(&self) -> &'a [u8] {
         self.value
     }

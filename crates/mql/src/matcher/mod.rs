@@ -1,9 +1,23 @@
 //! Filters: compiled once to a tree of [`Node`]s, matched against documents. The planner reads the same tree.
+//!
+//! - `parse`: BSON to nodes, one table of field operators and one of top-level operators; `fold` normalises.
+//! - `walk`: paths with MongoDB's array fan-out over raw elements. `eval`: nodes against documents.
+//! - `compare`, `set`, `bits`: the leaf tests. `schema`: `$jsonSchema`. `geo`: shapes. `explain`: why a document failed.
+
+mod bits;
+mod compare;
+mod element;
+mod eval;
+mod fold;
+mod parse;
+mod set;
+mod upsert;
+mod walk;
 
 use std::sync::Arc;
 
 use smongo_bson::path::Path;
-use smongo_bson::{Doc, Result, ValueBuf, bail};
+use smongo_bson::{Doc, DocBuf, Result, Value, ValueBuf};
 
 use crate::arena::Arena;
 use crate::collation::Collation;
@@ -11,75 +25,158 @@ use crate::cx::CompileCx;
 use crate::expr::Expr;
 use crate::regex::Regex;
 
+pub use bits::{BitsOp, BitsTest};
+pub use compare::{CompareOp, Test};
+pub use element::ElementMatcher;
+pub use set::InSet;
+
 /// A compiled filter.
 pub struct Matcher {
     pub root: Node,
     pub collation: Option<Arc<Collation>>,
+    source: DocBuf,
 }
 
-/// One predicate. Inner nodes hold at least one child, except `And([])`, which matches everything.
+/// One predicate, normalised: `And`, `Or` and `Nor` are flat and hold at least two children (`Nor` one), except
+/// `And([])`, which matches everything. Inside `ElemMatchValue` paths mean nothing: tests apply to the element itself.
 pub enum Node {
     And(Vec<Node>),
     Or(Vec<Node>),
     Nor(Vec<Node>),
     Not(Box<Node>),
-    /// `$eq $gt $gte $lt $lte` against a value of the same type class.
-    Compare { path: Path, op: CompareOp, value: ValueBuf },
+    /// `$eq $gt $gte $lt $lte` against a value of the same type class. `test` is the value prepared for comparing raw bytes.
+    Compare {
+        path: Path,
+        op: CompareOp,
+        value: ValueBuf,
+        test: Test,
+    },
     /// `$in`: values sorted and without duplicates; regexes apart.
-    In { path: Path, values: Vec<ValueBuf>, regexes: Vec<Regex> },
-    Exists { path: Path },
+    In {
+        path: Path,
+        values: Vec<ValueBuf>,
+        regexes: Vec<Regex>,
+        set: InSet,
+    },
+    Exists {
+        path: Path,
+    },
     /// `$type`: bit set of type numbers.
-    Type { path: Path, types: TypeSet },
-    Regex { path: Path, regex: Regex },
-    Size { path: Path, size: i64 },
-    Mod { path: Path, divisor: i64, remainder: i64 },
-    Bits { path: Path, op: BitsOp, mask: Vec<u8> },
+    Type {
+        path: Path,
+        types: TypeSet,
+    },
+    Regex {
+        path: Path,
+        regex: Regex,
+    },
+    Size {
+        path: Path,
+        size: i64,
+    },
+    Mod {
+        path: Path,
+        divisor: i64,
+        remainder: i64,
+    },
+    Bits {
+        path: Path,
+        op: BitsOp,
+        test: BitsTest,
+    },
     /// `$elemMatch` over documents: the inner filter applies to array elements that are documents or arrays.
-    ElemMatchObject { path: Path, filter: Box<Node> },
-    /// `$elemMatch` over values: operators that apply to each array element itself (paths inside are empty).
-    ElemMatchValue { path: Path, filter: Box<Node> },
+    ElemMatchObject {
+        path: Path,
+        filter: Box<Node>,
+    },
+    /// `$elemMatch` over values: operators that apply to each array element itself (paths inside mean nothing).
+    ElemMatchValue {
+        path: Path,
+        filter: Box<Node>,
+    },
     Expr(Expr),
-    /// Anything that only the matcher itself understands ($jsonSchema, $sampleRate, …).
+    /// A test of the values at a path that only the matcher itself understands (geo).
+    Field {
+        path: Path,
+        test: Box<dyn FieldTest>,
+    },
+    /// A test of the whole document that only the matcher itself understands (`$jsonSchema`, `$sampleRate`).
     Opaque(Box<dyn Predicate>),
     AlwaysFalse,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CompareOp {
-    Eq,
-    Gt,
-    Gte,
-    Lt,
-    Lte,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BitsOp {
-    AllSet,
-    AllClear,
-    AnySet,
-    AnyClear,
 }
 
 /// A set of BSON types: bit n is the type of number n; bits 30 and 31 are maxKey and minKey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct TypeSet(pub u32);
 
+impl TypeSet {
+    /// `"number"`: double, int, long, decimal.
+    pub const NUMBER: TypeSet = TypeSet(1 << 1 | 1 << 16 | 1 << 18 | 1 << 19);
+
+    pub fn of(tag: u8) -> TypeSet {
+        TypeSet(match tag {
+            1..=19 => 1 << tag,
+            127 => 1 << 30,
+            255 => 1 << 31,
+            _ => 0,
+        })
+    }
+
+    pub fn contains(self, tag: u8) -> bool {
+        self.0 & TypeSet::of(tag).0 != 0
+    }
+}
+
+/// A test of the values at a path.
+pub trait FieldTest: Send + Sync {
+    fn matches(&self, value: Value<'_>) -> bool;
+    /// Whether array elements are tested before the array itself.
+    fn expands(&self) -> bool {
+        true
+    }
+}
+
+/// A test of a document.
 pub trait Predicate: Send + Sync {
     fn matches(&self, doc: Doc<'_>, arena: &Arena) -> Result<bool>;
 }
 
 impl Matcher {
-    pub fn compile(_filter: Doc<'_>, _cx: &CompileCx) -> Result<Matcher> {
-        bail!(NotImplemented, "filters are not implemented yet")
+    /// Compiles a filter. Errors carry MongoDB's codes: 2 for most malformed operators, 9, 14, 51091 …
+    pub fn compile(filter: Doc<'_>, cx: &CompileCx) -> Result<Matcher> {
+        let root = parse::filter(filter, cx)?;
+        Ok(Matcher { root, collation: cx.collation.clone(), source: filter.into() })
     }
 
-    pub fn matches(&self, _doc: Doc<'_>, _arena: &Arena) -> Result<bool> {
-        bail!(NotImplemented, "filters are not implemented yet")
+    pub fn matches(&self, doc: Doc<'_>, arena: &Arena) -> Result<bool> {
+        eval::Eval::new(arena, self.collation.as_deref()).node(&self.root, doc)
+    }
+
+    /// Like [`matches`](Self::matches), and where it matches, the position the positional `$` stands for: that of the
+    /// element by which the last array on a path matched.
+    pub fn matches_with_position(&self, doc: Doc<'_>, arena: &Arena) -> Result<Option<Option<u32>>> {
+        let mut eval = eval::Eval::new(arena, self.collation.as_deref());
+        Ok(eval.node(&self.root, doc)?.then_some(eval.position))
     }
 
     /// The filter `{}`.
     pub fn is_empty(&self) -> bool {
         matches!(&self.root, Node::And(children) if children.is_empty())
+    }
+
+    /// The filter as it was given.
+    pub fn source(&self) -> Doc<'_> {
+        self.source.as_doc()
+    }
+
+    /// The fields an upsert takes from the filter: paths held to one value by equality, also through `$and`, `$eq`,
+    /// a single `$in` or `$all` value, or an `$or` of one. Error 54 when a path is fixed twice.
+    pub fn equalities(&self) -> Result<Vec<(&str, Value<'_>)>> {
+        upsert::equalities(&self.root)
+    }
+
+    /// Compiles `{name: condition}` or `{"name.path": condition}` to be applied to array elements; see [`ElementMatcher`].
+    pub fn for_array_element(filter: Doc<'_>, cx: &CompileCx) -> Result<ElementMatcher> {
+        ElementMatcher::compile(filter, cx)
     }
 }

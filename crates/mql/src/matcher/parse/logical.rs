@@ -1,0 +1,134 @@
+//! Logical operators, and those that look at the whole document.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher};
+
+use smongo_bson::path::Path;
+use smongo_bson::{Doc, Result, Value, bail, number};
+
+use super::super::{Node, Predicate};
+use super::{FieldOp, Parser, is_expression};
+use crate::arena::Arena;
+use crate::expr::Expr;
+use crate::regex::Regex;
+
+fn branches(p: Parser<'_>, name: &str, value: Value<'_>) -> Result<Vec<Node>> {
+    let Value::Array(list) = value else { bail!(BadValue, "{name} argument must be an array") };
+    if list.is_empty() {
+        bail!(BadValue, "$and/$or/$nor must be a nonempty array");
+    }
+    let inner = p.deeper(name)?;
+    let mut nodes = Vec::new();
+    for v in list.iter() {
+        let Value::Document(d) = v else { bail!(BadValue, "$or/$and/$nor entries need to be full objects") };
+        nodes.push(inner.document(d)?);
+    }
+    Ok(nodes)
+}
+
+pub(super) fn and(p: Parser<'_>, name: &str, value: Value<'_>) -> Result<Option<Node>> {
+    branches(p, name, value).map(Node::and).map(Some)
+}
+
+pub(super) fn or(p: Parser<'_>, name: &str, value: Value<'_>) -> Result<Option<Node>> {
+    branches(p, name, value).map(Node::or).map(Some)
+}
+
+pub(super) fn nor(p: Parser<'_>, name: &str, value: Value<'_>) -> Result<Option<Node>> {
+    branches(p, name, value).map(Node::nor).map(Some)
+}
+
+pub(super) fn not(p: Parser<'_>, op: &FieldOp<'_>) -> Result<Option<Node>> {
+    let node = match op.value {
+        Value::Regex(r) => Node::Regex { path: Path::new(op.path), regex: Regex::from_bson(r)? },
+        Value::Document(d) if d.is_empty() => bail!(BadValue, "$not cannot be empty"),
+        Value::Document(d) if is_expression(d) => p.deeper("$not")?.operators(op.path, d)?,
+        Value::Document(d) => bail!(BadValue, "unknown operator: {}", d.first().map_or("", |e| e.name())),
+        _ => bail!(BadValue, "$not needs a regex or a document"),
+    };
+    Ok(Some(Node::negated(node)))
+}
+
+pub(super) fn comment(_: Parser<'_>, _: &str, _: Value<'_>) -> Result<Option<Node>> {
+    Ok(None)
+}
+
+pub(super) fn expr(p: Parser<'_>, _: &str, value: Value<'_>) -> Result<Option<Node>> {
+    if p.nested {
+        bail!(BadValue, "$expr can only be applied to the top-level document");
+    }
+    let expr = Expr::compile(value, p.cx)?;
+    Ok(Some(match expr.constant().map(|v| v.truthy()) {
+        Some(true) => Node::always_true(),
+        Some(false) => Node::AlwaysFalse,
+        None => Node::Expr(expr),
+    }))
+}
+
+/// `{$alwaysTrue: 1}`, as the shell and explain write it.
+pub(super) fn always_true(_: Parser<'_>, name: &str, value: Value<'_>) -> Result<Option<Node>> {
+    is_one(name, value)?;
+    Ok(Some(Node::always_true()))
+}
+
+pub(super) fn always_false(_: Parser<'_>, name: &str, value: Value<'_>) -> Result<Option<Node>> {
+    is_one(name, value)?;
+    Ok(Some(Node::AlwaysFalse))
+}
+
+fn is_one(name: &str, value: Value<'_>) -> Result<()> {
+    if value.is_number() && number::to_i64_exact(value) == Some(1) {
+        return Ok(());
+    }
+    bail!(FailedToParse, "{name} must be an integer value of 1")
+}
+
+pub(super) fn text(p: Parser<'_>, _: &str, _: Value<'_>) -> Result<Option<Node>> {
+    if p.nested {
+        bail!(BadValue, "$text can only be applied to the top-level document");
+    }
+    bail!(IndexNotFound, "text index required for $text query")
+}
+
+pub(super) fn where_js(p: Parser<'_>, _: &str, _: Value<'_>) -> Result<Option<Node>> {
+    if p.nested {
+        bail!(BadValue, "$where can only be applied to the top-level document");
+    }
+    bail!(NotImplemented, "$where is not supported: there is no JavaScript engine")
+}
+
+pub(super) fn sample_rate(_: Parser<'_>, _: &str, value: Value<'_>) -> Result<Option<Node>> {
+    if !value.is_number() {
+        bail!(BadValue, "argument to $sampleRate must be a numeric type");
+    }
+    let rate = number::to_f64(value).unwrap_or(f64::NAN);
+    if !(0.0..=1.0).contains(&rate) {
+        bail!(BadValue, "numeric argument to $sampleRate must be in [0, 1]");
+    }
+    Ok(Some(match rate {
+        0.0 => Node::AlwaysFalse,
+        1.0 => Node::always_true(),
+        _ => Node::Opaque(Box::new(SampleRate(rate))),
+    }))
+}
+
+struct SampleRate(f64);
+
+impl Predicate for SampleRate {
+    fn matches(&self, _: Doc<'_>, _: &Arena) -> Result<bool> {
+        // The top 53 bits as a fraction in [0, 1).
+        Ok((random() >> 11) as f64 / (1u64 << 53) as f64 <= self.0)
+    }
+}
+
+/// splitmix64 over a per-thread state that the standard library's hasher keys seed.
+fn random() -> u64 {
+    thread_local!(static STATE: Cell<u64> = Cell::new(std::hash::RandomState::new().build_hasher().finish()));
+    STATE.with(|state| {
+        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state.set(next);
+        let z = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}

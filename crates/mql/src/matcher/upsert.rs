@@ -1,0 +1,31 @@
+//! What an upsert takes over from a filter.
+
+use smongo_bson::{Result, Value, bail};
+
+use super::{CompareOp, Node};
+
+/// Paths the filter holds to one value. Error 54 when two of them are the same or one lies inside the other.
+pub(super) fn equalities(root: &Node) -> Result<Vec<(&str, Value<'_>)>> {
+    let mut found = Vec::new();
+    collect(root, &mut found);
+    for (i, (a, _)) in found.iter().enumerate() {
+        for (b, _) in found.iter().take(i) {
+            if a == b {
+                bail!(NotSingleValueField, "cannot infer query fields to set, path '{a}' is matched twice");
+            }
+            let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+            if long.strip_prefix(short).is_some_and(|rest: &str| rest.starts_with('.')) {
+                bail!(NotSingleValueField, "cannot infer query fields to set, both paths '{b}' and '{a}' are matched");
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn collect<'m>(node: &'m Node, found: &mut Vec<(&'m str, Value<'m>)>) {
+    match node {
+        Node::And(children) => children.iter().for_each(|c| collect(c, found)),
+        Node::Compare { path, op: CompareOp::Eq, value, .. } => found.push((path.text(), value.view())),
+        _ => {}
+    }
+}

@@ -83,6 +83,11 @@ impl ValueBuf {
         ValueBuf { tag: tag_of(&value), bytes: buf.into_boxed_slice() }
     }
 
+    /// From a type byte and the value's bytes, which were made here or checked.
+    pub(crate) fn from_parts(tag: u8, bytes: Vec<u8>) -> ValueBuf {
+        ValueBuf { tag, bytes: bytes.into_boxed_slice() }
+    }
+
     pub fn array(fill: impl FnOnce(&mut ArrayWriter<'_>)) -> ValueBuf {
         let mut buf = Vec::new();
         fill(&mut ArrayWriter::new(&mut buf));

@@ -139,7 +139,7 @@ impl<'b> ArrayWriter<'b> {
     pub fn finish(self) {}
 }
 
-fn write_decimal(buf: &mut Vec<u8>, mut n: u32) {
+pub(crate) fn write_decimal(buf: &mut Vec<u8>, mut n: u32) {
     let mut digits = [0u8; 10];
     let mut at = digits.len();
     loop {

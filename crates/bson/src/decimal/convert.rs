@@ -1,7 +1,7 @@
 //! Decimals and the other number types.
 
 use dfp_number_sys::bid128_000::bid128_to_binary64;
-use dfp_number_sys::{EXE_CLEAR, RND_NEAREST_EVEN};
+use dfp_number_sys::{EXE_CLEAR, EXE_INEXACT, RND_NEAREST_EVEN, RND_TOWARD_ZERO};
 
 use super::math::{Rounding, bid};
 use super::text::{Digits, assemble};
@@ -59,6 +59,13 @@ impl Decimal {
                 bid128_to_binary64(bid(self), RND_NEAREST_EVEN, &mut flags)
             }
         }
+    }
+
+    /// The double next to a finite number towards zero (the largest one when all are smaller), and whether it is equal.
+    pub(crate) fn to_f64_truncated(self) -> (f64, bool) {
+        let mut flags = EXE_CLEAR;
+        let n = bid128_to_binary64(bid(self), RND_TOWARD_ZERO, &mut flags);
+        (n, flags & EXE_INEXACT == 0)
     }
 
     /// The integer, when the value is one that fits.

@@ -1,1 +1,21 @@
-//! The sockets: MongoDB's wire protocol over TCP and unix sockets
+//! The sockets: MongoDB's wire protocol over TCP and unix sockets.
+//!
+//! Framing, compression, exhaust streaming, connections and their end live here; what a command means is the engine's.
+//! One blocking thread serves one connection: an operation is one read, one call of [`smongo_engine::Session::run`] and one
+//! write, with no hop between threads. An awaitable hello blocks only its own thread.
+//!
+//! - [`frame`]: header and length of a message, read into a reused buffer.
+//! - [`message`]: OP_MSG to a request (the one validation of foreign bytes) and a reply to OP_MSG.
+//! - [`legacy`]: OP_QUERY hello. [`compress`]: OP_COMPRESSED. `exhaust`: one request, many replies.
+//! - [`Server`]: listening sockets, the register of connections, shutdown.
+
+pub mod compress;
+mod connection;
+mod exhaust;
+pub mod frame;
+pub mod legacy;
+pub mod message;
+mod server;
+mod stream;
+
+pub use server::{Handle, Listen, Server, Stopper};

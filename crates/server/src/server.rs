@@ -1,0 +1,325 @@
+//! Listening sockets, the register of connections, and shutdown.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags, poll};
+use smongo_engine::{Client, Engine};
+
+use crate::compress;
+use crate::connection;
+use crate::stream::Stream;
+
+/// The stack of a connection's thread. A document may nest 200 levels, and every level of a compiled query costs a frame.
+const STACK: usize = 2 << 20;
+/// How long running commands may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Where to listen and how.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// `(host or address, port)`; port 0 takes any free one.
+    pub tcp: Vec<(String, u16)>,
+    /// Path of a unix socket, readable by this user only.
+    pub unix: Option<PathBuf>,
+    /// The `host:port` that hello tells clients; by default the address under which each reached the server.
+    pub advertise: Option<String>,
+    /// Connections beyond this are closed at once.
+    pub max_connections: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen { tcp: Vec::new(), unix: None, advertise: None, max_connections: 65_536 }
+    }
+}
+
+/// Bound sockets in front of an engine. [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another.
+pub struct Server {
+    tcp: Vec<TcpListener>,
+    unix: Option<(UnixListener, PathBuf)>,
+    wake: UnixStream,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    advertise: Option<String>,
+    max_connections: usize,
+    stopping: AtomicBool,
+    /// Writing a byte wakes the accepting thread.
+    waker: UnixStream,
+    connections: Mutex<HashMap<u64, Arc<Stream>>>,
+    /// Notified when a connection has ended.
+    ended: Condvar,
+}
+
+/// Asks a server to stop, from any thread.
+#[derive(Clone)]
+pub struct Stopper(Arc<Shared>);
+
+impl Stopper {
+    /// Returns at once; [`Server::run`] returns when the connections have ended.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+/// A server that runs on a thread of its own. Dropping it stops it and waits.
+pub struct Handle {
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+    addresses: Vec<SocketAddr>,
+    unix: Option<PathBuf>,
+}
+
+impl Handle {
+    /// The TCP addresses bound, with the real ports.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The path of the unix socket, if there is one.
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.unix.as_deref()
+    }
+
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Stops the server and waits until its connections have ended. The engine stays open.
+    pub fn shutdown(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Server {
+    /// Binds all sockets, or none.
+    ///
+    /// # Errors
+    /// What binding answered, with the address in front.
+    pub fn bind(engine: &Engine, listen: Listen) -> io::Result<Server> {
+        let mut tcp = Vec::new();
+        for (host, port) in &listen.tcp {
+            bind_tcp(host, *port, &mut tcp).map_err(|e| named(&format!("{host}:{port}"), e))?;
+        }
+        let unix = match listen.unix {
+            Some(path) => Some((bind_unix(&path).map_err(|e| named(&path.display().to_string(), e))?, path)),
+            None => None,
+        };
+        let (wake, waker) = UnixStream::pair()?;
+        waker.set_nonblocking(true)?;
+        let shared = Arc::new(Shared {
+            engine: engine.clone(),
+            advertise: listen.advertise,
+            max_connections: listen.max_connections,
+            stopping: AtomicBool::new(false),
+            waker,
+            connections: Mutex::default(),
+            ended: Condvar::new(),
+        });
+        Ok(Server { tcp, unix, wake, shared })
+    }
+
+    /// The TCP addresses bound, with the real ports.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.tcp.iter().filter_map(|l| l.local_addr().ok()).collect()
+    }
+
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.shared.clone())
+    }
+
+    /// Serves on a new thread.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn spawn(self) -> io::Result<Handle> {
+        let (stopper, addresses) = (self.stopper(), self.local_addrs());
+        let unix = self.unix.as_ref().map(|(_, path)| path.clone());
+        let thread = std::thread::Builder::new().name("smongo-accept".into()).spawn(move || self.run())?;
+        Ok(Handle { stopper, thread: Some(thread), addresses, unix })
+    }
+
+    /// Serves until it is stopped, by a [`Stopper`] or by the engine's `shutdown` command; then lets running commands end,
+    /// for a few seconds at most, and closes every connection. The engine stays open.
+    pub fn run(self) {
+        let mut next_id = 0;
+        while !self.shared.stopping.load(Ordering::Acquire) {
+            if let Err(e) = self.accept_ready(&mut next_id) {
+                // Too many open files and the like: wait for connections to end rather than spin.
+                tracing::warn!("accepting a connection failed: {e}");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        let Server { tcp, unix, shared, .. } = self;
+        drop(tcp);
+        if let Some((_, path)) = unix {
+            let _ = std::fs::remove_file(path);
+        }
+        shared.drain();
+    }
+
+    /// Waits for any listener or the waker, and accepts what is there.
+    fn accept_ready(&self, next_id: &mut u64) -> io::Result<()> {
+        let fds: Vec<BorrowedFd<'_>> = self.tcp.iter().map(AsFd::as_fd).chain(self.unix.iter().map(|(l, _)| l.as_fd())).chain([self.wake.as_fd()]).collect();
+        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        match poll(&mut polled, None) {
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            other => other?,
+        };
+        let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
+        for (listener, _) in self.tcp.iter().zip(&ready).filter(|(_, ready)| **ready) {
+            if let Some((stream, _)) = waiting(listener.accept())? {
+                stream.set_nonblocking(false)?;
+                self.begin(Stream::Tcp(stream), next_id);
+            }
+        }
+        if let (Some((listener, path)), Some(true)) = (&self.unix, ready.get(self.tcp.len()))
+            && let Some((stream, _)) = waiting(listener.accept())?
+        {
+            stream.set_nonblocking(false)?;
+            self.begin(Stream::Unix { stream, path: path.clone() }, next_id);
+        }
+        Ok(())
+    }
+
+    fn begin(&self, stream: Stream, next_id: &mut u64) {
+        *next_id += 1;
+        let (id, stream, shared) = (*next_id, Arc::new(stream), self.shared.clone());
+        let remote = stream.remote();
+        {
+            let mut connections = shared.connections.lock();
+            if connections.len() >= shared.max_connections {
+                tracing::warn!(remote, "connection refused: too many open connections ({})", connections.len());
+                return;
+            }
+            connections.insert(id, stream.clone());
+        }
+        tracing::info!(remote, id, "connection accepted");
+        let thread = std::thread::Builder::new().name(format!("conn{id}")).stack_size(STACK);
+        let serving = shared.clone();
+        if let Err(e) = thread.spawn(move || serving.serve(id, &stream, remote)) {
+            tracing::warn!("no thread for a connection: {e}");
+            shared.forget(id);
+        }
+    }
+}
+
+impl Shared {
+    fn stop(&self) {
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            let _ = io::Write::write(&mut &self.waker, &[1]);
+        }
+    }
+
+    /// The life of one connection; its thread ends with it.
+    fn serve(&self, id: u64, stream: &Stream, remote: String) {
+        stream.tune();
+        let local = self.advertise.clone().unwrap_or_else(|| stream.local());
+        let client = Client { local, remote, compressors: compress::OFFERED };
+        let end = catch_unwind(AssertUnwindSafe(|| connection::serve(stream, self.engine.session(client), &self.engine)));
+        match end {
+            Ok(Ok(())) => tracing::info!(id, "connection ended"),
+            Ok(Err(e)) => tracing::info!(id, "connection ended: {e}"),
+            Err(_) => tracing::error!(id, "connection closed: its thread panicked"),
+        }
+        stream.shutdown(Shutdown::Both);
+        self.forget(id);
+        if self.engine.shutting_down() {
+            self.stop();
+        }
+    }
+
+    fn forget(&self, id: u64) {
+        self.connections.lock().remove(&id);
+        self.ended.notify_all();
+    }
+
+    /// Ends every connection: first no more requests, then, after the grace period, no more replies either.
+    fn drain(&self) {
+        for how in [Shutdown::Read, Shutdown::Both] {
+            let deadline = Instant::now() + GRACE;
+            let mut connections = self.connections.lock();
+            for stream in connections.values() {
+                stream.shutdown(how);
+            }
+            while !connections.is_empty() {
+                if self.ended.wait_until(&mut connections, deadline).timed_out() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn named(address: &str, e: io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
+}
+
+/// Nobody waits any more when the client left between poll and accept.
+fn waiting<T>(accepted: io::Result<T>) -> io::Result<Option<T>> {
+    match accepted {
+        Ok(t) => Ok(Some(t)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Binds every address a name stands for; `localhost` is often two.
+fn bind_tcp(host: &str, port: u16, bound: &mut Vec<TcpListener>) -> io::Result<()> {
+    let mut any = Err(io::Error::new(io::ErrorKind::NotFound, "the name stands for no address"));
+    let mut port = port;
+    for mut address in (host, port).to_socket_addrs()? {
+        address.set_port(port);
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                listener.set_nonblocking(true)?;
+                port = listener.local_addr()?.port();
+                bound.push(listener);
+                any = Ok(());
+            }
+            // A machine without IPv6 still has `localhost`.
+            Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable && any.is_ok() => {}
+            Err(e) if any.is_ok() => return Err(e),
+            Err(e) => any = Err(e),
+        }
+    }
+    any
+}
+
+/// Binds a unix socket, in place of one that a dead server left behind.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) && UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o700))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

@@ -1,0 +1,68 @@
+//! A client's socket of either kind.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix { stream: UnixStream, path: PathBuf },
+}
+
+impl Stream {
+    /// Settles the socket's options; a failure is not worth refusing a client for.
+    pub fn tune(&self) {
+        if let Stream::Tcp(s) = self {
+            let _ = s.set_nodelay(true);
+            let _ = rustix::net::sockopt::set_socket_keepalive(s, true);
+            let _ = rustix::net::sockopt::set_tcp_keepidle(s, Duration::from_secs(120));
+        }
+    }
+
+    /// The address under which the client reached us: `host:port` or the socket's path.
+    pub fn local(&self) -> String {
+        match self {
+            Stream::Tcp(s) => s.local_addr().map(|a| a.to_string()).unwrap_or_default(),
+            Stream::Unix { path, .. } => path.display().to_string(),
+        }
+    }
+
+    pub fn remote(&self) -> String {
+        match self {
+            Stream::Tcp(s) => s.peer_addr().map(|a| a.to_string()).unwrap_or_default(),
+            Stream::Unix { .. } => "anonymous unix socket".to_string(),
+        }
+    }
+
+    /// Ends reading, writing or both; a thread blocked in one of them returns.
+    pub fn shutdown(&self, how: Shutdown) {
+        let _ = match self {
+            Stream::Tcp(s) => s.shutdown(how),
+            Stream::Unix { stream, .. } => stream.shutdown(how),
+        };
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(s) => (&mut &*s).read(buf),
+            Stream::Unix { stream, .. } => (&mut &*stream).read(buf),
+        }
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(s) => (&mut &*s).write(buf),
+            Stream::Unix { stream, .. } => (&mut &*stream).write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -126,12 +126,10 @@ impl Server {
     pub fn bind(engine: &Engine, listen: Listen) -> io::Result<Server> {
         let mut tcp = Vec::new();
         for (host, port) in &listen.tcp {
-            bind_tcp(host, *port, &mut tcp).map_err(|e| named(&format!("{host}:{port}"), e))?;
+            // Port 0 is chosen once: every address gets the same.
+            let port = if *port == 0 { bound_port(&tcp) } else { *port };
+            bind_tcp(host, port, &mut tcp).map_err(|e| named(&format!("{host}:{port}"), e))?;
         }
-        let unix = match listen.unix {
-            Some(path) => Some((bind_unix(&path).map_err(|e| named(&path.display().to_string(), e))?, path)),
-            None => None,
-        };
         let (wake, waker) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
@@ -143,7 +141,21 @@ impl Server {
             connections: Mutex::default(),
             ended: Condvar::new(),
         });
-        Ok(Server { tcp, unix, wake, shared })
+        let mut server = Server { tcp, unix: None, wake, shared };
+        if let Some(path) = listen.unix {
+            server.bind_unix(path)?;
+        }
+        Ok(server)
+    }
+
+    /// Binds a unix socket beside the TCP ones, in place of one that a dead server left behind.
+    ///
+    /// # Errors
+    /// What binding answered, with the path in front.
+    pub fn bind_unix(&mut self, path: PathBuf) -> io::Result<()> {
+        let listener = bind_unix(&path).map_err(|e| named(&path.display().to_string(), e))?;
+        self.unix = Some((listener, path));
+        Ok(())
     }
 
     /// The TCP addresses bound, with the real ports.
@@ -278,6 +290,10 @@ impl Shared {
     }
 }
 
+fn bound_port(bound: &[TcpListener]) -> u16 {
+    bound.first().and_then(|l| l.local_addr().ok()).map_or(0, |a| a.port())
+}
+
 fn named(address: &str, e: io::Error) -> io::Error {
     io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
 }
@@ -313,7 +329,6 @@ fn bind_tcp(host: &str, port: u16, bound: &mut Vec<TcpListener>) -> io::Result<(
     any
 }
 
-/// Binds a unix socket, in place of one that a dead server left behind.
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) && UnixStream::connect(path).is_err() {
         std::fs::remove_file(path)?;

@@ -1,0 +1,65 @@
+//! The command line: one file per subcommand.
+
+mod log;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What stops a subcommand: words for people and the exit status.
+pub struct Failure {
+    pub message: String,
+    pub status: u8,
+}
+
+impl Failure {
+    pub fn new(message: impl std::fmt::Display) -> Failure {
+        Failure { message: message.to_string(), status: 1 }
+    }
+}
+
+impl From<smongo_bson::Error> for Failure {
+    fn from(e: smongo_bson::Error) -> Failure {
+        Failure::new(e.message())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Failure {
+        Failure::new(e)
+    }
+}
+
+type Outcome = Result<ExitCode, Failure>;
+
+/// An embeddable, MongoDB-compatible document database. Without a subcommand it serves.
+#[derive(Parser)]
+#[command(name = "smongo", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a database to MongoDB's drivers and shells (the default)
+    Serve(serve::Args),
+}
+
+pub fn main() -> ExitCode {
+    let Cli { command, serve } = Cli::parse();
+    let outcome = match command {
+        None => serve::main(serve),
+        Some(Command::Serve(args)) => serve::main(args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("smongo: {}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `smongo serve`: the server. Flags bear mongod's names.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgAction, ValueEnum};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use smongo_engine::{Engine, Options};
+use smongo_server::{Listen, Server, Stopper};
+use tracing::Level;
+
+use super::{Failure, Outcome, log};
+
+/// Exit status of mongod when a socket cannot be bound, and when the data cannot be opened.
+const NET_ERROR: u8 = 48;
+const DATA_ERROR: u8 = 100;
+
+#[derive(clap::Args, Clone)]
+pub struct Args {
+    /// Directory of the data; made when it does not exist
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    dbpath: PathBuf,
+    /// TCP port; 0 takes any free one
+    #[arg(long, default_value_t = 27017)]
+    port: u16,
+    /// Addresses or names to listen on, separated by commas
+    #[arg(long = "bind_ip", value_name = "ADDRS", value_delimiter = ',', default_value = "127.0.0.1")]
+    bind_ip: Vec<String>,
+    /// Listen on every IPv4 address
+    #[arg(long = "bind_ip_all", conflicts_with = "bind_ip")]
+    bind_ip_all: bool,
+    /// Allow addresses that other machines can reach: there is no authentication, whoever reaches the port owns the data
+    #[arg(long)]
+    allow_unauthenticated_network: bool,
+    /// Also listen on the unix socket DIR/mongodb-PORT.sock
+    #[arg(long = "unixSocketPrefix", value_name = "DIR")]
+    unix_socket_prefix: Option<PathBuf>,
+    /// The host:port that the server tells drivers to reach it by; by default the address each came in on
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Where documents are kept: on disk or in memory only
+    #[arg(long = "storageEngine", value_enum, default_value_t = StorageEngine::WiredTiger)]
+    storage_engine: StorageEngine,
+    /// Size of the cache in gigabytes, as 0.5
+    #[arg(long = "wiredTigerCacheSizeGB", value_name = "GB")]
+    cache_size_gb: Option<f64>,
+    /// Milliseconds between writes of the journal to disk
+    #[arg(long = "journalCommitInterval", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=500))]
+    journal_commit_interval: Option<u64>,
+    /// A server parameter, as enableTestCommands=1; may be given several times
+    #[arg(long = "setParameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    set_parameter: Vec<(String, String)>,
+    /// Most connections at a time
+    #[arg(long = "maxConns", default_value_t = 65_536)]
+    max_conns: usize,
+    /// Name of the replica set, of which this server is the only member: always rs0
+    #[arg(long = "replSet", value_name = "NAME")]
+    repl_set: Option<String>,
+    /// Log to this file instead of stderr
+    #[arg(long, value_name = "FILE")]
+    logpath: Option<PathBuf>,
+    /// Append to an existing log file instead of renaming it
+    #[arg(long, requires = "logpath")]
+    logappend: bool,
+    /// Log only errors
+    #[arg(long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Log more; -vv and -vvv still more
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "camelCase")]
+enum StorageEngine {
+    WiredTiger,
+    InMemory,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err("expected NAME=VALUE".to_string()),
+    }
+}
+
+pub fn main(args: Args) -> Outcome {
+    let level = match (args.quiet, args.verbose) {
+        (true, _) => Level::ERROR,
+        (_, 0) => Level::WARN,
+        (_, 1) => Level::INFO,
+        (_, 2) => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    log::start(level, args.logpath.as_deref(), args.logappend)?;
+    if let Some(name) = args.repl_set.as_deref().filter(|name| *name != "rs0") {
+        return Err(Failure::new(format!("--replSet {name}: the replica set of this server is always named rs0")));
+    }
+    let tcp = addresses(&args)?;
+    let engine = Engine::open(options(&args)?).map_err(|e| Failure { status: DATA_ERROR, ..e.into() })?;
+    let listen = Listen { tcp, advertise: args.advertise.clone(), max_connections: args.max_conns, unix: None };
+    let (server, port) = bind(&engine, listen, &args).map_err(|e| Failure { status: NET_ERROR, ..e.into() })?;
+    stop_on_signals(engine.clone(), server.stopper())?;
+    announce(&server, port)?;
+    server.run();
+    engine.begin_shutdown();
+    engine.close()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(args: &Args) -> Result<Options, Failure> {
+    let mut options = Options { parameters: args.set_parameter.clone(), ..Options::default() };
+    if args.storage_engine == StorageEngine::WiredTiger {
+        options.path = Some(args.dbpath.clone());
+    }
+    if let Some(gb) = args.cache_size_gb {
+        if !(0.01..=10_000.0).contains(&gb) {
+            return Err(Failure::new("--wiredTigerCacheSizeGB must be between 0.01 and 10000"));
+        }
+        options.cache_bytes = (gb * f64::from(1 << 30)) as u64;
+    }
+    if let Some(ms) = args.journal_commit_interval {
+        options.journal_interval = Duration::from_millis(ms);
+    }
+    let test_commands = args.set_parameter.iter().rev().find(|(name, _)| name == "enableTestCommands");
+    options.test_commands = test_commands.is_some_and(|(_, value)| value == "1" || value == "true");
+    Ok(options)
+}
+
+/// The addresses to bind; refuses those that other machines reach, unless asked in so many words.
+fn addresses(args: &Args) -> Result<Vec<(String, u16)>, Failure> {
+    let hosts = if args.bind_ip_all { vec![Ipv4Addr::UNSPECIFIED.to_string()] } else { args.bind_ip.clone() };
+    let mut tcp = Vec::new();
+    for host in hosts.iter().map(|h| h.trim()).filter(|h| !h.is_empty()) {
+        let resolved = (host, args.port).to_socket_addrs().map_err(|e| Failure::new(format!("--bind_ip {host}: {e}")))?;
+        for address in resolved {
+            if !args.allow_unauthenticated_network && !address.ip().to_canonical().is_loopback() {
+                return Err(Failure::new(format!(
+                    "refused to listen on {host}: other machines can reach it and there is no authentication yet, so anyone there could \
+                     read and change the data. If that is meant, add --allow-unauthenticated-network."
+                )));
+            }
+        }
+        tcp.push((host.to_string(), args.port));
+    }
+    if tcp.is_empty() {
+        return Err(Failure::new("--bind_ip names no address"));
+    }
+    Ok(tcp)
+}
+
+/// Binds TCP first: the unix socket bears the port's number, which may have been 0. All addresses share one port.
+fn bind(engine: &Engine, listen: Listen, args: &Args) -> io::Result<(Server, u16)> {
+    let mut server = Server::bind(engine, listen)?;
+    let port = server.local_addrs().first().map_or(args.port, SocketAddr::port);
+    if let Some(prefix) = &args.unix_socket_prefix {
+        server.bind_unix(prefix.join(format!("mongodb-{port}.sock")))?;
+    }
+    Ok((server, port))
+}
+
+/// Prints the one line that says the server is ready and where.
+fn announce(server: &Server, port: u16) -> io::Result<()> {
+    let ip = server.local_addrs().first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::ip);
+    let reachable = match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        other => other,
+    };
+    let at = SocketAddr::new(reachable, port);
+    let mut out = io::stdout().lock();
+    writeln!(out, "smongo {} ready: mongodb://{at}/?directConnection=true", env!("CARGO_PKG_VERSION"))?;
+    out.flush()
+}
+
+/// The first SIGTERM or SIGINT lets running commands end and closes the data; the second ends the process at once.
+fn stop_on_signals(engine: Engine, stopper: Stopper) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut signals = signals.forever();
+        signals.next();
+        tracing::info!("shutting down");
+        stopper.stop();
+        engine.begin_shutdown();
+        drop(engine);
+        signals.next();
+        signal_hook::low_level::exit(130);
+    })?;
+    Ok(())
+}

@@ -21,6 +21,8 @@ pub mod number;
 pub mod oid;
 pub mod owned;
 pub mod path;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod value;
 pub mod write;
 

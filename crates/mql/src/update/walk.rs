@@ -6,7 +6,7 @@ use smongo_bson::{Array, Doc, Element, Error, Result, Value, bail, err};
 
 use super::delta::{Level, close, header, open};
 use super::ops::{At, New};
-use super::parse::ArrayFilter;
+use crate::matcher::ElementMatcher;
 use super::tree::{Child, Elements, Fields, Leaf, Node};
 use crate::arena::Arena;
 
@@ -17,7 +17,7 @@ const MAX_PADDING: usize = 1_500_000;
 pub(super) struct Walk<'a> {
     pub root: Doc<'a>,
     pub arena: &'a Arena,
-    pub filters: &'a [ArrayFilter],
+    pub filters: &'a [ElementMatcher],
     pub collator: Option<&'a dyn Collator>,
     /// The document is about to be inserted by an upsert.
     pub insert: bool,
@@ -368,7 +368,7 @@ fn lost_filter() -> Error {
 }
 
 /// Refuses names the top level of a stored document cannot have.
-fn storable(name: &str) -> Result<()> {
+pub(super) fn storable(name: &str) -> Result<()> {
     if name.starts_with('$') {
         bail!(
             DollarPrefixedFieldName,

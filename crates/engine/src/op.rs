@@ -51,6 +51,8 @@ pub struct OpCx {
     pub compile: CompileCx,
     /// Something was committed that the command's write concern may want on disk.
     pub committed: bool,
+    /// Storage cursors of streams that were dropped half-way, to be given back.
+    pub litter: crate::exec::Litter,
 }
 
 impl OpCx {
@@ -67,6 +69,7 @@ impl OpCx {
             kill: Arc::default(),
             compile: CompileCx::default(),
             committed: false,
+            litter: Default::default(),
         })
     }
 

@@ -143,6 +143,13 @@ pub struct Iter<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> Iter<'a> {
+    /// The elements of the rest of a document's body that begins at an element's boundary.
+    pub fn over(body: &'a [u8]) -> Iter<'a> {
+        Iter { rest: body }
+    }
+}
+
 impl<'a> Iterator for Iter<'a> {
     type Item = Element<'a>;
 

@@ -51,8 +51,6 @@ pub struct OpCx {
     pub compile: CompileCx,
     /// Something was committed that the command's write concern may want on disk.
     pub committed: bool,
-    /// Storage cursors of streams that were dropped half-way, to be given back.
-    pub litter: crate::exec::Litter,
 }
 
 impl OpCx {
@@ -69,7 +67,6 @@ impl OpCx {
             kill: Arc::default(),
             compile: CompileCx::default(),
             committed: false,
-            litter: Default::default(),
         })
     }
 

@@ -2,9 +2,10 @@
 
 use std::any::Any;
 
-use smongo_bson::{Doc, DocBuf, Result};
+use smongo_bson::{Doc, DocBuf, Result, ValueBuf, bail};
 
 use crate::cx::CompileCx;
+use crate::pipeline::merge::MergeSpec;
 
 /// A lazy sequence of documents.
 ///
@@ -12,11 +13,15 @@ use crate::cx::CompileCx;
 /// nothing per document unless its meaning demands it. A stream holds no storage resources of its own; leaves reach
 /// the storage through the host that is passed in, so that a parked stream costs only its own state.
 pub trait Stream: Send {
+    /// Moves to the next document; `false` at the end. Calling it again after the end or an error is allowed and yields `false` or
+    /// an error.
     fn advance(&mut self, host: &mut dyn Host) -> Result<bool>;
 
+    /// The current document. Only meaningful after an `advance` that yielded `true`.
     fn doc(&self) -> Doc<'_>;
 
     /// Called before the stream is parked between two batches: positions in the storage must be saved and let go.
+    /// A stream over others passes the call on.
     fn park(&mut self, _host: &mut dyn Host) {}
 }
 
@@ -26,11 +31,21 @@ pub trait Host: Any {
     fn interrupt(&mut self) -> Result<()>;
 
     /// Opens an aggregation over another collection (or a view): `$lookup`, `$graphLookup`, `$unionWith`. The stages are given as
-    /// BSON so that the engine plans them with its indexes; `cx.lets` carries bound variables.
+    /// BSON so that the engine plans them with its indexes; `cx.lets` carries bound variables, `cx.depth` the nesting. A collection
+    /// that does not exist is an empty one. An equality `$lookup` opens `[{$match: {foreignField: …}}, …]`, once for each local value.
     fn open(&mut self, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx) -> Result<Box<dyn Stream>>;
 
-    /// Writes of `$out` and `$merge`: the engine performs them, one document at a time.
-    fn sink(&mut self, sink: &mut dyn Any, doc: Doc<'_>) -> Result<()>;
+    /// The documents of a source stage that only the engine can make: `$collStats`, `$indexStats`, `$planCacheStats`, `$currentOp`,
+    /// `$listSessions`, `$changeStream` … Their arguments were checked when the pipeline was compiled.
+    fn source(&mut self, source: &SourceSpec) -> Result<Box<dyn Stream>> {
+        bail!(NotImplemented, "{} is not implemented", source.name)
+    }
+
+    /// Begins the writes of a trailing `$out` or `$merge`. Called once, when the first document (or the end) has come; checks the
+    /// target (collection kind, unique index for `on`).
+    fn write(&mut self, target: &WriteSpec) -> Result<Box<dyn Sink>> {
+        bail!(NotImplemented, "{} is not implemented", target.name())
+    }
 
     /// Memory a blocking operator may hold before it must spill or fail, in bytes.
     fn memory_limit(&self) -> usize {
@@ -39,6 +54,53 @@ pub trait Host: Any {
 
     /// A new file for spilled runs, already unlinked (it disappears when it is closed, also after a crash).
     fn spill_file(&mut self) -> Result<std::fs::File>;
+}
+
+/// A stage at the head of a pipeline whose documents the engine makes.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The stage's name, `$collStats` for instance.
+    pub name: &'static str,
+    /// The stage's argument as the user wrote it.
+    pub spec: ValueBuf,
+    pub db: String,
+    /// Empty for `{aggregate: 1}`.
+    pub coll: String,
+}
+
+/// What a trailing `$out` or `$merge` wants written.
+#[derive(Clone)]
+pub enum WriteSpec {
+    Out(OutSpec),
+    Merge(MergeSpec),
+}
+
+/// `$out`: the target collection is replaced, atomically, when the sink is finished; indexes and options of an existing one stay.
+#[derive(Clone, Debug)]
+pub struct OutSpec {
+    pub db: String,
+    pub coll: String,
+    /// `timeseries` options (`timeField`, `metaField`, `granularity` …) when the target is to be a time series collection.
+    pub timeseries: Option<DocBuf>,
+}
+
+impl WriteSpec {
+    pub fn name(&self) -> &'static str {
+        match self {
+            WriteSpec::Out(_) => "$out",
+            WriteSpec::Merge(_) => "$merge",
+        }
+    }
+}
+
+/// Where the documents of `$out` and `$merge` go; the engine's.
+pub trait Sink: Send {
+    /// Writes one document. The engine may batch.
+    fn write(&mut self, host: &mut dyn Host, doc: Doc<'_>) -> Result<()>;
+
+    /// All documents have come: flush the batch; `$out` puts the new collection in the place of the old. A sink that is dropped
+    /// unfinished leaves an `$out` target as it was.
+    fn finish(&mut self, host: &mut dyn Host) -> Result<()>;
 }
 
 /// A stream over documents held in memory, in order.

@@ -1,1 +1,101 @@
 //! Accumulators (`$group`, `$bucket`, expressions) and window functions (`$setWindowFields`).
+//!
+//! An [`Accumulator`] is what `{$sum: "$x"}` compiles to; each group holds a [`State`] made by it. The arithmetic of `$sum`, `$avg`,
+//! `$stdDevPop` … is in [`summation`], which the expressions of the same names use too.
+
+mod arrays;
+pub mod percentile;
+mod pick;
+mod scalar;
+mod spec;
+pub mod summation;
+
+use smongo_bson::{Doc, Result, Value, ValueBuf};
+
+use crate::cx::Cx;
+use crate::expr::Expr;
+use crate::sort::SortPattern;
+
+pub use scalar::count_value;
+pub use spec::{Arguments, is_accumulator, parse_n};
+
+/// What a group remembers of its documents for one accumulator.
+pub trait State: Send {
+    /// Takes the argument's value for one document. `key` is the sort key of `$top`'s kin, empty for all others.
+    fn add(&mut self, value: Value<'_>, key: &[u8]) -> Result<()>;
+
+    /// The result. The state is spent.
+    fn finish(&mut self) -> Result<ValueBuf>;
+
+    /// The state as a value, to be spilled; the state is spent.
+    fn partial(&mut self) -> Result<ValueBuf>;
+
+    /// Adds a state taken by [`State::partial`], of documents that came after those of this one.
+    fn merge(&mut self, partial: Value<'_>) -> Result<()>;
+
+    /// Bytes held beyond a fixed small size; zero for states that do not grow.
+    fn size(&self) -> usize {
+        0
+    }
+}
+
+/// A compiled accumulator with its arguments.
+pub struct Accumulator {
+    /// `$sum` for instance.
+    pub name: &'static str,
+    args: Arguments,
+    make: spec::Make,
+    grows: bool,
+}
+
+impl Accumulator {
+    /// Compiles `{$sum: …}`: `name` and the value beside it.
+    pub fn compile(name: &str, arg: Value<'_>, cx: &crate::CompileCx) -> Result<Accumulator> {
+        spec::compile(name, arg, cx)
+    }
+
+    /// A new state. `id` is the group's `_id` when that is a document (`n` may read it), else an empty document.
+    pub fn start(&self, id: Doc<'_>, arena: &crate::Arena) -> Result<Box<dyn State>> {
+        let n = match self.args.n() {
+            Some(n) => parse_n(n.eval(&Cx::new(arena, id, n.slots()))?)?,
+            None => 1,
+        };
+        Ok((self.make)(self, n))
+    }
+
+    /// Adds the document `cx.root` to a state.
+    pub fn feed<'a>(&'a self, state: &mut dyn State, cx: &Cx<'a>, key: &mut Vec<u8>) -> Result<()> {
+        match &self.args {
+            Arguments::One(e) | Arguments::N { input: e, .. } | Arguments::Percentile { input: e, .. } => state.add(e.eval(cx)?, &[]),
+            Arguments::Top { sort, output, .. } => {
+                key.clear();
+                if let Value::Document(d) = cx.root {
+                    sort.append_key(d, key)?;
+                }
+                state.add(output.eval(cx)?, key)
+            }
+        }
+    }
+
+    /// Whether the state's memory grows with the documents.
+    pub fn grows(&self) -> bool {
+        self.grows
+    }
+
+    /// Variable slots its expressions need in a [`Cx`].
+    pub fn slots(&self) -> usize {
+        self.args.exprs().map(Expr::slots).max().unwrap_or(0)
+    }
+
+    /// The argument expressions and, for `$top` and its kin, the sort pattern.
+    pub fn arguments(&self) -> &Arguments {
+        &self.args
+    }
+
+    pub fn sort(&self) -> Option<&SortPattern> {
+        match &self.args {
+            Arguments::Top { sort, .. } => Some(sort),
+            _ => None,
+        }
+    }
+}

@@ -268,6 +268,12 @@ impl<'c> Scope<'c> {
             return Ok(Node::Slot(slot, path));
         }
         if let Some((_, value)) = self.cx.lets.iter().rev().find(|(n, _)| n == name) {
+            if value.view().is_missing() {
+                // Not a constant: a variable without a value is still an argument that was given, and the value of a
+                // sub-pipeline's variable is not known while the outer pipeline is compiled.
+                let args = Args { name: "$$", nodes: Box::default(), collation: None };
+                return Ok(Node::Call(Box::new(Call { eval: nothing, args, pure: false })));
+            }
             return Ok(below_constant(value.view(), &path));
         }
         let value = match name {

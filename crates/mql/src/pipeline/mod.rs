@@ -1,12 +1,40 @@
 //! Aggregation pipelines: stages compiled from BSON, opened as streams over a source.
+//!
+//! [`registry`] is the table of stages; each stage has a file (small ones share [`basic`]). A stage parses its argument once and
+//! becomes one or more [`Stage`]s; [`Pipeline::open`] folds them over a source. [`optimize`] rewrites the BSON beforehand.
 
-use smongo_bson::{Array, Result, bail};
+mod args;
+mod basic;
+mod graph_lookup;
+mod group;
+mod lookup;
+pub mod merge;
+mod out;
+mod redact;
+mod registry;
+mod replace_root;
+mod sample;
+mod set_path;
+mod sort;
+mod source;
+mod spill;
+mod union_with;
+mod unwind;
+
+use smongo_bson::{Array, Doc, DocBuf, Result, Value, bail, err};
 
 use crate::cx::CompileCx;
 use crate::matcher::Matcher;
 use crate::projection::Projection;
 use crate::sort::SortPattern;
-use crate::stream::Stream;
+use crate::stream::{SourceSpec, Stream};
+
+pub(crate) use registry::Within;
+
+/// The most stages a pipeline may have.
+pub const MAX_STAGES: usize = 1000;
+/// How deep pipelines may be nested in `$lookup`, `$facet`, `$unionWith`.
+pub const MAX_DEPTH: u32 = 20;
 
 /// A compiled pipeline.
 pub struct Pipeline {
@@ -16,7 +44,8 @@ pub struct Pipeline {
 /// A stage. Those the planner can absorb into an index plan are visible; the others only make streams.
 pub enum Stage {
     Match(Matcher),
-    Sort { pattern: SortPattern, limit: Option<u64> },
+    /// `limit`: only so many first documents are wanted. `allow_disk`: the command's allowDiskUse.
+    Sort { pattern: SortPattern, limit: Option<u64>, allow_disk: bool },
     Limit(u64),
     Skip(u64),
     Project(Projection),
@@ -28,19 +57,157 @@ pub trait Operator: Send {
     /// The stage's name, `$group` for instance.
     fn name(&self) -> &'static str;
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>>;
-    /// Stages such as `$documents`, `$collStats`, `$currentOp` make their own documents and must come first.
+    /// Stages such as `$documents`, `$collStats`, `$currentOp` make their own documents and must come first; their input is
+    /// not read.
     fn is_source(&self) -> bool {
         false
+    }
+    /// What the engine is asked for, when the stage is a source that only it can make.
+    fn source(&self) -> Option<&SourceSpec> {
+        None
+    }
+    /// `$out` and `$merge`: what they write, so that the engine can refuse it where writes are not allowed.
+    fn writes(&self) -> Option<&crate::stream::WriteSpec> {
+        None
+    }
+    /// Database and collection of every other collection the stage reads.
+    fn reads(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 }
 
 impl Pipeline {
-    pub fn compile(_stages: Array<'_>, _cx: &CompileCx) -> Result<Pipeline> {
-        bail!(NotImplemented, "aggregation is not implemented yet")
+    /// Compiles a command's pipeline. `cx.coll` is empty for `{aggregate: 1}`; `cx.depth` says whether it is a nested one.
+    pub fn compile(stages: Array<'_>, cx: &CompileCx) -> Result<Pipeline> {
+        let within = if cx.depth == 0 { Within::Command } else { Within::Nested };
+        Pipeline::compile_within(stages, cx, within)
+    }
+
+    /// Compiles the pipeline of a sub-pipeline stage; what may stand in it depends on that stage.
+    pub(crate) fn compile_within(stages: Array<'_>, cx: &CompileCx, within: Within) -> Result<Pipeline> {
+        let docs = stages.iter().map(stage_document).collect::<Result<Vec<_>>>()?;
+        if docs.len() > MAX_STAGES {
+            bail!(7749501, "Pipeline length must be no longer than {MAX_STAGES} stages");
+        }
+        if cx.depth > MAX_DEPTH {
+            bail!(MaxSubPipelineDepthExceeded, "Maximum number of nested sub-pipelines exceeded. Limit is {MAX_DEPTH}");
+        }
+        let mut compiled = Vec::with_capacity(docs.len());
+        for doc in &docs {
+            registry::compile(*doc, cx, within, &mut compiled)?;
+        }
+        registry::check_places(&docs, cx, within)?;
+        Ok(Pipeline { stages: fuse(compiled) })
     }
 
     /// Folds the stages over a source.
-    pub fn open(self, _source: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        bail!(NotImplemented, "aggregation is not implemented yet")
+    pub fn open(self, source: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
+        self.stages.into_iter().try_fold(source, |input, stage| stage.open(input))
     }
+
+    /// Whether the first stage makes its own documents, so that no collection is read.
+    pub fn is_source(&self) -> bool {
+        matches!(self.stages.first(), Some(Stage::Other(op)) if op.is_source())
+    }
+
+    /// The stage's argument when the first stage is one whose documents the engine makes.
+    pub fn source(&self) -> Option<&SourceSpec> {
+        match self.stages.first() {
+            Some(Stage::Other(op)) => op.source(),
+            _ => None,
+        }
+    }
+
+    /// What a trailing `$out` or `$merge` writes.
+    pub fn writes(&self) -> Option<&crate::stream::WriteSpec> {
+        match self.stages.last() {
+            Some(Stage::Other(op)) => op.writes(),
+            _ => None,
+        }
+    }
+
+    /// The other collections its stages read.
+    pub fn reads(&self) -> Vec<(String, String)> {
+        self.stages.iter().flat_map(|s| if let Stage::Other(op) = s { op.reads() } else { Vec::new() }).collect()
+    }
+}
+
+/// The stages of a pipeline as documents: what [`Host::open`](crate::Host::open) and views are given.
+pub fn stage_documents(stages: Array<'_>) -> Result<Vec<DocBuf>> {
+    stages.iter().map(|s| stage_document(s).map(DocBuf::from)).collect()
+}
+
+/// The inverse of [`stage_documents`].
+pub fn stage_array(stages: &[DocBuf]) -> smongo_bson::ValueBuf {
+    smongo_bson::ValueBuf::array(|w| {
+        for s in stages {
+            w.push(s.as_doc());
+        }
+    })
+}
+
+fn stage_document(stage: Value<'_>) -> Result<Doc<'_>> {
+    match stage {
+        Value::Document(d) => Ok(d),
+        _ => Err(err!(TypeMismatch, "Each element of the 'pipeline' array must be an object")),
+    }
+}
+
+impl Stage {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Stage::Match(_) => "$match",
+            Stage::Sort { .. } => "$sort",
+            Stage::Limit(_) => "$limit",
+            Stage::Skip(_) => "$skip",
+            Stage::Project(_) => "$project",
+            Stage::Other(op) => op.name(),
+        }
+    }
+
+    pub fn open(self, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
+        Ok(match self {
+            Stage::Match(matcher) => basic::matching(input, matcher),
+            Stage::Sort { pattern, limit, allow_disk } => sort::sorted(input, pattern, limit, allow_disk),
+            Stage::Limit(n) => basic::limited(input, n),
+            Stage::Skip(n) => basic::skipped(input, n),
+            Stage::Project(projection) => basic::projected(input, projection),
+            Stage::Other(op) => op.open(input)?,
+        })
+    }
+}
+
+/// Joins neighbours: `$sort` with the `$limit` behind it (over `$skip`s), and runs of `$limit` and of `$skip`.
+fn fuse(stages: Vec<Stage>) -> Vec<Stage> {
+    let mut out: Vec<Stage> = Vec::with_capacity(stages.len());
+    for stage in stages {
+        match (&stage, out.last_mut()) {
+            (Stage::Limit(n), Some(Stage::Limit(m))) => {
+                *m = (*m).min(*n);
+                continue;
+            }
+            (Stage::Skip(n), Some(Stage::Skip(m))) => {
+                *m = m.saturating_add(*n);
+                continue;
+            }
+            _ => out.push(stage),
+        }
+    }
+    for at in 0..out.len() {
+        let (mut skipped, mut bound) = (0u64, None);
+        for stage in out.iter().skip(at + 1) {
+            match stage {
+                Stage::Skip(n) => skipped = skipped.saturating_add(*n),
+                Stage::Limit(n) => {
+                    bound = n.checked_add(skipped);
+                    break;
+                }
+                _ => break,
+            }
+        }
+        if let (Some(Stage::Sort { limit, .. }), Some(bound)) = (out.get_mut(at), bound) {
+            *limit = Some(limit.map_or(bound, |l| l.min(bound)));
+        }
+    }
+    out
 }

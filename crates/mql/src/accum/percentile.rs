@@ -1,0 +1,138 @@
+//! `$percentile` and `$median`, as accumulators and for the expressions of the same names.
+
+use smongo_bson::{Result, Value, ValueBuf, bail, err, number};
+
+use super::State;
+use super::spec::Setup;
+use crate::cx::CompileCx;
+use crate::expr::Expr;
+
+/// How a percentile between two values is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Approximate,
+    Discrete,
+    Continuous,
+}
+
+/// The parsed argument of `$percentile` or `$median`.
+pub struct PercentileSpec {
+    pub p: Vec<f64>,
+    pub method: Method,
+    pub input: Expr,
+}
+
+/// Parses `{input, p, method}` of `$percentile` or `{input, method}` of `$median`.
+pub fn parse_percentiles(name: &str, arg: Value<'_>, cx: &CompileCx) -> Result<PercentileSpec> {
+    let Value::Document(spec) = arg else {
+        bail!(7429703, "specification must be an object; found {name} :{arg:?}");
+    };
+    let median = name == "$median";
+    let (mut p, mut method, mut input) = (None, None, None);
+    for field in spec {
+        match field.name() {
+            "input" => input = Some(field.value()),
+            "method" => method = Some(field.value()),
+            "p" if !median => p = Some(field.value()),
+            other => bail!(40415, "BSON field '{name}.{other}' is an unknown field."),
+        }
+    }
+    let missing = |field: &str| err!(40414, "BSON field '{name}.{field}' is missing but a required field");
+    let input = input.ok_or_else(|| missing("input"))?;
+    let p = if median { vec![0.5] } else { parse_p(p.ok_or_else(|| missing("p"))?, cx)? };
+    let method = parse_method(name, method.ok_or_else(|| missing("method"))?)?;
+    Ok(PercentileSpec { p, method, input: Expr::compile(input, cx)? })
+}
+
+fn parse_method(name: &str, value: Value<'_>) -> Result<Method> {
+    let Value::String(text) = value else {
+        bail!(TypeMismatch, "BSON field '{name}.method' is the wrong type '{}', expected type 'string'", value.type_name());
+    };
+    match text {
+        "approximate" => Ok(Method::Approximate),
+        "discrete" => Ok(Method::Discrete),
+        "continuous" => Ok(Method::Continuous),
+        _ => Err(err!(BadValue, "Currently only 'approximate', 'discrete' and 'continuous' can be used as percentile 'method'.")),
+    }
+}
+
+/// `p`: a constant expression whose value is a non-empty array of numbers from 0 to 1.
+fn parse_p(value: Value<'_>, cx: &CompileCx) -> Result<Vec<f64>> {
+    let expr = Expr::compile(value, cx)?;
+    let Some(Value::Array(list)) = expr.constant() else {
+        bail!(7750300, "The $percentile 'p' field must be an array of constant values, but found value: {value:?}");
+    };
+    let list: Vec<_> = list.iter().collect();
+    if list.is_empty() {
+        bail!(7750301, "The $percentile 'p' field must be a non-empty array of numbers from [0.0, 1.0]");
+    }
+    list.into_iter().map(percentile_of).collect()
+}
+
+fn percentile_of(value: Value<'_>) -> Result<f64> {
+    let Some(p) = number::to_f64(value) else {
+        bail!(7750302, "The $percentile 'p' field must be an array of numbers from [0.0, 1.0], but found: {value:?}");
+    };
+    if (0.0..=1.0).contains(&p) { Ok(p) } else { Err(err!(7750303, "The $percentile 'p' field must be an array of numbers from [0.0, 1.0], but found: {p}")) }
+}
+
+/// The percentile of values that are sorted; `None` when there are none.
+pub fn pick(sorted: &[f64], p: f64, method: Method) -> Option<f64> {
+    let n = sorted.len();
+    if n == 0 {
+        return None;
+    }
+    match method {
+        Method::Approximate | Method::Discrete => {
+            let rank = (p * n as f64).ceil() as usize;
+            sorted.get(rank.saturating_sub(1).min(n - 1)).copied()
+        }
+        Method::Continuous => {
+            let at = p * (n - 1) as f64;
+            let (low, high) = (sorted.get(at.floor() as usize)?, sorted.get(at.ceil() as usize)?);
+            Some(if low == high { *low } else { low + (high - low) * (at - at.floor()) })
+        }
+    }
+}
+
+/// All numbers of the group, as doubles.
+struct Percentile {
+    values: Vec<f64>,
+    p: Vec<f64>,
+    method: Method,
+    single: bool,
+}
+
+pub(super) fn percentile(_n: usize, s: &Setup) -> Box<dyn State> {
+    Box::new(Percentile { values: Vec::new(), p: s.percentiles.clone(), method: s.method, single: false })
+}
+
+pub(super) fn median(_n: usize, s: &Setup) -> Box<dyn State> {
+    Box::new(Percentile { values: Vec::new(), p: s.percentiles.clone(), method: s.method, single: true })
+}
+
+impl State for Percentile {
+    fn add(&mut self, value: Value<'_>, _key: &[u8]) -> Result<()> {
+        // NaN has no place in an order of numbers: it is left out.
+        self.values.extend(number::to_f64(value).filter(|x| !x.is_nan()));
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<ValueBuf> {
+        self.values.sort_by(f64::total_cmp);
+        let value = |p: &f64| pick(&self.values, *p, self.method).map_or(Value::Null, Value::Double);
+        if self.single {
+            return Ok(ValueBuf::new(self.p.first().map_or(Value::Null, value)));
+        }
+        Ok(super::scalar::list(self.p.iter().map(value)))
+    }
+    fn partial(&mut self) -> Result<ValueBuf> {
+        Ok(super::scalar::list(self.values.drain(..).map(Value::Double)))
+    }
+    fn merge(&mut self, partial: Value<'_>) -> Result<()> {
+        let Value::Array(a) = partial else { return Ok(()) };
+        a.iter().try_for_each(|v| self.add(v, &[]))
+    }
+    fn size(&self) -> usize {
+        self.values.len() * 8
+    }
+}

@@ -1,0 +1,191 @@
+//! The table of stages, and the rules about where each may stand.
+
+use smongo_bson::{Doc, Result, Value, bail};
+
+use super::{Stage, basic, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind};
+use crate::cx::CompileCx;
+use crate::sort::SortPattern;
+
+/// Whose pipeline is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// A command's (or a view's).
+    Command,
+    Facet,
+    Lookup,
+    UnionWith,
+    /// One that [`Host::open`](crate::Host::open) was given: its rules were checked when the outer pipeline was compiled.
+    Nested,
+}
+
+/// Where in a pipeline a stage may stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Any,
+    First,
+    Last,
+}
+
+/// What a stage reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// The documents of a collection or of the stage before it.
+    Collection,
+    /// Only `{aggregate: 1}` makes sense.
+    Database,
+    /// Makes its documents itself, over a collection.
+    Itself,
+    /// `{aggregate: 1}` or a collection.
+    Either,
+}
+
+type Parse = fn(Value<'_>, &CompileCx, &mut Vec<Stage>) -> Result<()>;
+
+pub(super) struct Row {
+    pub name: &'static str,
+    parse: Parse,
+    place: Place,
+    from: From,
+    /// Whether it may stand in `$facet`, and in the pipelines of `$lookup` and `$unionWith`.
+    facet: bool,
+    nested: bool,
+}
+
+const fn row(name: &'static str, parse: Parse) -> Row {
+    Row { name, parse, place: Place::Any, from: From::Collection, facet: true, nested: true }
+}
+
+const fn first(name: &'static str, parse: Parse, from: From, nested: bool) -> Row {
+    Row { name, parse, place: Place::First, from, facet: false, nested }
+}
+
+const fn last(name: &'static str, parse: Parse) -> Row {
+    Row { name, parse, place: Place::Last, from: From::Collection, facet: false, nested: false }
+}
+
+const ROWS: &[Row] = &[
+    row("$addFields", basic::parse_add_fields),
+    first("$changeStream", source::parse_change_stream, From::Either, false),
+    Row { facet: false, nested: false, ..row("$changeStreamSplitLargeEvent", source::parse_split_large_event) },
+    first("$collStats", source::parse_coll_stats, From::Itself, true),
+    row("$count", basic::parse_count),
+    first("$currentOp", source::parse_current_op, From::Database, false),
+    first("$geoNear", source::unsupported_geo_near, From::Itself, true),
+    row("$graphLookup", graph_lookup::parse),
+    row("$group", group::parse),
+    first("$indexStats", source::parse_index_stats, From::Itself, true),
+    row("$limit", basic::parse_limit),
+    first("$listCatalog", source::parse_list_catalog, From::Either, true),
+    first("$listClusterCatalog", source::parse_list_cluster_catalog, From::Database, false),
+    first("$listLocalSessions", source::parse_list_local_sessions, From::Database, false),
+    first("$listSampledQueries", source::parse_list_sampled_queries, From::Database, false),
+    first("$listSearchIndexes", source::parse_list_search_indexes, From::Itself, true),
+    first("$listSessions", source::parse_list_sessions, From::Itself, false),
+    row("$lookup", lookup::parse),
+    row("$match", basic::parse_match),
+    last("$merge", merge::parse),
+    last("$out", out::parse),
+    first("$planCacheStats", source::parse_plan_cache_stats, From::Itself, true),
+    row("$project", basic::parse_project),
+    first("$querySettings", source::parse_query_settings, From::Database, false),
+    first("$queryStats", source::parse_query_stats, From::Database, false),
+    first("$rankFusion", source::unsupported_rank_fusion, From::Itself, true),
+    row("$redact", redact::parse),
+    row("$replaceRoot", replace_root::parse_replace_root),
+    row("$replaceWith", replace_root::parse_replace_with),
+    row("$sample", sample::parse),
+    first("$scoreFusion", source::unsupported_score_fusion, From::Itself, true),
+    first("$search", source::unsupported_search, From::Itself, true),
+    first("$searchMeta", source::unsupported_search_meta, From::Itself, true),
+    row("$set", basic::parse_set),
+    row("$skip", basic::parse_skip),
+    row("$sort", parse_sort),
+    row("$sortByCount", basic::parse_sort_by_count),
+    row("$unionWith", union_with::parse),
+    row("$unset", basic::parse_unset),
+    row("$unwind", unwind::parse),
+    first("$vectorSearch", source::unsupported_vector_search, From::Itself, true),
+];
+
+/// The row of a stage's name.
+pub(super) fn find(name: &str) -> Option<&'static Row> {
+    ROWS.binary_search_by(|r| r.name.cmp(name)).ok().and_then(|at| ROWS.get(at))
+}
+
+/// The row of a stage document: exactly one field, whose name is a stage's.
+fn row_of<'d>(stage: Doc<'d>) -> Result<(&'static Row, Value<'d>)> {
+    let mut fields = stage.iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        bail!(40323, "A pipeline stage specification object must contain exactly one field.");
+    };
+    match find(field.name()) {
+        Some(row) => Ok((row, field.value())),
+        None => bail!(40324, "Unrecognized pipeline stage name: '{}'", field.name()),
+    }
+}
+
+/// Compiles one stage and appends what it becomes.
+pub(super) fn compile(stage: Doc<'_>, cx: &CompileCx, within: Within, out: &mut Vec<Stage>) -> Result<()> {
+    let (row, arg) = row_of(stage)?;
+    match within {
+        Within::Lookup if !row.nested => bail!(51047, "{} is not allowed within a $lookup's sub-pipeline", row.name),
+        Within::UnionWith if !row.nested => bail!(31441, "{} is not allowed within a $unionWith's sub-pipeline", row.name),
+        _ => {}
+    }
+    (row.parse)(arg, cx, out)
+}
+
+/// Checks where the stages stand, after each was parsed.
+pub(super) fn check_places(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -> Result<()> {
+    if within == Within::Nested {
+        return Ok(());
+    }
+    for (at, stage) in stages.iter().enumerate() {
+        let (row, _) = row_of(*stage)?;
+        if within == Within::Facet && !row.facet {
+            bail!(40600, "{} is not allowed to be used within a $facet stage", row.name);
+        }
+        if row.place == Place::First && at != 0 {
+            bail!(40602, "{} is only valid as the first stage in a pipeline", row.name);
+        }
+        if row.place == Place::Last && at + 1 != stages.len() {
+            bail!(40601, "{} can only be the final stage in the pipeline", row.name);
+        }
+    }
+    check_namespace(stages, cx, within)
+}
+
+/// `{aggregate: 1}` needs a first stage that reads no collection, and such stages need it.
+fn check_namespace(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -> Result<()> {
+    if within != Within::Command {
+        return Ok(());
+    }
+    let first = stages.first().map(|s| row_of(*s)).transpose()?;
+    match (first, cx.coll.is_empty()) {
+        (None, true) => bail!(InvalidNamespace, "{{aggregate: 1}} is not valid for an empty pipeline."),
+        (Some((row, _)), true) if matches!(row.from, From::Collection | From::Itself) => {
+            bail!(InvalidNamespace, "{{aggregate: 1}} is not valid for '{}'; a collection is required.", row.name)
+        }
+        (Some((row, _)), false) if row.from == From::Database => {
+            bail!(InvalidNamespace, "{} must be run against the database with {{aggregate: 1}}", row.name)
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn parse_sort(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Result<()> {
+    let Value::Document(spec) = arg else { bail!(15973, "the $sort key specification must be an object") };
+    if spec.is_empty() {
+        bail!(15976, "$sort stage must have at least one sort key");
+    }
+    out.push(Stage::Sort { pattern: SortPattern::compile(spec, cx)?, limit: None, allow_disk: cx.allow_disk_use });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn rows_are_sorted() {
+        assert!(super::ROWS.is_sorted_by_key(|r| r.name));
+    }
+}

@@ -1,0 +1,277 @@
+//! Stages at the head of a pipeline whose documents the engine makes, and those that are refused.
+
+use smongo_bson::{Doc, Result, Value, ValueBuf, bail};
+
+use super::{Operator, Stage};
+use crate::cx::CompileCx;
+use crate::stream::{Host, SourceSpec, Stream};
+
+type Out<'o> = &'o mut Vec<Stage>;
+
+struct Source(SourceSpec);
+
+fn push(name: &'static str, arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let spec = SourceSpec { name, spec: ValueBuf::new(arg), db: cx.db.clone(), coll: cx.coll.clone() };
+    out.push(Stage::Other(Box::new(Source(spec))));
+    Ok(())
+}
+
+impl Operator for Source {
+    fn name(&self) -> &'static str {
+        self.0.name
+    }
+    fn open(self: Box<Self>, _input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(SourceStream { spec: self.0, inner: None }))
+    }
+    fn is_source(&self) -> bool {
+        true
+    }
+    fn source(&self) -> Option<&SourceSpec> {
+        Some(&self.0)
+    }
+}
+
+/// Asks the host for the documents when the first is wanted.
+struct SourceStream {
+    spec: SourceSpec,
+    inner: Option<Box<dyn Stream>>,
+}
+
+impl Stream for SourceStream {
+    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+        if self.inner.is_none() {
+            self.inner = Some(host.source(&self.spec)?);
+        }
+        self.inner.as_mut().map_or(Ok(false), |s| s.advance(host))
+    }
+    fn doc(&self) -> Doc<'_> {
+        self.inner.as_ref().map_or(Doc::EMPTY, |s| s.doc())
+    }
+    fn park(&mut self, host: &mut dyn Host) {
+        if let Some(s) = &mut self.inner {
+            s.park(host);
+        }
+    }
+}
+
+fn document<'v>(name: &str, arg: Value<'v>) -> Result<Doc<'v>> {
+    match arg {
+        Value::Document(d) => Ok(d),
+        _ => bail!(FailedToParse, "The {name} stage specification must be an object, but found {}", arg.type_name()),
+    }
+}
+
+pub(super) fn parse_coll_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let Value::Document(spec) = arg else {
+        bail!(5447000, "$collStats must take a nested object but found: {}", arg.type_name());
+    };
+    for field in spec {
+        let (name, value) = (field.name(), field.value());
+        match name {
+            "latencyStats" => {
+                let Value::Document(d) = value else { bail!(TypeMismatch, "BSON field '$collStats.latencyStats' is the wrong type '{}', expected type 'object'", value.type_name()) };
+                for f in d {
+                    match (f.name(), f.value()) {
+                        ("histograms", Value::Bool(_)) => {}
+                        ("histograms", v) => bail!(TypeMismatch, "BSON field '$collStats.latencyStats.histograms' is the wrong type '{}', expected type 'bool'", v.type_name()),
+                        (other, _) => bail!(40415, "BSON field '$collStats.latencyStats.{other}' is an unknown field."),
+                    }
+                }
+            }
+            "storageStats" => {
+                let Value::Document(d) = value else { bail!(TypeMismatch, "BSON field '$collStats.storageStats' is the wrong type '{}', expected type 'object'", value.type_name()) };
+                for f in d {
+                    match (f.name(), f.value()) {
+                        ("scale", v) if v.is_number() => {
+                            if smongo_bson::number::to_f64(v).is_none_or(|x| x < 1.0 || x.is_nan()) {
+                                bail!(BadValue, "BSON field 'scale' value must be >= 1, actual value '{}'", super::args::show(v));
+                            }
+                        }
+                        ("scale", v) if !v.is_nullish() => bail!(TypeMismatch, "BSON field '$collStats.storageStats.scale' is the wrong type '{}', expected types '[long, int, decimal, double]'", v.type_name()),
+                        ("scale" | "verbose" | "waitForLock" | "numericOnly", _) => {}
+                        (other, _) => bail!(40415, "BSON field '$collStats.storageStats.{other}' is an unknown field."),
+                    }
+                }
+            }
+            "count" | "queryExecStats" => match value {
+                Value::Document(d) if d.is_empty() => {}
+                Value::Document(_) => bail!(31170, "Option {name} must be an empty object"),
+                v => bail!(TypeMismatch, "BSON field '$collStats.{name}' is the wrong type '{}', expected type 'object'", v.type_name()),
+            },
+            "$_requestOnTimeseriesView" | "operationStats" | "targetAllNodes" => {}
+            other => bail!(40415, "BSON field '$collStats.{other}' is an unknown field."),
+        }
+    }
+    push("$collStats", arg, cx, out)
+}
+
+pub(super) fn parse_index_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    match arg {
+        Value::Document(d) if d.is_empty() => push("$indexStats", arg, cx, out),
+        _ => bail!(28803, "The $indexStats stage specification must be an empty object"),
+    }
+}
+
+pub(super) fn parse_plan_cache_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let spec = document("$planCacheStats", arg)?;
+    for field in spec {
+        match (field.name(), field.value()) {
+            ("allHosts", Value::Bool(true)) => bail!(4503200, "$planCacheStats stage supports allHosts parameter only for sharded clusters"),
+            ("allHosts", Value::Bool(false)) => {}
+            ("allHosts", v) => bail!(TypeMismatch, "BSON field '$planCacheStats.allHosts' is the wrong type '{}', expected type 'bool'", v.type_name()),
+            (other, _) => bail!(40415, "BSON field '$planCacheStats.{other}' is an unknown field."),
+        }
+    }
+    push("$planCacheStats", arg, cx, out)
+}
+
+pub(super) fn parse_current_op(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let spec = document("$currentOp", arg)?;
+    if cx.db != "admin" {
+        bail!(InvalidNamespace, "$currentOp must be run against the 'admin' database with {{aggregate: 1}}");
+    }
+    const FLAGS: [&str; 6] = ["allUsers", "idleConnections", "idleCursors", "idleSessions", "localOps", "truncateOps"];
+    for field in spec {
+        match (field.name(), field.value()) {
+            (name, Value::Bool(_)) if FLAGS.contains(&name) => {}
+            (name, v) if FLAGS.contains(&name) || name == "backtrace" || name == "targetAllNodes" => match v {
+                Value::Bool(_) => {}
+                v => bail!(FailedToParse, "The '{name}' parameter of the $currentOp stage must be a boolean value, but found: {}", v.type_name()),
+            },
+            (other, _) => bail!(FailedToParse, "Unrecognized option '{other}' in $currentOp stage"),
+        }
+    }
+    push("$currentOp", arg, cx, out)
+}
+
+fn sessions(name: &'static str, arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let Value::Document(spec) = arg else {
+        bail!(FailedToParse, "{name} options must be specified in an object, but found: {}", arg.type_name());
+    };
+    let (mut all, mut users) = (false, false);
+    for field in spec {
+        match (field.name(), field.value()) {
+            ("allUsers", Value::Bool(b)) => all = b,
+            ("allUsers", v) => bail!(TypeMismatch, "BSON field '{name}.allUsers' is the wrong type '{}', expected type 'bool'", v.type_name()),
+            ("users", Value::Array(list)) => {
+                users = true;
+                for user in list.iter() {
+                    let Value::Document(user) = user else {
+                        bail!(TypeMismatch, "BSON field '{name}.users' is the wrong type '{}', expected type 'object'", user.type_name());
+                    };
+                    for required in ["user", "db"] {
+                        match user.get(required) {
+                            Value::String(_) => {}
+                            Value::Missing => bail!(40414, "BSON field '{name}.users.{required}' is missing but a required field"),
+                            v => bail!(TypeMismatch, "BSON field '{name}.users.{required}' is the wrong type '{}', expected type 'string'", v.type_name()),
+                        }
+                    }
+                }
+            }
+            ("users", v) => bail!(TypeMismatch, "BSON field '{name}.users' is the wrong type '{}', expected type 'array'", v.type_name()),
+            ("$_internalPredicate", _) => {}
+            (other, _) => bail!(40415, "BSON field '{name}.{other}' is an unknown field."),
+        }
+    }
+    if all && users {
+        bail!(FailedToParse, "{name} may not specify both allUsers and users options");
+    }
+    push(name, arg, cx, out)
+}
+
+pub(super) fn parse_list_sessions(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    if cx.db != "config" || cx.coll != "system.sessions" {
+        bail!(InvalidNamespace, "$listSessions may only be run against config.system.sessions");
+    }
+    sessions("$listSessions", arg, cx, out)
+}
+
+pub(super) fn parse_list_local_sessions(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    sessions("$listLocalSessions", arg, cx, out)
+}
+
+pub(super) fn parse_list_search_indexes(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    document("$listSearchIndexes", arg)?;
+    push("$listSearchIndexes", arg, cx, out)
+}
+
+pub(super) fn parse_list_catalog(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    match arg {
+        Value::Document(d) if d.is_empty() => push("$listCatalog", arg, cx, out),
+        _ => bail!(6200600, "The $listCatalog stage specification must be an empty object"),
+    }
+}
+
+pub(super) fn parse_list_cluster_catalog(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let Value::Document(spec) = arg else { bail!(9621302, "$listClusterCatalog must take a nested object but found: {}", arg.type_name()) };
+    for field in spec {
+        match (field.name(), field.value()) {
+            ("shards" | "tracked" | "balancingConfiguration", Value::Bool(_)) => {}
+            (name @ ("shards" | "tracked" | "balancingConfiguration"), v) => {
+                bail!(TypeMismatch, "BSON field '$listClusterCatalog.{name}' is the wrong type '{}', expected type 'bool'", v.type_name())
+            }
+            (other, _) => bail!(40415, "BSON field '$listClusterCatalog.{other}' is an unknown field."),
+        }
+    }
+    push("$listClusterCatalog", arg, cx, out)
+}
+
+pub(super) fn parse_list_sampled_queries(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    document("$listSampledQueries", arg)?;
+    push("$listSampledQueries", arg, cx, out)
+}
+
+pub(super) fn parse_query_settings(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let Value::Document(spec) = arg else { bail!(7746800, "$querySettings stage expects a document as argument") };
+    for field in spec {
+        match (field.name(), field.value()) {
+            ("showDebugQueryShape", Value::Bool(_)) => {}
+            ("showDebugQueryShape", v) => bail!(TypeMismatch, "BSON field '$querySettings.showDebugQueryShape' is the wrong type '{}', expected type 'bool'", v.type_name()),
+            (other, _) => bail!(40415, "BSON field '$querySettings.{other}' is an unknown field."),
+        }
+    }
+    push("$querySettings", arg, cx, out)
+}
+
+pub(super) fn parse_query_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    document("$queryStats", arg)?;
+    push("$queryStats", arg, cx, out)
+}
+
+pub(super) fn parse_change_stream(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let Value::Document(_) = arg else { bail!(6188500, "the $changeStream stage specification must be an object") };
+    push("$changeStream", arg, cx, out)
+}
+
+pub(super) fn parse_split_large_event(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
+    bail!(IllegalOperation, "$changeStreamSplitLargeEvent can only be used in a $changeStream pipeline")
+}
+
+pub(super) fn unsupported_geo_near(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
+    bail!(NotImplemented, "$geoNear is not implemented")
+}
+
+/// What MongoDB without a search process answers.
+fn no_search(name: &str) -> Result<()> {
+    bail!(31082, "Using {name} and $vectorSearch aggregation stages requires additional configuration. Please connect to Atlas or an AtlasCLI local deployment to enable.")
+}
+
+pub(super) fn unsupported_search(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
+    no_search("$search")
+}
+
+pub(super) fn unsupported_search_meta(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
+    no_search("$searchMeta")
+}
+
+pub(super) fn unsupported_vector_search(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
+    no_search("$vectorSearch")
+}
+
+pub(super) fn unsupported_rank_fusion(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
+    bail!(NotImplemented, "$rankFusion is not implemented")
+}
+
+pub(super) fn unsupported_score_fusion(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
+    bail!(NotImplemented, "$scoreFusion is not implemented")
+}

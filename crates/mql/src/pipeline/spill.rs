@@ -1,0 +1,319 @@
+//! Sorting what may not fit into memory: runs on disk, merged when read back.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use smongo_bson::{Error, Result, bail, err};
+
+use crate::stream::Host;
+
+/// Records of a key and a payload, given back in the order of their key bytes; equal keys in the order they were pushed.
+pub(super) struct Sorter {
+    /// The stage, for messages.
+    name: &'static str,
+    allow_disk: bool,
+    /// Only this many first records are wanted.
+    limit: Option<usize>,
+    data: Vec<u8>,
+    entries: Vec<Entry>,
+    file: Option<File>,
+    runs: Vec<Run>,
+    written: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// The first eight key bytes: most comparisons need no more.
+    prefix: u64,
+    at: usize,
+    key: u32,
+    payload: u32,
+}
+
+struct Run {
+    at: u64,
+    end: u64,
+}
+
+const ENTRY: usize = std::mem::size_of::<Entry>();
+
+impl Sorter {
+    pub fn new(name: &'static str, allow_disk: bool, limit: Option<u64>) -> Sorter {
+        let limit = limit.and_then(|n| usize::try_from(n).ok());
+        Sorter { name, allow_disk, limit, data: Vec::new(), entries: Vec::new(), file: None, runs: Vec::new(), written: 0 }
+    }
+
+    pub fn push(&mut self, key: &[u8], payload: &[u8], host: &mut dyn Host) -> Result<()> {
+        let entry = Entry { prefix: prefix(key), at: self.data.len(), key: key.len() as u32, payload: payload.len() as u32 };
+        self.data.extend_from_slice(key);
+        self.data.extend_from_slice(payload);
+        self.entries.push(entry);
+        if let Some(limit) = self.limit {
+            if self.entries.len() >= limit.saturating_mul(2).max(1024) {
+                self.truncate(limit);
+            }
+        }
+        if self.size() > host.memory_limit() {
+            if let Some(limit) = self.limit.filter(|l| *l < self.entries.len()) {
+                self.truncate(limit);
+            }
+            if self.size() > host.memory_limit() {
+                self.spill(host)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.data.len() + self.entries.len() * ENTRY
+    }
+
+    fn sort(&mut self) {
+        let data = &self.data;
+        self.entries.sort_unstable_by(|a, b| {
+            a.prefix.cmp(&b.prefix).then_with(|| key_of(data, a).cmp(key_of(data, b))).then_with(|| a.at.cmp(&b.at))
+        });
+    }
+
+    /// Keeps the first `limit` records.
+    fn truncate(&mut self, limit: usize) {
+        self.sort();
+        self.entries.truncate(limit);
+        // Offsets double as arrival order, so the data is moved in that order.
+        self.entries.sort_unstable_by_key(|e| e.at);
+        let mut end = 0;
+        for e in &mut self.entries {
+            let len = e.key as usize + e.payload as usize;
+            self.data.copy_within(e.at..e.at + len, end);
+            e.at = end;
+            end += len;
+        }
+        self.data.truncate(end);
+    }
+
+    fn spill(&mut self, host: &mut dyn Host) -> Result<()> {
+        if !self.allow_disk {
+            return Err(over_limit(self.name, host.memory_limit()));
+        }
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        self.sort();
+        if let Some(limit) = self.limit {
+            self.entries.truncate(limit);
+        }
+        let file = match &mut self.file {
+            Some(f) => f,
+            none => none.insert(host.spill_file()?),
+        };
+        file.seek(SeekFrom::Start(self.written)).map_err(io)?;
+        let start = self.written;
+        let mut out = std::io::BufWriter::with_capacity(1 << 18, &mut *file);
+        for e in &self.entries {
+            let len = e.key as usize + e.payload as usize;
+            out.write_all(&e.key.to_le_bytes()).map_err(io)?;
+            out.write_all(&e.payload.to_le_bytes()).map_err(io)?;
+            out.write_all(self.data.get(e.at..e.at + len).unwrap_or(&[])).map_err(io)?;
+            self.written += 8 + len as u64;
+        }
+        out.flush().map_err(io)?;
+        drop(out);
+        self.runs.push(Run { at: start, end: self.written });
+        self.entries.clear();
+        self.data.clear();
+        self.data.shrink_to(1 << 20);
+        host.interrupt()
+    }
+
+    /// Writes what is held to disk, although there is room: for stages that need their memory otherwise.
+    pub fn flush(&mut self, host: &mut dyn Host) -> Result<()> {
+        self.spill(host)
+    }
+
+    pub fn finish(mut self, host: &mut dyn Host) -> Result<Sorted> {
+        if self.runs.is_empty() {
+            self.sort();
+            if let Some(limit) = self.limit {
+                self.entries.truncate(limit);
+            }
+            return Ok(Sorted { source: Source::Memory { data: self.data, entries: self.entries, next: 0 }, left: usize::MAX });
+        }
+        self.spill(host)?;
+        let Some(file) = self.file else { bail!(InternalError, "no spill file") };
+        let mut merge = Merge { file, runs: Vec::new(), heap: BinaryHeap::new(), current: Head::default() };
+        for (number, run) in self.runs.into_iter().enumerate() {
+            merge.runs.push(Reader { at: run.at, end: run.end, buf: Vec::new(), next: 0 });
+            merge.refill(number)?;
+        }
+        Ok(Sorted { source: Source::Merge(merge), left: self.limit.unwrap_or(usize::MAX) })
+    }
+}
+
+/// The error of a stage whose memory is used up and that may not use the disk.
+pub(super) fn over_limit(name: &str, limit: usize) -> Error {
+    match name {
+        "$sort" => err!(
+            QueryExceededMemoryLimitNoDiskUseAllowed,
+            "Executor error during aggregate command :: caused by :: Sort exceeded memory limit of {limit} bytes, but did not opt in to external sorting. Aborting operation. Pass allowDiskUse:true to opt in."
+        ),
+        _ => err!(
+            QueryExceededMemoryLimitNoDiskUseAllowed,
+            "Exceeded memory limit for {name}, but didn't allow external spilling; pass allowDiskUse:true to opt in"
+        ),
+    }
+}
+
+fn io(e: std::io::Error) -> Error {
+    err!(FileStreamFailed, "error with a spill file: {e}")
+}
+
+fn prefix(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let n = key.len().min(8);
+    bytes[..n].copy_from_slice(&key[..n]);
+    u64::from_be_bytes(bytes)
+}
+
+fn key_of<'d>(data: &'d [u8], e: &Entry) -> &'d [u8] {
+    data.get(e.at..e.at + e.key as usize).unwrap_or(&[])
+}
+
+/// The records in order.
+pub(super) struct Sorted {
+    source: Source,
+    left: usize,
+}
+
+enum Source {
+    Memory { data: Vec<u8>, entries: Vec<Entry>, next: usize },
+    Merge(Merge),
+}
+
+impl Sorted {
+    /// Moves to the next record.
+    pub fn advance(&mut self) -> Result<bool> {
+        if self.left == 0 {
+            return Ok(false);
+        }
+        self.left -= 1;
+        match &mut self.source {
+            Source::Memory { entries, next, .. } => {
+                *next += 1;
+                Ok(*next <= entries.len())
+            }
+            Source::Merge(m) => m.advance(),
+        }
+    }
+
+    pub fn key(&self) -> &[u8] {
+        match &self.source {
+            Source::Memory { data, entries, next } => next.checked_sub(1).and_then(|at| entries.get(at)).map_or(&[], |e| key_of(data, e)),
+            Source::Merge(m) => m.current.key(),
+        }
+    }
+
+    pub fn payload(&self) -> &[u8] {
+        match &self.source {
+            Source::Memory { data, entries, next } => {
+                let entry = next.checked_sub(1).and_then(|at| entries.get(at));
+                entry.and_then(|e| data.get(e.at + e.key as usize..e.at + e.key as usize + e.payload as usize)).unwrap_or(&[])
+            }
+            Source::Merge(m) => m.current.payload(),
+        }
+    }
+}
+
+struct Merge {
+    file: File,
+    runs: Vec<Reader>,
+    heap: BinaryHeap<Head>,
+    current: Head,
+}
+
+struct Reader {
+    at: u64,
+    end: u64,
+    buf: Vec<u8>,
+    next: usize,
+}
+
+/// A run's next record. The heap gives the least key, of the earliest run.
+#[derive(Default, PartialEq, Eq)]
+struct Head {
+    run: usize,
+    key: usize,
+    bytes: Vec<u8>,
+}
+
+impl Head {
+    fn key(&self) -> &[u8] {
+        self.bytes.get(..self.key).unwrap_or(&[])
+    }
+    fn payload(&self) -> &[u8] {
+        self.bytes.get(self.key..).unwrap_or(&[])
+    }
+}
+
+impl Ord for Head {
+    fn cmp(&self, other: &Head) -> Ordering {
+        other.key().cmp(self.key()).then_with(|| other.run.cmp(&self.run))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Head) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Merge {
+    fn advance(&mut self) -> Result<bool> {
+        let Some(head) = self.heap.pop() else { return Ok(false) };
+        let run = head.run;
+        self.current = head;
+        self.refill(run)?;
+        Ok(true)
+    }
+
+    /// Puts the run's next record into the heap.
+    fn refill(&mut self, number: usize) -> Result<()> {
+        let Some(run) = self.runs.get_mut(number) else { return Ok(()) };
+        let mut header = [0u8; 8];
+        if !run.read(&mut self.file, &mut header)? {
+            return Ok(());
+        }
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
+        let (key, payload) = (word(0), word(4));
+        let mut bytes = vec![0; key + payload];
+        run.read(&mut self.file, &mut bytes)?;
+        self.heap.push(Head { run: number, key, bytes });
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// Fills `out` from the run; `false` at its end.
+    fn read(&mut self, file: &mut File, out: &mut [u8]) -> Result<bool> {
+        let mut done = 0;
+        while done < out.len() {
+            if self.next == self.buf.len() {
+                let size = (self.end - self.at).min(1 << 16) as usize;
+                if size == 0 {
+                    return Ok(false);
+                }
+                self.buf.resize(size, 0);
+                file.seek(SeekFrom::Start(self.at)).map_err(io)?;
+                file.read_exact(&mut self.buf).map_err(io)?;
+                self.at += size as u64;
+                self.next = 0;
+            }
+            let n = (out.len() - done).min(self.buf.len() - self.next);
+            out[done..done + n].copy_from_slice(&self.buf[self.next..self.next + n]);
+            done += n;
+            self.next += n;
+        }
+        Ok(true)
+    }
+}

@@ -14,6 +14,7 @@ pub mod expr;
 pub mod matcher;
 pub mod pipeline;
 pub mod projection;
+pub mod rand;
 pub mod regex;
 pub mod sort;
 pub mod stream;

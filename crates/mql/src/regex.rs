@@ -174,3 +174,27 @@ fn literal_run(body: &str) -> (String, bool) {
     }
     (out, true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::literal_prefix;
+
+    fn prefix(pattern: &str, options: &str) -> Option<(String, bool)> {
+        literal_prefix(pattern, options)
+    }
+
+    #[test]
+    fn prefixes() {
+        assert_eq!(prefix("^abc", ""), Some(("abc".into(), true)));
+        assert_eq!(prefix("^abc.*", ""), Some(("abc".into(), false)));
+        assert_eq!(prefix("^abc?d", ""), Some(("ab".into(), false)));
+        assert_eq!(prefix("^a\\.b\\d", ""), Some(("a.b".into(), false)));
+        assert_eq!(prefix("\\Aab\\Q.*\\Ec", "m"), Some(("ab.*c".into(), true)));
+        assert_eq!(prefix("^é+", ""), Some(("é".into(), false)));
+        assert_eq!(prefix("^a|b", ""), None);
+        assert_eq!(prefix("^a", "m"), None);
+        assert_eq!(prefix("^a", "i"), None);
+        assert_eq!(prefix("^(?i)a", ""), None);
+        assert_eq!(prefix("abc", ""), None);
+    }
+}

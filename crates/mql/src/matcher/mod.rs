@@ -14,6 +14,9 @@ mod set;
 mod upsert;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use smongo_bson::path::Path;

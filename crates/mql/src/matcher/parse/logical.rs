@@ -1,8 +1,5 @@
 //! Logical operators, and those that look at the whole document.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, Hasher};
-
 use smongo_bson::path::Path;
 use smongo_bson::{Doc, Result, Value, bail, number};
 
@@ -10,6 +7,7 @@ use super::super::{Node, Predicate};
 use super::{FieldOp, Parser, is_expression};
 use crate::arena::Arena;
 use crate::expr::Expr;
+use crate::rand;
 use crate::regex::Regex;
 
 fn branches(p: Parser<'_>, name: &str, value: Value<'_>) -> Result<Vec<Node>> {
@@ -116,19 +114,6 @@ struct SampleRate(f64);
 
 impl Predicate for SampleRate {
     fn matches(&self, _: Doc<'_>, _: &Arena) -> Result<bool> {
-        // The top 53 bits as a fraction in [0, 1).
-        Ok((random() >> 11) as f64 / (1u64 << 53) as f64 <= self.0)
+        Ok(rand::fraction() <= self.0)
     }
-}
-
-/// splitmix64 over a per-thread state that the standard library's hasher keys seed.
-fn random() -> u64 {
-    thread_local!(static STATE: Cell<u64> = Cell::new(std::hash::RandomState::new().build_hasher().finish()));
-    STATE.with(|state| {
-        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        state.set(next);
-        let z = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    })
 }

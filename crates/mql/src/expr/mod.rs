@@ -3,11 +3,18 @@
 //! - [`parse`]: from BSON to [`node::Node`]s; names, variables, argument counts. [`path`]: `$a.b` with array fan-out.
 //! - [`node`]: evaluation, constant folding, dependencies. [`registry`]: all operators' rows, from one table per family file.
 
+mod array;
 mod basic;
+mod boolean;
+mod comparison;
+mod conditional;
 mod node;
+mod object;
 mod parse;
 mod path;
 mod registry;
+mod set;
+mod variables;
 
 use std::collections::BTreeSet;
 

@@ -3,9 +3,22 @@
 use std::sync::OnceLock;
 
 use super::parse::Row;
+use super::{array, basic, boolean, comparison, conditional, object, set, variables};
 
 /// One sorted table per family file.
-static FAMILIES: &[&[Row]] = &[super::basic::ROWS];
+static FAMILIES: &[&[Row]] = &[
+    array::NTH_ROWS,
+    array::ROWS,
+    array::SORT_ROWS,
+    array::ZIP_ROWS,
+    basic::ROWS,
+    boolean::ROWS,
+    comparison::ROWS,
+    conditional::ROWS,
+    object::ROWS,
+    set::ROWS,
+    variables::ROWS,
+];
 
 fn rows() -> &'static [&'static Row] {
     static SORTED: OnceLock<Vec<&'static Row>> = OnceLock::new();

@@ -3,17 +3,21 @@
 //! - [`parse`]: from BSON to [`node::Node`]s; names, variables, argument counts. [`path`]: `$a.b` with array fan-out.
 //! - [`node`]: evaluation, constant folding, dependencies. [`registry`]: all operators' rows, from one table per family file.
 
+mod arithmetic;
 mod array;
 mod basic;
+mod bitwise;
 mod boolean;
 mod comparison;
 mod conditional;
+mod misc;
 mod node;
 mod object;
 mod parse;
 mod path;
 mod registry;
 mod set;
+mod trigonometry;
 mod variables;
 
 use std::collections::BTreeSet;

@@ -155,11 +155,6 @@ fn parse_get_field(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) ->
         }
     }
     let field = field.unwrap_or_else(Node::absent);
-    if let Some(v) = field.as_const()
-        && v.as_str().is_none()
-    {
-        bail!(5654602, "$getField requires 'field' to evaluate to a constant, but got a non-constant argument");
-    }
     Ok(scope.call(row, vec![field, input.unwrap_or_else(Node::absent)]))
 }
 
@@ -182,21 +177,26 @@ fn parse_set_field(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) ->
     let set = row.name == "$setField";
     let found = (if set { &SET } else { &UNSET }).read(row.name, spec)?;
     let field = found.first().copied().flatten().unwrap_or(Value::Missing);
-    let field_node = scope.operand(field)?;
-    let name = match (&field_node, field) {
-        (Node::Const(_), Value::String(s)) => Node::constant(Value::String(s)),
-        (Node::Const(v), _) => match v.view() {
-            Value::String(s) => Node::constant(Value::String(s)),
-            other => bail!(4161107, "{} requires 'field' to evaluate to type String, but got {}", row.name, other.type_name()),
-        },
-        (_, Value::String(_)) => {
-            bail!(4161108, "{} requires 'field' to evaluate to a constant, but got a field path reference. Use $literal for names that begin with '$'.", row.name)
-        }
-        _ => bail!(4161106, "{} requires 'field' to evaluate to a constant, but got a non-constant argument", row.name),
-    };
+    let mut node = scope.operand(field)?;
     let value = if set { scope.optional(found.get(1).copied().flatten())? } else { Node::absent() };
     let input = scope.optional(found.last().copied().flatten())?;
-    Ok(scope.call(row, vec![name, value, input]))
+    if matches!(&node, Node::Object(fields) if fields.is_empty()) {
+        node = Node::constant(field);
+    }
+    match (node.as_const(), field) {
+        (Some(Value::String(s)), _) if s.contains('\0') => {
+            bail!(9534700, "{}: 'field' must not contain an embedded null byte", row.name)
+        }
+        (Some(Value::String(_)), _) => {}
+        (Some(v), _) => bail!(4161107, "{} requires 'field' to evaluate to type String, but got {}", row.name, v.type_name()),
+        (None, Value::String(_)) => bail!(
+            4161108,
+            "{} requires 'field' to evaluate to a constant, but got a field path reference. Use $literal for names that begin with '$'.",
+            row.name
+        ),
+        _ => bail!(4161106, "{} requires 'field' to evaluate to a constant, but got a non-constant argument", row.name),
+    }
+    Ok(scope.call(row, vec![node, value, input]))
 }
 
 fn set_field<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {

@@ -3,20 +3,28 @@
 use std::sync::OnceLock;
 
 use super::parse::Row;
-use super::{array, basic, boolean, comparison, conditional, object, set, variables};
+use super::{
+    arithmetic, array, basic, bitwise, boolean, comparison, conditional, misc, object, set, trigonometry, variables,
+};
 
 /// One sorted table per family file.
 static FAMILIES: &[&[Row]] = &[
+    arithmetic::FUNCTION_ROWS,
+    arithmetic::ROUND_ROWS,
+    arithmetic::ROWS,
     array::NTH_ROWS,
     array::ROWS,
     array::SORT_ROWS,
     array::ZIP_ROWS,
     basic::ROWS,
+    bitwise::ROWS,
     boolean::ROWS,
     comparison::ROWS,
     conditional::ROWS,
+    misc::ROWS,
     object::ROWS,
     set::ROWS,
+    trigonometry::ROWS,
     variables::ROWS,
 ];
 

@@ -195,6 +195,8 @@ codes! {
     StaleConfig = 13388,
     NotPrimaryNoSecondaryOk = 13435,
     OutOfDiskSpace = 14031,
+    IDLFailedToParse = 40414,
+    IDLUnknownField = 40415,
 }
 
 impl fmt::Debug for Code {

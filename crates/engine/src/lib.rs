@@ -1,58 +1,69 @@
 //! The database: catalog, indexes, planner, execution, writes, oplog, commands, sessions, typed client.
 //!
 //! Everything enters by [`Session::run`] with a command's bytes and leaves as a reply's bytes. Synchronous; knows no runtime.
+//!
+//! - [`door`]: a command's way in and its reply's way out. [`commands`]: one row each.
+//! - `catalog`: what exists. `plan`, `exec`: queries. `write`: the only module that changes documents. `oplog`: what changed.
+//! - `op`: the context of one operation, and its transaction. `sessions`, `cursors`, `operations`: what outlives a command.
 
+mod catalog;
+mod clock;
+mod commands;
+mod cursors;
 pub mod door;
+mod exec;
+mod failpoint;
+mod keys;
+mod limits;
+mod maintenance;
+mod namespace;
+mod op;
+mod operations;
+mod oplog;
+mod options;
+mod plan;
+mod sessions;
+mod shared;
+mod write;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
 pub use door::{After, Client, Request, Sequence, Session};
+pub use options::Options;
+use shared::Shared;
 use smongo_bson::Result;
-
-/// How to open a database.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The data directory; `None` keeps everything in memory.
-    pub path: Option<PathBuf>,
-    pub cache_bytes: u64,
-    /// `enableTestCommands`: fail points and the like.
-    pub test_commands: bool,
-    /// Values of `--setParameter`.
-    pub parameters: Vec<(String, String)>,
-    pub journal_interval: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options { path: None, cache_bytes: 256 << 20, test_commands: false, parameters: Vec::new(), journal_interval: Duration::from_millis(100) }
-    }
-}
 
 /// An open database. Cheap to clone; the last one dropped closes it.
 #[derive(Clone)]
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
 
 impl Engine {
-    pub fn open(_options: Options) -> Result<Engine> {
-        Ok(Engine {})
+    /// Opens the database, creating it where there is none. A second process on the same directory gets LockBusy.
+    pub fn open(options: Options) -> Result<Engine> {
+        let shared = Shared::open(options)?;
+        maintenance::start(&shared);
+        Ok(Engine { shared })
     }
 
     /// A new session for one client.
     pub fn session(&self, client: Client) -> Session {
-        Session { client }
+        Session::new(self, client)
     }
 
     /// Begins shutdown: wakes every waiter (awaitable hello, awaitData); commands from now on answer InterruptedAtShutdown.
-    pub fn begin_shutdown(&self) {}
+    pub fn begin_shutdown(&self) {
+        self.shared.begin_shutdown();
+    }
 
     /// Whether shutdown has begun, for instance by the `shutdown` command.
     pub fn shutting_down(&self) -> bool {
-        false
+        self.shared.shutting_down()
     }
 
     /// Closes the database cleanly: open operations are interrupted, a checkpoint is written.
     pub fn close(self) -> Result<()> {
-        Ok(())
+        self.shared.close()
     }
 }

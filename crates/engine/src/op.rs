@@ -51,6 +51,8 @@ pub struct OpCx {
     pub compile: CompileCx,
     /// Something was committed that the command's write concern may want on disk.
     pub committed: bool,
+    /// `atClusterTime` of a snapshot read.
+    pub read_time: Option<Timestamp>,
 }
 
 impl OpCx {
@@ -67,6 +69,7 @@ impl OpCx {
             kill: Arc::default(),
             compile: CompileCx::default(),
             committed: false,
+            read_time: None,
         })
     }
 
@@ -151,7 +154,8 @@ impl OpCx {
 
     pub fn rollback(&mut self) {
         if self.active {
-            self.store.rollback();
+            // A failed rollback leaves the session unusable; the pool notices when it gets it back.
+            let _ = self.store.rollback();
             self.active = false;
         }
         self.release();
@@ -206,6 +210,13 @@ impl OpCx {
             self.shared.store.sync_log()?;
         }
         Ok(())
+    }
+
+    /// Between two commands of a transaction: nothing may point into the command that is over.
+    pub fn rest(&mut self) {
+        self.deadline = None;
+        self.kill = Arc::default();
+        self.compile = CompileCx::default();
     }
 
     /// Whether a transaction of the storage is under way.

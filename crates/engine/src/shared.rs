@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use smongo_bson::{ObjectId, Result};
 use smongo_storage::{Store, Table};
 
@@ -30,6 +31,8 @@ pub struct Shared {
     pub process: ObjectId,
     pub connections: AtomicU64,
     shutdown: AtomicBool,
+    closing: Mutex<bool>,
+    closed: Condvar,
 }
 
 impl Shared {
@@ -50,6 +53,8 @@ impl Shared {
             process: ObjectId::generate(),
             connections: AtomicU64::new(0),
             shutdown: AtomicBool::new(false),
+            closing: Mutex::new(false),
+            closed: Condvar::new(),
             options,
             store,
         };
@@ -60,8 +65,23 @@ impl Shared {
         self.shutdown.load(Ordering::Relaxed)
     }
 
+    /// hello's `topologyVersion.counter`: it changes when the server stops being a primary.
+    pub fn topology_counter(&self) -> i64 {
+        if self.shutting_down() { 2 } else { 1 }
+    }
+
+    /// Sleeps until shutdown begins, or `timeout` is over.
+    pub fn wait_for_shutdown(&self, timeout: Duration) {
+        let mut closing = self.closing.lock();
+        if !*closing {
+            self.closed.wait_for(&mut closing, timeout);
+        }
+    }
+
     pub fn begin_shutdown(&self) {
         self.shutdown.store(true, Ordering::Relaxed);
+        *self.closing.lock() = true;
+        self.closed.notify_all();
         self.operations.kill_all();
         self.clock.wake();
     }
@@ -71,7 +91,7 @@ impl Shared {
         self.cursors.clear();
         self.sessions.clear();
         self.catalog.save_counts()?;
-        self.store.close()?;
+        self.store.clone().close()?;
         Ok(())
     }
 }

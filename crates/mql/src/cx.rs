@@ -19,6 +19,8 @@ pub struct CompileCx {
     pub user_roles: Option<ValueBuf>,
     /// The collation in force; `None` is simple binary comparison.
     pub collation: Option<Arc<Collation>>,
+    /// The command asked for simple comparison in so many words, so a collection's default collation does not apply.
+    pub simple_collation: bool,
     /// Variables of the command's `let`, of `$lookup`'s `let`, `$merge`'s `let` …: constants while the program runs.
     pub lets: Vec<(String, ValueBuf)>,
     /// The database and collection the command addresses (for `$lookup`, `$out`, `$merge` defaults and messages).

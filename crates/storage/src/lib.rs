@@ -6,6 +6,7 @@
 
 mod commit;
 mod error;
+mod mongo;
 mod options;
 mod session;
 mod stats;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, Result, bail, err};
-use smongo_storage::TableKind;
+use smongo_storage::{Table, TableKind};
 use uuid::Uuid;
 
 use super::collection::ExclusiveGuard;
@@ -119,7 +119,7 @@ impl Catalog {
             Ok(())
         })?;
         self.retract(ns);
-        self.doom(coll.storage().map(|s| records_table(s.id)).into_iter().chain(coll.indexes.iter().map(|i| index_table(i.id))));
+        self.doom(tables_of(&coll));
         Ok(true)
     }
 
@@ -182,7 +182,7 @@ impl Catalog {
             all.insert(to.clone(), renamed);
         }
         if let Some(t) = target {
-            self.doom(t.storage().map(|s| records_table(s.id)).into_iter().chain(t.indexes.iter().map(|i| index_table(i.id))));
+            self.doom(tables_of(&t));
         }
         Ok(())
     }
@@ -236,7 +236,7 @@ impl Catalog {
             let index = Arc::new(Index::from_spec(id, spec, table, 0)?);
             built.push(index.clone());
             if let Err(e) = build(op, &coll, &index) {
-                self.doom(built.iter().map(|i| index_table(i.id)));
+                self.doom(built.iter().map(|i| i.table.clone()));
                 return Err(e.context(format!("Index build failed: {}: Collection {ns} ( {} )", Uuid::new_v4(), coll.uuid)));
             }
         }
@@ -275,27 +275,23 @@ impl Catalog {
             Ok(())
         })?;
         self.publish(changed);
-        self.doom(gone.iter().map(|i| index_table(i.id)));
+        self.doom(gone.iter().map(|i| i.table.clone()));
         Ok(())
     }
 
     /// Drops tables nobody can reach any more. One that a running operation still reads stays until a later try.
-    fn doom(&self, tables: impl Iterator<Item = String>) {
-        let mut doomed = self.doomed.lock();
-        doomed.extend(tables);
-        doomed.retain(|table| match self.store.drop_table(table) {
-            Ok(_) => false,
-            Err(e) => {
-                tracing::debug!("dropping {table} later: {e}");
-                true
+    fn doom(&self, tables: impl Iterator<Item = Table>) {
+        for table in tables {
+            if let Err(e) = self.store.drop_table_later(&table) {
+                tracing::warn!("dropping the table {}: {e}", table.name());
             }
-        });
+        }
     }
+}
 
-    /// Tries again to drop what was still in use.
-    pub fn sweep(&self) {
-        self.doom(std::iter::empty());
-    }
+fn tables_of(coll: &Collection) -> impl Iterator<Item = Table> {
+    let records = coll.storage().map(|s| s.records.clone());
+    records.into_iter().chain(coll.indexes.iter().map(|i| i.table.clone()))
 }
 
 /// Fills an index from the collection's documents, in transactions of moderate size.

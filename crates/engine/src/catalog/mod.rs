@@ -29,8 +29,6 @@ pub struct Catalog {
     /// Data definition happens one at a time.
     ddl: Mutex<()>,
     next_id: AtomicU64,
-    /// Tables of dropped collections and indexes that were still in use; tried again later and when the database is opened.
-    doomed: Mutex<Vec<String>>,
 }
 
 impl Catalog {

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use smongo_bson::{Doc, DocBuf, Result, Value, err, number};
 use smongo_mql::collation::Collation;
 use smongo_mql::{CompileCx, Matcher};
-use smongo_storage::{Begin, Durability, Session, Store, TableKind};
+use smongo_storage::{Begin, Durability, Session, Store, Table, TableKind};
 use uuid::Uuid;
 
 use super::collection::{Capped, Storage, Validator};
@@ -39,7 +39,7 @@ impl Catalog {
             entries.push(DocBuf::from_checked(session.value(cursor).to_vec()));
         }
         session.release(cursor);
-        session.rollback();
+        session.rollback()?;
 
         let mut collections = BTreeMap::new();
         let mut known: HashSet<String> = [CATALOG, META, crate::keys::OPLOG].map(str::to_owned).into();
@@ -50,7 +50,9 @@ impl Catalog {
             collections.insert(coll.ns.clone(), Arc::new(coll));
         }
         for orphan in store.list_tables()?.into_iter().filter(|t| !known.contains(t)) {
-            store.drop_table(&orphan)?;
+            if let Some(table) = store.table(&orphan)? {
+                store.drop_table(&table)?;
+            }
         }
         Ok(Catalog {
             store: store.clone(),
@@ -59,7 +61,6 @@ impl Catalog {
             collections: RwLock::new(collections),
             ddl: Mutex::new(()),
             next_id: AtomicU64::new(next_id),
-            doomed: Mutex::default(),
         })
     }
 
@@ -95,6 +96,10 @@ impl Catalog {
     }
 }
 
+fn open_table(store: &Store, name: &str) -> Result<Table> {
+    store.table(name)?.ok_or_else(|| err!(UnsupportedFormat, "the catalog names the table {name}, which does not exist"))
+}
+
 fn write_entry(coll: &Collection) -> DocBuf {
     DocBuf::build(|w| {
         w.append("ns", coll.ns.as_str()).append("uuid", &*coll.uuid.to_string());
@@ -125,13 +130,13 @@ fn read_entry(store: &Store, session: &mut Session, entry: Doc<'_>, counts: Doc<
         return define(ns, uuid, options, None, Vec::new(), Arc::default());
     }
     let coll_id = id(entry.get("id")).ok_or_else(damaged)?;
-    let records = store.open_table(&records_table(coll_id))?;
+    let records = open_table(store, &records_table(coll_id))?;
     let mut indexes = Vec::new();
     for spec in entry.get("indexes").as_array().ok_or_else(damaged)?.iter().filter_map(|v| v.as_doc()) {
         let index_id = id(spec.get("id")).ok_or_else(damaged)?;
         let multikey = id(spec.get("multikey")).unwrap_or(u64::MAX);
         let definition = DocBuf::from(spec.get("spec").as_doc().ok_or_else(damaged)?);
-        indexes.push(Arc::new(Index::from_spec(index_id, definition, store.open_table(&index_table(index_id))?, multikey)?));
+        indexes.push(Arc::new(Index::from_spec(index_id, definition, open_table(store, &index_table(index_id))?, multikey)?));
     }
     let last = session.largest_key(&records)?.map_or(0, |k| record_id(&k));
     let pair = counts.get(&coll_id.to_string()).as_array();

@@ -1,6 +1,17 @@
 //! The door: every client enters here, with the bytes of a command, and leaves with the bytes of its reply.
 
+mod generic;
+mod reply;
+mod run;
+
+use std::sync::Arc;
+
 use smongo_bson::{Doc, DocBuf};
+
+pub use generic::{Generic, ReadConcern, WriteConcern};
+pub use run::Cx;
+
+use crate::shared::Shared;
 
 /// A command as it arrived: the body and the document sequences (OP_MSG kind 1) that stand for array fields of it.
 pub struct Request<'a> {
@@ -12,6 +23,18 @@ pub struct Request<'a> {
 pub struct Sequence<'a> {
     pub name: &'a str,
     pub docs: &'a [u8],
+}
+
+impl<'a> Sequence<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = Doc<'a>> + use<'a> {
+        let mut rest = self.docs;
+        std::iter::from_fn(move || {
+            let len = smongo_bson::check::prefix(rest).ok()?;
+            let (doc, after) = rest.split_at(len);
+            rest = after;
+            Some(Doc::from_checked(doc))
+        })
+    }
 }
 
 /// Who is at the other end; hello and diagnostics tell it.
@@ -42,15 +65,9 @@ pub enum After {
 
 /// One client's connection to the engine. Not shared: a client with several threads opens several.
 pub struct Session {
+    pub(crate) shared: Arc<Shared>,
     pub(crate) client: Client,
-}
-
-impl Session {
-    /// Runs one command and appends the reply document to `out`. Always answers: errors, panics included, become `{ok: 0, …}`.
-    pub fn run(&mut self, _request: &Request<'_>, out: &mut Vec<u8>) -> After {
-        out.extend_from_slice(DocBuf::build(|w| {
-            w.append("ok", 1.0);
-        }).as_bytes());
-        After::Reply
-    }
+    pub(crate) connection: u64,
+    /// What the client told of itself in its first hello.
+    pub(crate) metadata: Option<DocBuf>,
 }

@@ -1,0 +1,212 @@
+//! Reading a command's fields, with MongoDB's errors; what nobody read is refused.
+
+use smongo_bson::{Array, Code, Doc, Element, Error, Result, Value, bail, err, number};
+
+use crate::door::Sequence;
+use crate::namespace::{self, Ns};
+
+/// Fields every command may carry; the door has looked at those that mean something here.
+const GENERIC: &[&str] = &[
+    "$audit", "$client", "$clusterTime", "$configServerState", "$configTime", "$db", "$readPreference", "$replData",
+    "$topologyTime", "$traceCtx", "apiDeprecationErrors", "apiStrict", "apiVersion", "autocommit", "clientOperationKey",
+    "comment", "coordinator", "databaseVersion", "help", "impersonatedUsers", "internalClientOperationKey", "lsid",
+    "maxTimeMS", "maxTimeMSOpOnly", "mayBypassWriteBlocking", "originalQueryShapeHash", "querySamplingOptions",
+    "rawData", "readConcern", "releaseMemoryAfterUse", "requestDeprioritized", "serialization_context", "shardVersion",
+    "startOrContinueTransaction", "startTransaction", "stmtId", "stmtIds", "txnNumber", "txnRetryCounter",
+    "versionContext", "writeConcern",
+];
+
+/// The fields of a command, or of a document inside one.
+pub struct Args<'a> {
+    /// What errors call the fields' owner: the command's name, or a path such as `update.updates`.
+    owner: &'a str,
+    fields: Vec<Element<'a>>,
+    read: Vec<bool>,
+    sequences: &'a [Sequence<'a>],
+}
+
+impl<'a> Args<'a> {
+    pub fn new(owner: &'a str, doc: Doc<'a>, sequences: &'a [Sequence<'a>]) -> Args<'a> {
+        let fields: Vec<Element<'a>> = doc.iter().collect();
+        Args { owner, read: vec![false; fields.len()], fields, sequences }
+    }
+
+    /// The fields of a document inside a command.
+    pub fn nested(owner: &'a str, doc: Doc<'a>) -> Args<'a> {
+        Args::new(owner, doc, &[])
+    }
+
+    /// The value of a field, read whatever its type; `Missing` when it is not there.
+    pub fn value(&mut self, name: &str) -> Value<'a> {
+        self.element(name).map_or(Value::Missing, |e| e.value())
+    }
+
+    fn element(&mut self, name: &str) -> Option<Element<'a>> {
+        let at = self.fields.iter().position(|e| e.name_bytes() == name.as_bytes())?;
+        self.read[at] = true;
+        Some(self.fields[at])
+    }
+
+    /// The value of a field; null and undefined count as absent, as they do in MongoDB's commands.
+    fn present(&mut self, name: &str) -> Option<Value<'a>> {
+        match self.value(name) {
+            v if v.is_nullish() => None,
+            v => Some(v),
+        }
+    }
+
+    pub fn wrong_type(&self, name: &str, value: Value<'_>, expected: &str) -> Error {
+        let types = if expected.contains(',') { format!("types '[{expected}]'") } else { format!("type '{expected}'") };
+        err!(TypeMismatch, "BSON field '{}.{name}' is the wrong type '{}', expected {types}", self.owner, value.type_name())
+    }
+
+    pub fn missing(&self, name: &str) -> Error {
+        err!(IDLFailedToParse, "BSON field '{}.{name}' is missing but a required field", self.owner)
+    }
+
+    pub fn doc(&mut self, name: &str) -> Result<Option<Doc<'a>>> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(Value::Document(d)) => Ok(Some(d)),
+            Some(v) => Err(self.wrong_type(name, v, "object")),
+        }
+    }
+
+    pub fn array(&mut self, name: &str) -> Result<Option<Array<'a>>> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(Value::Array(a)) => Ok(Some(a)),
+            Some(v) => Err(self.wrong_type(name, v, "array")),
+        }
+    }
+
+    pub fn str(&mut self, name: &str) -> Result<Option<&'a str>> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(Value::String(s)) => Ok(Some(s)),
+            Some(v) => Err(self.wrong_type(name, v, "string")),
+        }
+    }
+
+    /// A bool that must be one.
+    pub fn strict_bool(&mut self, name: &str) -> Result<Option<bool>> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(Value::Bool(b)) => Ok(Some(b)),
+            Some(v) => Err(self.wrong_type(name, v, "bool")),
+        }
+    }
+
+    /// A bool, or a number that stands for one.
+    pub fn bool(&mut self, name: &str) -> Result<bool> {
+        match self.present(name) {
+            None => Ok(false),
+            Some(v @ Value::Bool(_)) => Ok(v.truthy()),
+            Some(v) if v.is_number() => Ok(v.truthy()),
+            Some(v) => Err(self.wrong_type(name, v, "bool, long, int, decimal, double")),
+        }
+    }
+
+    /// An integer given as any number; fractions are cut off.
+    pub fn int(&mut self, name: &str) -> Result<Option<i64>> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(v) if v.is_number() => Ok(Some(number::to_i64_trunc(v))),
+            Some(v) => Err(self.wrong_type(name, v, "long, int, decimal, double")),
+        }
+    }
+
+    /// An integer that must not be negative; errors as MongoDB words them for `skip`, `limit`, `batchSize`.
+    pub fn non_negative(&mut self, name: &str) -> Result<Option<i64>> {
+        match self.int(name)? {
+            Some(n) if n < 0 => bail!(51024, "BSON field '{name}' value must be >= 0, actual value '{n}'"),
+            n => Ok(n),
+        }
+    }
+
+    /// The documents of an array field, or of the document sequence that stands for it. They come in order.
+    pub fn docs(&mut self, name: &str) -> Result<Option<Vec<Doc<'a>>>> {
+        if let Some(sequence) = self.sequences.iter().find(|s| s.name == name) {
+            return Ok(Some(sequence.iter().collect()));
+        }
+        let Some(array) = self.array(name)? else { return Ok(None) };
+        let mut docs = Vec::new();
+        for element in array.elements() {
+            match element.value() {
+                Value::Document(d) => docs.push(d),
+                v => return Err(self.wrong_type(&format!("{name}.{}", element.name()), v, "object")),
+            }
+        }
+        Ok(Some(docs))
+    }
+
+    /// The collection a command addresses by its first field.
+    pub fn ns(&mut self, db: &str) -> Result<Ns> {
+        match self.first() {
+            Value::String(coll) => Ns::new(db, coll),
+            v => {
+                namespace::check_database(db)?;
+                bail!(InvalidNamespace, "collection name has invalid type {}", v.type_name())
+            }
+        }
+    }
+
+    /// The value of the command's first field.
+    pub fn first(&mut self) -> Value<'a> {
+        match (self.fields.first(), self.read.first_mut()) {
+            (Some(e), Some(read)) => {
+                *read = true;
+                e.value()
+            }
+            _ => Value::Missing,
+        }
+    }
+
+    /// Reads a field and refuses it when it is there: an option that is known and not implemented.
+    pub fn refuse(&mut self, names: &[&str]) -> Result<()> {
+        for name in names {
+            if self.present(name).is_some_and(|v| !matches!(v, Value::Bool(false))) {
+                bail!(NotImplemented, "the option '{}.{name}' is not implemented", self.owner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks fields as read that are valid and change nothing here.
+    pub fn accept(&mut self, names: &[&str]) {
+        for name in names {
+            let _ = self.element(name);
+        }
+    }
+
+    /// Refuses any field that nobody read, and any that stands twice.
+    pub fn finish(&self) -> Result<()> {
+        for (n, field) in self.fields.iter().enumerate() {
+            if self.read[n] {
+                continue;
+            }
+            let name = field.name();
+            let twice = self.fields[..n].iter().any(|e| e.name_bytes() == field.name_bytes());
+            if twice {
+                return Err(Error::new(Code(40413), format!("BSON field '{}.{name}' is a duplicate field", self.owner)));
+            }
+            if n == 0 || (!self.owner.contains('.') && GENERIC.contains(&name)) {
+                continue;
+            }
+            return Err(err!(IDLUnknownField, "BSON field '{}.{name}' is an unknown field.", self.owner));
+        }
+        Ok(())
+    }
+
+    /// The fields not read so far and not generic.
+    pub fn rest(&mut self) -> Vec<Element<'a>> {
+        let mut rest = Vec::new();
+        for (field, read) in self.fields.iter().zip(&mut self.read) {
+            if !*read && !GENERIC.contains(&field.name()) {
+                *read = true;
+                rest.push(*field);
+            }
+        }
+        rest
+    }
+}

@@ -1,0 +1,123 @@
+//! delete
+
+use std::sync::Arc;
+
+use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_mql::Matcher;
+use smongo_mql::collation::Collation;
+
+use super::find::{compile_cx, default_collation, hint};
+use super::write_reply::{self, WriteErrors};
+use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
+use crate::catalog::Collection;
+use crate::door::Cx;
+use crate::keys::RecordId;
+use crate::namespace::Ns;
+use crate::plan::{self, Query};
+use crate::write;
+
+pub const DELETE: Command = Command::new("delete", delete, IN_TXN | WRITES | RETRYABLE);
+
+fn delete(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let ns = args.ns(&cx.db)?;
+    let Some(statements) = args.docs("deletes")? else { return Err(args.missing("deletes")) };
+    let ordered = args.strict_bool("ordered")?.unwrap_or(true);
+    compile_cx(cx, args)?;
+    args.finish()?;
+    write_reply::check_batch(statements.len())?;
+    write_reply::check_target(cx, &ns)?;
+    let mut errors = WriteErrors::default();
+    let mut deleted = 0;
+    for (n, statement) in statements.iter().enumerate() {
+        match one(cx, &ns, *statement, n) {
+            Ok(count) => deleted += count,
+            Err(e) => {
+                errors.add(cx, n, e)?;
+                if ordered {
+                    break;
+                }
+            }
+        }
+    }
+    reply.append("n", deleted as i32);
+    errors.write(reply);
+    Ok(())
+}
+
+fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64> {
+    let stmt = write_reply::stmt_id(cx, n);
+    if let Some(before) = write_reply::retried(cx, stmt) {
+        return Ok(number::to_i64_exact(before.get("n")).unwrap_or(0) as u64);
+    }
+    let mut args = Args::nested("delete.deletes", statement);
+    let Some(filter) = args.doc("q")? else { return Err(args.missing("q")) };
+    let limit = match args.value("limit") {
+        Value::Missing => return Err(args.missing("limit")),
+        v => match number::to_i64_exact(v) {
+            Some(n @ (0 | 1)) => n as u64,
+            _ => bail!(FailedToParse, "The limit field in delete objects must be 0 or 1. Got {}", number::to_i64_trunc(v)),
+        },
+    };
+    if limit == 0 && stmt.is_some() {
+        bail!(InvalidOptions, "Cannot use (or request) retryable writes with limit=0");
+    }
+    let collation = args.doc("collation")?;
+    let hint = hint(&mut args)?;
+    args.finish()?;
+    let saved = cx.op.compile.clone();
+    let done = (|| {
+        if let Some(spec) = collation {
+            cx.op.compile.collation = Collation::parse(spec)?.map(Arc::new);
+            cx.op.compile.simple_collation = cx.op.compile.collation.is_none();
+        }
+        let mut query = Query::filter(filter);
+        query.hint = hint;
+        let matched = matching(cx, ns, query, limit)?;
+        Ok(matched)
+    })();
+    cx.op.compile = saved;
+    let count = done?;
+    write_reply::remember(cx, stmt, || DocBuf::build(|w| { w.append("n", count as i64); }));
+    Ok(count)
+}
+
+/// Deletes what a query finds, at most `limit` documents unless that is 0.
+fn matching(cx: &mut Cx<'_>, ns: &Ns, mut query: Query, limit: u64) -> Result<u64> {
+    let Some(coll) = cx.op.shared.catalog.get(ns) else {
+        Matcher::compile(query.filter_doc.as_doc(), &cx.op.compile)?;
+        return Ok(0);
+    };
+    default_collation(cx, &coll.collation);
+    query.compile(&cx.op.compile)?;
+    if limit == 1 {
+        return cx.op.write(|op| {
+            let coll = op.shared.catalog.require(ns)?;
+            match plan::first_row(op, &coll, &query)? {
+                Some((id, doc)) => delete_record(op, &coll, id, doc.as_doc()).map(|()| 1),
+                None => Ok(0),
+            }
+        });
+    }
+    let ids = plan::all_rows(&mut cx.op, &coll, query.clone())?;
+    let mut count = 0;
+    for group in ids.chunks(500) {
+        count += cx.op.write(|op| {
+            let coll = op.shared.catalog.require(ns)?;
+            let mut n = 0;
+            for id in group {
+                op.lock(&coll)?;
+                if let Some(doc) = plan::still_matches(op, &coll, *id, &query)? {
+                    delete_record(op, &coll, *id, doc.as_doc())?;
+                    n += 1;
+                }
+            }
+            Ok(n)
+        })?;
+        cx.interrupt()?;
+    }
+    Ok(count)
+}
+
+fn delete_record(op: &mut crate::op::OpCx, coll: &Arc<Collection>, id: RecordId, doc: Doc<'_>) -> Result<()> {
+    write::delete(op, coll, id, doc)
+}

@@ -1,0 +1,176 @@
+//! find
+
+use std::sync::Arc;
+
+use smongo_bson::{Doc, DocBuf, DocWriter, Element, Result, Value, ValueBuf, bail};
+use smongo_mql::collation::Collation;
+use smongo_mql::stream::Docs;
+use smongo_mql::{CompileCx, Matcher, Projection, SortPattern, Stream};
+
+use super::{Args, Command, IN_TXN, READS};
+use crate::cursors::{Batch, Parked};
+use crate::door::Cx;
+use crate::limits;
+use crate::namespace::Ns;
+use crate::plan::{self, Hint, Query};
+
+pub const FIND: Command = Command::new("find", find, IN_TXN | READS);
+
+/// The arguments of a find.
+pub struct FindArgs<'a> {
+    pub ns: Ns,
+    pub filter: Doc<'a>,
+    pub sort: Doc<'a>,
+    pub projection: Doc<'a>,
+    pub hint: Option<Hint>,
+    pub skip: u64,
+    pub limit: Option<u64>,
+    pub batch_size: Option<usize>,
+    pub single_batch: bool,
+    pub no_cursor_timeout: bool,
+    pub tailable: bool,
+    pub await_data: bool,
+    pub min: Option<Doc<'a>>,
+    pub max: Option<Doc<'a>>,
+    pub return_key: bool,
+    pub show_record_id: bool,
+    pub allow_disk_use: Option<bool>,
+}
+
+impl<'a> FindArgs<'a> {
+    pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<FindArgs<'a>> {
+        let ns = args.ns(&cx.db)?;
+        let filter = args.doc("filter")?.unwrap_or(Doc::EMPTY);
+        let limit = args.non_negative("limit")?.filter(|n| *n > 0);
+        let find = FindArgs {
+            ns,
+            filter,
+            sort: args.doc("sort")?.unwrap_or(Doc::EMPTY),
+            projection: args.doc("projection")?.unwrap_or(Doc::EMPTY),
+            hint: hint(args)?,
+            skip: args.non_negative("skip")?.unwrap_or(0) as u64,
+            limit: limit.map(|n| n as u64),
+            batch_size: args.non_negative("batchSize")?.map(|n| n as usize),
+            single_batch: args.bool("singleBatch")?,
+            no_cursor_timeout: args.bool("noCursorTimeout")?,
+            tailable: args.bool("tailable")?,
+            await_data: args.bool("awaitData")?,
+            min: args.doc("min")?.filter(|d| !d.is_empty()),
+            max: args.doc("max")?.filter(|d| !d.is_empty()),
+            return_key: args.bool("returnKey")?,
+            show_record_id: args.bool("showRecordId")?,
+            allow_disk_use: args.strict_bool("allowDiskUse")?,
+        };
+        compile_cx(cx, args)?;
+        // `oplogReplay` and `allowPartialResults` are valid and change nothing on one member.
+        args.bool("oplogReplay")?;
+        args.bool("allowPartialResults")?;
+        args.finish()?;
+        if find.await_data && !find.tailable {
+            bail!(FailedToParse, "Cannot set 'awaitData' without also setting 'tailable'");
+        }
+        Ok(find)
+    }
+
+    pub fn query(&self, cx: &CompileCx) -> Result<Query> {
+        let compiled = |spec: Doc<'_>| !spec.is_empty();
+        Ok(Query {
+            filter: Arc::new(Matcher::compile(self.filter, cx)?),
+            sort: compiled(self.sort).then(|| SortPattern::compile(self.sort, cx)).transpose()?,
+            projection: compiled(self.projection).then(|| Projection::compile_find(self.projection, cx)).transpose()?,
+            skip: self.skip,
+            limit: self.limit,
+            hint: self.hint.clone(),
+            min: self.min.map(DocBuf::from),
+            max: self.max.map(DocBuf::from),
+            return_key: self.return_key,
+            show_record_id: self.show_record_id,
+            allow_disk_use: self.allow_disk_use.unwrap_or(true),
+            filter_doc: DocBuf::from(self.filter),
+            sort_doc: DocBuf::from(self.sort),
+            projection_doc: DocBuf::from(self.projection),
+        })
+    }
+}
+
+/// `collation` and `let`, into what the command's programs compile against.
+pub fn compile_cx(cx: &mut Cx<'_>, args: &mut Args<'_>) -> Result<()> {
+    if let Some(spec) = args.doc("collation")?.filter(|d| !d.is_empty()) {
+        cx.op.compile.collation = Collation::parse(spec)?.map(Arc::new);
+        cx.op.compile.simple_collation = cx.op.compile.collation.is_none();
+    }
+    if let Some(lets) = args.doc("let")? {
+        cx.op.compile.lets = constants(lets, &cx.op.compile)?;
+    }
+    Ok(())
+}
+
+/// The variables of a `let`: expressions that must be constant.
+fn constants(lets: Doc<'_>, cx: &CompileCx) -> Result<Vec<(String, ValueBuf)>> {
+    let constant = |e: Element<'_>| {
+        let expr = smongo_mql::Expr::compile(e.value(), cx)?;
+        let arena = smongo_mql::Arena::new();
+        let value = expr.eval(&smongo_mql::Cx::new(&arena, Doc::EMPTY, expr.slots()))?;
+        Ok((e.name().to_owned(), ValueBuf::new(value)))
+    };
+    lets.iter().map(constant).collect()
+}
+
+/// `hint`: an index name, a key pattern, or `{$natural: ±1}`.
+pub fn hint(args: &mut Args<'_>) -> Result<Option<Hint>> {
+    match args.value("hint") {
+        v if v.is_nullish() => Ok(None),
+        Value::String(name) if !name.is_empty() => Ok(Some(Hint::Name(name.to_owned()))),
+        Value::String(_) => Ok(None),
+        Value::Document(d) if d.is_empty() => Ok(None),
+        Value::Document(d) => match d.first() {
+            Some(e) if e.name() == "$natural" => {
+                let n = smongo_bson::number::to_f64(e.value());
+                Ok(Some(Hint::Natural { forward: n.is_none_or(|n| n > 0.0) }))
+            }
+            _ => Ok(Some(Hint::Key(DocBuf::from(d)))),
+        },
+        v => Err(args.wrong_type("hint", v, "string, object")),
+    }
+}
+
+fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let find = FindArgs::parse(cx, args)?;
+    let coll = cx.op.shared.catalog.get(&find.ns);
+    if let Some(coll) = &coll {
+        default_collation(cx, &coll.collation);
+    }
+    let stream: Box<dyn Stream> = match coll {
+        Some(coll) if coll.view().is_some() => crate::exec::open_find_on_view(&mut cx.op, &find)?,
+        Some(coll) => {
+            if find.tailable && !coll.is_capped() {
+                bail!(BadValue, "error processing query: ns={} tailable cursor requested on non capped collection", find.ns);
+            }
+            let query = find.query(&cx.op.compile)?;
+            plan::plan(&mut cx.op, &coll, query)?.open(&mut cx.op)?
+        }
+        None => {
+            // The query is checked even though there is nothing to find.
+            find.query(&cx.op.compile)?;
+            Box::new(Docs::new(Vec::new()))
+        }
+    };
+    let mut cursor = Parked::new(find.ns.clone(), stream);
+    cursor.left = find.limit;
+    cursor.lsid = cx.lsid.clone();
+    cursor.txn_number = cx.txn_number;
+    cursor.no_timeout = find.no_cursor_timeout;
+    cursor.tailable = find.tailable;
+    cursor.await_data = find.await_data;
+    let batch = Batch { documents: Some(find.batch_size.unwrap_or(limits::FIRST_BATCH)) };
+    let shared = cx.op.shared.clone();
+    let single = find.single_batch;
+    shared.cursors.first_batch(&mut cx.op, cursor, batch, single, reply)
+}
+
+/// A collection's own collation holds where the command names none.
+pub fn default_collation(cx: &mut Cx<'_>, collation: &Option<Arc<Collation>>) {
+    if cx.op.compile.collation.is_none() && !cx.op.compile.simple_collation {
+        cx.op.compile.collation = collation.clone();
+    }
+}

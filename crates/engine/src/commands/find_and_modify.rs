@@ -1,0 +1,140 @@
+//! findAndModify
+
+use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail};
+use smongo_mql::{Arena, Projection, Update};
+
+use super::find::{compile_cx, default_collation, hint};
+use super::update::{apply, retry_upsert, upsert};
+use super::write_reply;
+use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
+use crate::door::Cx;
+use crate::namespace::Ns;
+use crate::op::OpCx;
+use crate::plan::{self, Query};
+use crate::write;
+
+pub const FIND_AND_MODIFY: Command = Command::new("findAndModify", find_and_modify, IN_TXN | WRITES | RETRYABLE);
+pub const FIND_AND_MODIFY_LOWER: Command = Command::new("findandmodify", find_and_modify, IN_TXN | WRITES | RETRYABLE);
+
+struct Modify<'a> {
+    ns: Ns,
+    update: Option<(Value<'a>, Option<Array<'a>>)>,
+    fields: Doc<'a>,
+    new: bool,
+    upsert: bool,
+    bypass: bool,
+}
+
+fn parse<'a>(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<(Modify<'a>, Query)> {
+    let ns = args.ns(&cx.db)?;
+    let filter = args.doc("query")?.unwrap_or(Doc::EMPTY);
+    let sort = args.doc("sort")?.unwrap_or(Doc::EMPTY);
+    let remove = args.bool("remove")?;
+    let update = Some(args.value("update")).filter(|v| !v.is_nullish());
+    let array_filters = args.array("arrayFilters")?;
+    let (new, upsert) = (args.bool("new")?, args.bool("upsert")?);
+    let fields = args.doc("fields")?.unwrap_or(Doc::EMPTY);
+    let hint = hint(args)?;
+    let bypass = args.bool("bypassDocumentValidation")?;
+    args.accept(&["bypassEmptyTsReplacement", "sampleId"]);
+    compile_cx(cx, args)?;
+    args.finish()?;
+    match (remove, update) {
+        (true, Some(_)) => bail!(FailedToParse, "Cannot specify both an update and remove=true"),
+        (false, None) => bail!(FailedToParse, "Either an update or remove=true must be specified"),
+        (true, None) if upsert => bail!(FailedToParse, "Cannot specify both upsert=true and remove=true"),
+        (true, None) if new => bail!(FailedToParse, "Cannot specify both new=true and remove=true; 'remove' always returns the deleted document"),
+        (true, None) if array_filters.is_some() => bail!(FailedToParse, "Cannot specify arrayFilters and remove=true"),
+        (false, Some(Value::Array(_))) if array_filters.is_some() => bail!(FailedToParse, "Cannot specify arrayFilters and a pipeline update"),
+        _ => {}
+    }
+    let mut query = Query::filter(filter);
+    query.sort_doc = DocBuf::from(sort);
+    query.hint = hint;
+    Ok((Modify { ns, update: update.map(|u| (u, array_filters)), fields, new, upsert, bypass }, query))
+}
+
+fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let (modify, mut query) = parse(cx, args)?;
+    let stmt = write_reply::stmt_id(cx, 0);
+    if let Some(before) = write_reply::retried(cx, stmt) {
+        reply.append_all(before.as_doc());
+        return Ok(());
+    }
+    write_reply::check_target(cx, &modify.ns)?;
+    let existing = cx.op.shared.catalog.get(&modify.ns);
+    if let Some(coll) = &existing {
+        default_collation(cx, &coll.collation);
+    }
+    query.compile(&cx.op.compile)?;
+    let update = match modify.update {
+        Some((u, filters)) => Some(Update::compile(u, filters, &cx.op.compile)?),
+        None => None,
+    };
+    let projection = (!modify.fields.is_empty()).then(|| Projection::compile_find(modify.fields, &cx.op.compile)).transpose()?;
+    let answer = if existing.is_none() && !modify.upsert {
+        answer(None, 0, None, update.is_none())
+    } else {
+        write_reply::target(&mut cx.op, &modify.ns)?;
+        let mut arena = Arena::new();
+        retry_upsert(|| {
+            cx.op.write(|op| {
+                arena.reset();
+                statement(op, &modify, &query, update.as_ref(), projection.as_ref(), &arena)
+            })
+        })?
+    };
+    reply.append_all(answer.as_doc());
+    write_reply::remember(cx, stmt, || answer);
+    Ok(())
+}
+
+fn statement(op: &mut OpCx, modify: &Modify<'_>, query: &Query, update: Option<&Update>, projection: Option<&Projection>, arena: &Arena) -> Result<DocBuf> {
+    let coll = write_reply::target(op, &modify.ns)?;
+    let shown = |doc: Doc<'_>| -> Result<DocBuf> {
+        let Some(projection) = projection else { return Ok(DocBuf::from(doc)) };
+        let mut out = Vec::new();
+        projection.apply(doc, Some(&query.filter), arena, &mut out)?;
+        Ok(DocBuf::from_checked(out))
+    };
+    match (plan::first_row(op, &coll, query)?, update) {
+        (Some((id, old)), None) => {
+            write::delete(op, &coll, id, old.as_doc())?;
+            Ok(answer(Some(shown(old.as_doc())?), 1, None, true))
+        }
+        (Some((id, old)), Some(update)) => {
+            let new = apply(op, &coll, id, old.as_doc(), query, update, modify.bypass, arena)?;
+            let value = match (&new, modify.new) {
+                (Some(new), true) => shown(new.as_doc())?,
+                _ => shown(old.as_doc())?,
+            };
+            Ok(answer(Some(value), 1, None, false))
+        }
+        (None, Some(update)) if modify.upsert => {
+            let doc = upsert(op, &coll, query, update, modify.bypass, arena)?;
+            let value = if modify.new { Some(shown(doc.as_doc())?) } else { None };
+            Ok(answer(value, 1, Some(doc.get("_id")), false))
+        }
+        (None, update) => Ok(answer(None, 0, None, update.is_none())),
+    }
+}
+
+/// `lastErrorObject` and `value`.
+fn answer(value: Option<DocBuf>, n: i32, upserted: Option<Value<'_>>, removed: bool) -> DocBuf {
+    DocBuf::build(|w| {
+        {
+            let mut last = w.document("lastErrorObject");
+            last.append("n", n);
+            if !removed {
+                last.append("updatedExisting", n == 1 && upserted.is_none());
+            }
+            if let Some(id) = upserted {
+                last.append("upserted", id);
+            }
+        }
+        match &value {
+            Some(doc) => w.append("value", doc.as_doc()),
+            None => w.append("value", Value::Null),
+        };
+    })
+}

@@ -1,0 +1,124 @@
+//! getMore and killCursors
+
+use std::time::Duration;
+
+use smongo_bson::{DocWriter, Result, Value, bail};
+use smongo_mql::Host;
+
+use super::{Args, Command, IN_TXN};
+use crate::cursors::{Batch, Parked};
+use crate::door::Cx;
+use crate::namespace::Ns;
+
+pub const GET_MORE: Command = Command::new("getMore", get_more, IN_TXN);
+pub const KILL_CURSORS: Command = Command::new("killCursors", kill_cursors, IN_TXN);
+
+fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let id = match args.first() {
+        Value::Int64(id) => id,
+        v => return Err(args.wrong_type("getMore", v, "long")),
+    };
+    let coll = match args.str("collection")? {
+        Some(coll) => coll,
+        None => return Err(args.missing("collection")),
+    };
+    let batch = Batch { documents: args.non_negative("batchSize")?.map(|n| n as usize).filter(|n| *n > 0) };
+    args.accept(&["term", "lastKnownCommittedOpTime"]);
+    args.finish()?;
+    let ns = Ns::unchecked(&cx.db, coll);
+    let shared = cx.op.shared.clone();
+    let mut cursor = shared.cursors.take(id)?;
+    let result = check(cx, &cursor, &ns, id).and_then(|()| next_batch(cx, &mut cursor, batch, reply));
+    match result {
+        Ok(false) => {
+            shared.cursors.put_back(&mut cx.op, id, cursor);
+        }
+        Ok(true) => {
+            shared.cursors.kill(id);
+        }
+        // A cursor of another namespace or session stays; one whose stream failed is gone.
+        Err(e) if e.code() == smongo_bson::Code::Unauthorized || e.code().0 == 50738 || e.code().0 == 50740 || e.code().0 == 50741 => {
+            shared.cursors.put_back(&mut cx.op, id, cursor);
+            return Err(e);
+        }
+        Err(e) => {
+            shared.cursors.kill(id);
+            return Err(e);
+        }
+    }
+    Ok(())
+}
+
+fn check(cx: &Cx<'_>, cursor: &Parked, ns: &Ns, id: i64) -> Result<()> {
+    if cursor.ns != *ns {
+        bail!(Unauthorized, "Requested getMore on namespace '{ns}', but cursor belongs to a different namespace {}", cursor.ns);
+    }
+    match (&cursor.lsid, &cx.lsid) {
+        (None, Some(_)) => bail!(50737, "Cannot run getMore on cursor {id}, which was not created in a session, in session"),
+        (Some(_), None) => bail!(50736, "Cannot run getMore on cursor {id}, which was created in session, without an lsid"),
+        (Some(a), Some(b)) if a != b => bail!(50738, "Cannot run getMore on cursor {id}, which was created in another session"),
+        _ => {}
+    }
+    match (cursor.txn_number, cx.txn_number) {
+        (None, Some(_)) => bail!(50740, "Cannot run getMore on cursor {id}, which was not created in a transaction, in a transaction"),
+        (Some(_), None) => bail!(50739, "Cannot run getMore on cursor {id}, which was created in a transaction, without a txnNumber"),
+        (Some(a), Some(b)) if a != b => bail!(50741, "Cannot run getMore on cursor {id}, which was created in another transaction"),
+        _ => Ok(()),
+    }
+}
+
+/// Fills the next batch; a tailable cursor that awaits data sleeps until there is some. Returns whether the cursor is exhausted.
+fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut DocWriter<'_>) -> Result<bool> {
+    let shared = cx.op.shared.clone();
+    if cursor.await_data {
+        // maxTimeMS of such a getMore is how long to wait, not a limit that fails.
+        let wait = if cx.max_time_ms > 0 { Duration::from_millis(cx.max_time_ms as u64) } else { Duration::from_secs(1) };
+        cx.op.deadline = None;
+        let until = std::time::Instant::now() + wait;
+        while !cursor.held {
+            let seen = shared.clock.generation();
+            if cursor.stream.advance(&mut cx.op)? {
+                cursor.held = true;
+                break;
+            }
+            cursor.stream.park(&mut cx.op);
+            cx.op.end_read();
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() || shared.shutting_down() {
+                break;
+            }
+            shared.clock.wait(seen, left);
+            cx.op.interrupt()?;
+        }
+    }
+    let mut w = reply.document("cursor");
+    let done = cursor.fill(&mut cx.op, batch, &mut w, "nextBatch")?;
+    w.append("id", if done { 0 } else { cursor.id }).append("ns", cursor.ns.as_str());
+    Ok(done)
+}
+
+fn kill_cursors(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let _ns = args.ns(&cx.db)?;
+    let Some(ids) = args.array("cursors")? else { return Err(args.missing("cursors")) };
+    args.finish()?;
+    let mut wanted = Vec::new();
+    for (n, id) in ids.iter().enumerate() {
+        match id {
+            Value::Int64(id) => wanted.push(id),
+            v => return Err(args.wrong_type(&format!("cursors.{n}"), v, "long")),
+        }
+    }
+    let shared = cx.op.shared.clone();
+    let (killed, unknown): (Vec<i64>, Vec<i64>) = wanted.into_iter().partition(|id| shared.cursors.kill(*id));
+    let mut list = |name: &str, ids: &[i64]| {
+        let mut w = reply.array(name);
+        for id in ids {
+            w.push(*id);
+        }
+    };
+    list("cursorsKilled", &killed);
+    list("cursorsNotFound", &unknown);
+    list("cursorsAlive", &[]);
+    list("cursorsUnknown", &[]);
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! insert
+
+use std::sync::Arc;
+
+use smongo_bson::{Code, Doc, DocBuf, DocWriter, ObjectId, Result, Timestamp, Type, Value, bail};
+
+use super::write_reply::{self, WriteErrors};
+use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
+use crate::catalog::Collection;
+use crate::door::Cx;
+use crate::limits;
+use crate::op::OpCx;
+use crate::write;
+
+pub const INSERT: Command = Command::new("insert", insert, IN_TXN | WRITES | RETRYABLE);
+
+/// Documents inserted in one storage transaction, and their bytes: bounds of what one conflict makes to be done again.
+const GROUP: usize = 500;
+const GROUP_BYTES: usize = 4 << 20;
+
+fn insert(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let ns = args.ns(&cx.db)?;
+    let Some(docs) = args.docs("documents")? else { return Err(args.missing("documents")) };
+    let ordered = args.strict_bool("ordered")?.unwrap_or(true);
+    let bypass = args.bool("bypassDocumentValidation")?;
+    args.accept(&["bypassEmptyTsReplacement"]);
+    args.finish()?;
+    write_reply::check_batch(docs.len())?;
+    write_reply::check_target(cx, &ns)?;
+
+    let coll = write_reply::target(&mut cx.op, &ns)?;
+    let mut errors = WriteErrors::default();
+    let mut inserted = 0;
+    let mut next = 0;
+    while next < docs.len() {
+        let (done, error) = insert_group(cx, coll.clone(), &docs, next, bypass)?;
+        inserted += done;
+        next += done;
+        if let Some(e) = error {
+            errors.add(cx, next, e)?;
+            next += 1;
+            if ordered {
+                break;
+            }
+        }
+    }
+    reply.append("n", inserted as i32);
+    errors.write(reply);
+    Ok(())
+}
+
+/// Inserts documents from `from` on, as many as a group holds. Returns how many went in, and the error of the next one if
+/// it has one; what went in before the error is committed.
+fn insert_group(cx: &mut Cx<'_>, mut coll: Arc<Collection>, docs: &[Doc<'_>], from: usize, bypass: bool) -> Result<(usize, Option<smongo_bson::Error>)> {
+    let mut buf = Vec::new();
+    let lsid = cx.lsid.clone();
+    let stmts: Vec<Option<i32>> = (from..docs.len().min(from + GROUP)).map(|n| write_reply::stmt_id(cx, n)).collect();
+    let shared = cx.op.shared.clone();
+    let seen = |stmt: Option<i32>| Some(shared.sessions.retried(lsid.as_ref()?, stmt?)?.get("n").truthy());
+    let mut stale = false;
+    let result = cx.op.write(|op| {
+        if stale {
+            coll = write_reply::target(op, &coll.ns)?;
+        }
+        stale = true;
+        let (mut count, mut bytes) = (0, 0);
+        for (doc, stmt) in docs[from..].iter().zip(&stmts) {
+            if seen(*stmt).is_none() {
+                match insert_one(op, &coll, *doc, bypass, &mut buf) {
+                    Ok(()) => {}
+                    Err(e) if e.code() == Code::WriteConflict => return Err(e),
+                    Err(e) => return Ok((count, Some(e))),
+                }
+            }
+            count += 1;
+            bytes += doc.as_bytes().len();
+            if bytes >= GROUP_BYTES {
+                break;
+            }
+        }
+        Ok((count, None))
+    })?;
+    for stmt in &stmts[..result.0] {
+        if seen(*stmt).is_none() {
+            write_reply::remember(cx, *stmt, || DocBuf::build(|w| { w.append("n", 1); }));
+        }
+    }
+    Ok(result)
+}
+
+fn insert_one(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>, bypass: bool, buf: &mut Vec<u8>) -> Result<()> {
+    if doc.as_bytes().len() > limits::DOCUMENT_BYTES {
+        bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {}, max size: {}", doc.as_bytes().len(), limits::DOCUMENT_BYTES);
+    }
+    let doc = prepare(op, doc, buf)?;
+    write_reply::validate(coll, doc, bypass)?;
+    write::insert(op, coll, doc)?;
+    Ok(())
+}
+
+/// What a document becomes when it is stored: `_id` first, made when there is none; empty timestamps at the top level
+/// become the current time. Most documents stay as they are.
+pub fn prepare<'d>(op: &OpCx, doc: Doc<'d>, buf: &'d mut Vec<u8>) -> Result<Doc<'d>> {
+    let mut id = Value::Missing;
+    let (mut first, mut position, mut stamps) = (true, 0, false);
+    for (n, e) in doc.iter().enumerate() {
+        if e.name_bytes() == b"_id" {
+            if !id.is_missing() {
+                bail!(BadValue, "can't have multiple _id fields in one document");
+            }
+            id = e.value();
+            position = n;
+            first = n == 0;
+        }
+        stamps |= e.type_of() == Type::Timestamp && matches!(e.value(), Value::Timestamp(t) if t == Timestamp::default()) && e.name_bytes() != b"_id";
+    }
+    check_id(id)?;
+    if first && !id.is_missing() && !stamps {
+        return Ok(doc);
+    }
+    buf.clear();
+    let mut w = DocWriter::new(buf);
+    if id.is_missing() {
+        w.append("_id", ObjectId::generate());
+    } else {
+        w.append("_id", id);
+    }
+    for (n, e) in doc.iter().enumerate() {
+        if !id.is_missing() && n == position {
+            continue;
+        }
+        match e.value() {
+            Value::Timestamp(t) if t == Timestamp::default() => w.append(e.name(), op.next_stamp()),
+            _ => w.append_element(&e),
+        };
+    }
+    w.finish();
+    Ok(Doc::from_checked(buf))
+}
+
+/// What cannot be an `_id`.
+pub fn check_id(id: Value<'_>) -> Result<()> {
+    match id {
+        Value::Array(_) => bail!(InvalidIdField, "The '_id' value cannot be of type array"),
+        Value::Regex(_) => bail!(InvalidIdField, "The '_id' value cannot be of type regex"),
+        Value::Undefined => bail!(InvalidIdField, "The '_id' value cannot be of type undefined"),
+        Value::Document(d) => match d.iter().find(|e| e.name_bytes().first() == Some(&b'$')) {
+            Some(e) => bail!(DollarPrefixedFieldName, "_id fields may not contain '$'-prefixed fields: {} is not valid for storage.", e.name()),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,96 @@
+//! The commands: one row each, in a table sorted by name; a file per command or small family.
+
+pub mod args;
+
+mod delete;
+mod find;
+mod find_and_modify;
+mod get_more;
+mod handshake;
+mod insert;
+mod session_commands;
+mod update;
+mod write_reply;
+
+use smongo_bson::{DocWriter, Result, bail};
+
+use crate::door::Cx;
+pub use args::Args;
+
+/// A command's handler: reads its arguments, does its work, writes the reply's fields (the door adds `ok` and the times).
+pub type Handler = fn(&mut Cx<'_>, &mut Args<'_>, &mut DocWriter<'_>) -> Result<()>;
+
+/// A row of the table of commands.
+pub struct Command {
+    pub name: &'static str,
+    pub run: Handler,
+    pub traits: u16,
+}
+
+/// May run inside a multi-document transaction.
+pub const IN_TXN: u16 = 1;
+/// Takes a write concern, and waits for it.
+pub const WRITES: u16 = 2;
+/// Takes a read concern.
+pub const READS: u16 = 4;
+/// Runs against the `admin` database only.
+pub const ADMIN: u16 = 8;
+/// Its writes are retryable: it takes a `txnNumber` outside a transaction.
+pub const RETRYABLE: u16 = 16;
+/// Exists only with `enableTestCommands`.
+pub const TEST_ONLY: u16 = 32;
+/// Answers also while the server shuts down, and is not counted as an operation.
+pub const LIGHT: u16 = 64;
+
+impl Command {
+    pub const fn new(name: &'static str, run: Handler, traits: u16) -> Command {
+        Command { name, run, traits }
+    }
+
+    /// A command MongoDB has and smongo has not yet.
+    pub const fn todo(name: &'static str) -> Command {
+        Command { name, run: not_implemented, traits: 0 }
+    }
+
+    pub fn is(&self, one: u16) -> bool {
+        self.traits & one != 0
+    }
+}
+
+fn not_implemented(cx: &mut Cx<'_>, _args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    bail!(NotImplemented, "the command '{}' is not implemented", cx.command.name)
+}
+
+/// Every command, sorted by name.
+pub static COMMANDS: &[Command] = &[
+    session_commands::ABORT_TRANSACTION,
+    session_commands::COMMIT_TRANSACTION,
+    delete::DELETE,
+    session_commands::END_SESSIONS,
+    find::FIND,
+    find_and_modify::FIND_AND_MODIFY,
+    find_and_modify::FIND_AND_MODIFY_LOWER,
+    get_more::GET_MORE,
+    handshake::HELLO,
+    insert::INSERT,
+    handshake::IS_MASTER,
+    handshake::IS_MASTER_LOWER,
+    get_more::KILL_CURSORS,
+    handshake::PING,
+    session_commands::REFRESH_SESSIONS,
+    session_commands::START_SESSION,
+    update::UPDATE,
+];
+
+/// The row of a command.
+pub fn lookup(name: &str) -> Option<&'static Command> {
+    COMMANDS.binary_search_by(|row| row.name.cmp(name)).ok().map(|at| &COMMANDS[at])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn commands_are_sorted() {
+        assert!(super::COMMANDS.is_sorted_by(|a, b| a.name < b.name));
+    }
+}

@@ -1,0 +1,264 @@
+//! update
+
+use std::sync::Arc;
+
+use smongo_bson::{Array, Code, Doc, DocBuf, DocWriter, Error, Result, Value, ValueBuf, bail, number};
+use smongo_mql::collation::Collation;
+use smongo_mql::{Arena, Update};
+
+use super::find::{compile_cx, default_collation, hint};
+use super::write_reply::{self, WriteErrors};
+use super::{Args, Command, IN_TXN, RETRYABLE, WRITES, insert};
+use crate::catalog::Collection;
+use crate::door::Cx;
+use crate::keys::RecordId;
+use crate::limits;
+use crate::namespace::Ns;
+use crate::op::OpCx;
+use crate::plan::{self, Query};
+use crate::write;
+
+pub const UPDATE: Command = Command::new("update", update, IN_TXN | WRITES | RETRYABLE);
+
+/// What one update statement did.
+#[derive(Default, Debug, Clone)]
+pub struct Outcome {
+    pub matched: u64,
+    pub modified: u64,
+    pub upserted: Option<ValueBuf>,
+}
+
+fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let ns = args.ns(&cx.db)?;
+    let Some(statements) = args.docs("updates")? else { return Err(args.missing("updates")) };
+    let ordered = args.strict_bool("ordered")?.unwrap_or(true);
+    let bypass = args.bool("bypassDocumentValidation")?;
+    args.accept(&["bypassEmptyTsReplacement"]);
+    compile_cx(cx, args)?;
+    args.finish()?;
+    write_reply::check_batch(statements.len())?;
+    write_reply::check_target(cx, &ns)?;
+    let mut errors = WriteErrors::default();
+    let mut total = Outcome::default();
+    let mut upserted = Vec::new();
+    for (n, statement) in statements.iter().enumerate() {
+        match one(cx, &ns, *statement, n, bypass) {
+            Ok(done) => {
+                total.matched += done.matched;
+                total.modified += done.modified;
+                upserted.extend(done.upserted.map(|id| (n, id)));
+            }
+            Err(e) => {
+                errors.add(cx, n, e)?;
+                if ordered {
+                    break;
+                }
+            }
+        }
+    }
+    reply.append("n", (total.matched + upserted.len() as u64) as i32).append("nModified", total.modified as i32);
+    if !upserted.is_empty() {
+        let mut list = reply.array("upserted");
+        for (n, id) in &upserted {
+            list.document().append("index", *n as i32).append("_id", id.view());
+        }
+    }
+    errors.write(reply);
+    Ok(())
+}
+
+fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool) -> Result<Outcome> {
+    let stmt = write_reply::stmt_id(cx, n);
+    if let Some(before) = write_reply::retried(cx, stmt) {
+        return Ok(Outcome::from_doc(before.as_doc()));
+    }
+    let mut args = Args::nested("update.updates", statement);
+    let Some(filter) = args.doc("q")? else { return Err(args.missing("q")) };
+    let change = match args.value("u") {
+        v if v.is_nullish() => return Err(args.missing("u")),
+        v => v,
+    };
+    let multi = args.strict_bool("multi")?.unwrap_or(false);
+    let upsert = args.strict_bool("upsert")?.unwrap_or(false);
+    let array_filters = args.array("arrayFilters")?;
+    let constants = args.doc("c")?;
+    let sort = args.doc("sort")?;
+    let collation = args.doc("collation")?;
+    let hint = hint(&mut args)?;
+    args.accept(&["upsertSupplied", "sampleId"]);
+    args.finish()?;
+    if multi && stmt.is_some() {
+        bail!(InvalidOptions, "Cannot use (or request) retryable writes with multi=true");
+    }
+    if multi && sort.is_some() {
+        bail!(FailedToParse, "Cannot specify sort with multi=true");
+    }
+    let saved = cx.op.compile.clone();
+    let done = (|| {
+        if let Some(spec) = collation {
+            cx.op.compile.collation = Collation::parse(spec)?.map(Arc::new);
+            cx.op.compile.simple_collation = cx.op.compile.collation.is_none();
+        }
+        if let Some(c) = constants {
+            if !matches!(change, Value::Array(_)) {
+                bail!(51198, "Constant values may only be specified for pipeline updates");
+            }
+            cx.op.compile.lets.extend(c.iter().map(|e| (e.name().to_owned(), ValueBuf::new(e.value()))));
+        }
+        let mut query = Query::filter(filter);
+        query.hint = hint;
+        query.sort_doc = sort.map(DocBuf::from).unwrap_or_default();
+        run(cx, ns, query, Change { update: change, array_filters, multi, upsert, bypass })
+    })();
+    cx.op.compile = saved;
+    let done = done?;
+    write_reply::remember(cx, stmt, || done.to_doc());
+    Ok(done)
+}
+
+struct Change<'a> {
+    update: Value<'a>,
+    array_filters: Option<Array<'a>>,
+    multi: bool,
+    upsert: bool,
+    bypass: bool,
+}
+
+fn run(cx: &mut Cx<'_>, ns: &Ns, mut query: Query, change: Change<'_>) -> Result<Outcome> {
+    let existing = cx.op.shared.catalog.get(ns);
+    if let Some(coll) = &existing {
+        default_collation(cx, &coll.collation);
+    }
+    query.compile(&cx.op.compile)?;
+    let update = Update::compile(change.update, change.array_filters, &cx.op.compile)?;
+    if change.multi && update.is_replacement() {
+        bail!(FailedToParse, "multi update is not supported for replacement-style update");
+    }
+    if existing.is_none() && !change.upsert {
+        return Ok(Outcome::default());
+    }
+    if existing.is_none() {
+        write_reply::target(&mut cx.op, ns)?;
+    }
+    if change.multi {
+        return many(cx, ns, &query, &update, &change);
+    }
+    let mut arena = Arena::new();
+    retry_upsert(|| {
+        cx.op.write(|op| {
+            let coll = write_reply::target(op, ns)?;
+            arena.reset();
+            match plan::first_row(op, &coll, &query)? {
+                Some((id, old)) => {
+                    let modified = apply(op, &coll, id, old.as_doc(), &query, &update, change.bypass, &arena)?;
+                    Ok(Outcome { matched: 1, modified: modified.is_some().into(), upserted: None })
+                }
+                None if change.upsert => upsert(op, &coll, &query, &update, change.bypass, &arena).map(|doc| Outcome { upserted: Some(ValueBuf::new(doc.get("_id"))), ..Outcome::default() }),
+                None => Ok(Outcome::default()),
+            }
+        })
+    })
+}
+
+/// Two upserts of the same key may both find nothing; the one that loses finds the other's document when it tries again.
+pub fn retry_upsert<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut tries = 0;
+    loop {
+        match attempt() {
+            Err(e) if e.code() == Code::DuplicateKey && tries < 1 => tries += 1,
+            done => return done,
+        }
+    }
+}
+
+fn many(cx: &mut Cx<'_>, ns: &Ns, query: &Query, update: &Update, change: &Change<'_>) -> Result<Outcome> {
+    let coll = cx.op.shared.catalog.require(ns)?;
+    let ids = plan::all_rows(&mut cx.op, &coll, query.clone())?;
+    let mut total = Outcome::default();
+    let mut arena = Arena::new();
+    if ids.is_empty() && change.upsert {
+        let doc = cx.op.write(|op| {
+            let coll = write_reply::target(op, ns)?;
+            arena.reset();
+            upsert(op, &coll, query, update, change.bypass, &arena)
+        })?;
+        total.upserted = Some(ValueBuf::new(doc.get("_id")));
+        return Ok(total);
+    }
+    // Records are found first and changed after, so that a document that moves in the index being scanned is not met twice.
+    for group in ids.chunks(500) {
+        let done = cx.op.write(|op| {
+            let coll = op.shared.catalog.require(ns)?;
+            op.lock(&coll)?;
+            let mut done = Outcome::default();
+            for id in group {
+                arena.reset();
+                if let Some(old) = plan::still_matches(op, &coll, *id, query)? {
+                    done.matched += 1;
+                    match apply(op, &coll, *id, old.as_doc(), query, update, change.bypass, &arena) {
+                        Ok(changed) => done.modified += u64::from(changed.is_some()),
+                        Err(e) if e.code() == Code::WriteConflict || op.multi => return Err(e),
+                        // What was changed before the failing document stays, as each document is a write of its own.
+                        Err(e) => return Ok((done, Some(e))),
+                    }
+                }
+            }
+            Ok((done, None))
+        })?;
+        total.matched += done.0.matched;
+        total.modified += done.0.modified;
+        if let Some(e) = done.1 {
+            return Err(e);
+        }
+        cx.interrupt()?;
+    }
+    Ok(total)
+}
+
+/// Applies the update to one stored document; the new document, unless nothing changed.
+#[allow(clippy::too_many_arguments)]
+pub fn apply(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>, query: &Query, update: &Update, bypass: bool, arena: &Arena) -> Result<Option<DocBuf>> {
+    let applied = update.apply(old, &query.filter, arena)?;
+    let Some(new) = applied.doc else { return Ok(None) };
+    check_size(new.as_doc())?;
+    write_reply::validate_update(coll, old, new.as_doc(), bypass)?;
+    let delta = applied.delta.as_ref().map_or(new.as_doc(), DocBuf::as_doc);
+    write::update(op, coll, id, old, new.as_doc(), delta)?;
+    Ok(Some(new))
+}
+
+fn check_size(doc: Doc<'_>) -> Result<()> {
+    let len = doc.as_bytes().len();
+    if len > limits::DOCUMENT_BYTES {
+        return Err(Error::new(Code(17419), format!("Resulting document after update is larger than {}", limits::DOCUMENT_BYTES)));
+    }
+    Ok(())
+}
+
+/// Inserts the document an upsert makes.
+pub fn upsert(op: &mut OpCx, coll: &Arc<Collection>, query: &Query, update: &Update, bypass: bool, arena: &Arena) -> Result<DocBuf> {
+    let doc = update.upsert(&query.filter, query.filter_doc.as_doc(), arena)?;
+    let mut buf = Vec::new();
+    let doc = insert::prepare(op, doc.as_doc(), &mut buf)?;
+    check_size(doc)?;
+    write_reply::validate(coll, doc, bypass)?;
+    write::insert(op, coll, doc)?;
+    Ok(DocBuf::from(doc))
+}
+
+impl Outcome {
+    fn to_doc(&self) -> DocBuf {
+        DocBuf::build(|w| {
+            w.append("n", self.matched as i64).append("nModified", self.modified as i64);
+            if let Some(id) = &self.upserted {
+                w.append("upserted", id.view());
+            }
+        })
+    }
+
+    fn from_doc(doc: Doc<'_>) -> Outcome {
+        let count = |name: &str| number::to_i64_exact(doc.get(name)).unwrap_or(0) as u64;
+        let upserted = Some(doc.get("upserted")).filter(|v| !v.is_missing()).map(ValueBuf::new);
+        Outcome { matched: count("n"), modified: count("nModified"), upserted }
+    }
+}

@@ -1,0 +1,122 @@
+//! What write commands share: statements, their errors, retries, and collections made by a first write.
+
+use std::sync::Arc;
+
+use smongo_bson::{Code, Doc, DocBuf, DocWriter, Error, Result, bail};
+
+use crate::catalog::Collection;
+use crate::door::Cx;
+use crate::limits;
+use crate::namespace::Ns;
+use crate::op::OpCx;
+
+/// The errors of a write command's statements.
+#[derive(Default)]
+pub struct WriteErrors {
+    errors: Vec<(usize, Error)>,
+}
+
+impl WriteErrors {
+    /// Notes a statement's error. Errors that end the whole command come back.
+    pub fn add(&mut self, cx: &Cx<'_>, index: usize, e: Error) -> Result<()> {
+        let fatal = [Code::MaxTimeMSExpired, Code::Interrupted, Code::InterruptedAtShutdown, Code::CursorKilled];
+        // Inside a transaction the first error ends the transaction and with it the command.
+        if fatal.contains(&e.code()) || (cx.in_transaction && e.code() == Code::WriteConflict) {
+            return Err(e);
+        }
+        self.errors.push((index, e));
+        Ok(())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// Appends `writeErrors` when there are any.
+    pub fn write(&self, reply: &mut DocWriter<'_>) {
+        if self.errors.is_empty() {
+            return;
+        }
+        let mut list = reply.array("writeErrors");
+        for (index, e) in &self.errors {
+            let mut w = list.document();
+            w.append("index", *index as i32).append("code", e.code().0);
+            if let Some(info) = e.info() {
+                w.append_all(info);
+            }
+            w.append("errmsg", e.message());
+        }
+    }
+}
+
+/// A write command holds at least one statement and not too many.
+pub fn check_batch(count: usize) -> Result<()> {
+    if count == 0 || count > limits::WRITE_BATCH {
+        bail!(InvalidLength, "Write batch sizes must be between 1 and {}. Got {count} operations.", limits::WRITE_BATCH);
+    }
+    Ok(())
+}
+
+/// Writes do not go to views, nor to the server's own collections.
+pub fn check_target(cx: &Cx<'_>, ns: &Ns) -> Result<()> {
+    if let Some(coll) = cx.op.shared.catalog.get(ns)
+        && coll.view().is_some()
+    {
+        bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection");
+    }
+    if ns.db() == "local" && ns.coll() == "oplog.rs" {
+        bail!(InvalidNamespace, "cannot write to {ns}");
+    }
+    Ok(())
+}
+
+/// The collection a write goes to, made when there is none.
+pub fn target(op: &mut OpCx, ns: &Ns) -> Result<Arc<Collection>> {
+    let shared = op.shared.clone();
+    shared.catalog.get_or_create(op, ns)
+}
+
+/// The statement id of the n-th statement of a retryable write.
+pub fn stmt_id(cx: &Cx<'_>, index: usize) -> Option<i32> {
+    let retryable = cx.txn_number.is_some() && !cx.in_transaction;
+    retryable.then(|| match cx.stmt_ids.as_slice() {
+        [] => index as i32,
+        [first] => first + index as i32,
+        ids => ids.get(index).copied().unwrap_or(index as i32),
+    })
+}
+
+/// What the statement answered when it was sent before.
+pub fn retried(cx: &Cx<'_>, stmt: Option<i32>) -> Option<DocBuf> {
+    cx.op.shared.sessions.retried(cx.lsid.as_ref()?, stmt?)
+}
+
+pub fn remember(cx: &Cx<'_>, stmt: Option<i32>, reply: impl FnOnce() -> DocBuf) {
+    if let (Some(lsid), Some(stmt)) = (&cx.lsid, stmt) {
+        cx.op.shared.sessions.remember(lsid, stmt, reply());
+    }
+}
+
+/// Checks a new document against the collection's validator.
+pub fn validate(coll: &Collection, doc: Doc<'_>, bypass: bool) -> Result<()> {
+    let Some(validator) = coll.validator.as_ref().filter(|v| !bypass && !v.off && !v.warn_only) else { return Ok(()) };
+    let arena = smongo_mql::Arena::new();
+    if validator.matcher.matches(doc, &arena)? {
+        return Ok(());
+    }
+    let details = validator.matcher.explain_failure(doc)?;
+    let info = DocBuf::build(|w| {
+        let mut info = w.document("errInfo");
+        info.append("failingDocumentId", doc.get("_id")).append("details", details.as_doc());
+    });
+    Err(Error::new(Code::DocumentValidationFailure, "Document failed validation").with_info(info))
+}
+
+/// A changed document must be valid, unless the old one was not and the level is `moderate`.
+pub fn validate_update(coll: &Collection, old: Doc<'_>, new: Doc<'_>, bypass: bool) -> Result<()> {
+    let Err(e) = validate(coll, new, bypass) else { return Ok(()) };
+    if coll.validator.as_ref().is_some_and(|v| v.moderate) && validate(coll, old, false).is_err() {
+        return Ok(());
+    }
+    Err(e)
+}

@@ -1,0 +1,201 @@
+//! Running a command: dispatch, transactions, fail points, panics.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use smongo_bson::{Code, DocBuf, DocWriter, Error, Result, Value, bail, err};
+use smongo_mql::Host;
+
+use super::generic::{Generic, ReadConcern, WriteConcern};
+use super::{After, Client, Request, Session, reply};
+use crate::Engine;
+use crate::clock::now_millis;
+use crate::commands::{self, Args, Command};
+use crate::op::OpCx;
+use crate::sessions::{Lsid, TxnRef};
+
+/// What a command's handler sees.
+pub struct Cx<'s> {
+    pub op: OpCx,
+    pub command: &'static Command,
+    pub db: String,
+    pub lsid: Option<Lsid>,
+    pub txn_number: Option<i64>,
+    /// Inside a multi-document transaction.
+    pub in_transaction: bool,
+    pub stmt_ids: Vec<i32>,
+    pub comment: Value<'s>,
+    pub max_time_ms: i64,
+    pub read_concern: ReadConcern,
+    pub write_concern: WriteConcern,
+    pub client: &'s Client,
+    pub connection: u64,
+    pub metadata: &'s mut Option<DocBuf>,
+    pub after: After,
+}
+
+impl Session {
+    pub(crate) fn new(engine: &Engine, client: Client) -> Session {
+        let connection = engine.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        Session { shared: engine.shared.clone(), client, connection, metadata: None }
+    }
+
+    /// Runs one command and appends the reply document to `out`. Always answers: errors, panics included, become `{ok: 0, …}`.
+    pub fn run(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> After {
+        let start = out.len();
+        let done = catch_unwind(AssertUnwindSafe(|| self.dispatch(request, out)));
+        let error = match done {
+            Ok(Ok(after)) => return after,
+            Ok(Err(e)) => e,
+            // The operation's context was dropped while unwinding: its transaction is rolled back.
+            Err(panic) => err!(InternalError, "the command failed inside: {}", panic_text(&*panic)),
+        };
+        out.truncate(start);
+        reply::fail(&mut DocWriter::new(out), Some(&self.shared), &error);
+        After::Reply
+    }
+
+    /// Runs a command given as a document, for embedded callers; a failure is an error.
+    pub fn run_command(&mut self, db: &str, command: &DocBuf) -> Result<DocBuf> {
+        let body = DocBuf::build(|w| {
+            w.append_all(command.as_doc()).append("$db", db);
+        });
+        let mut out = Vec::new();
+        self.run(&Request::new(body.as_doc()), &mut out);
+        let reply = DocBuf::from_checked(out);
+        if reply.get("ok").truthy() {
+            return Ok(reply);
+        }
+        let code = match reply.get("code") {
+            Value::Int32(code) => code,
+            _ => Code::UnknownError.0,
+        };
+        Err(Error::new(Code(code), reply.get("errmsg").as_str().unwrap_or_default()).with_info(reply.clone()))
+    }
+
+    fn dispatch(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> Result<After> {
+        let start = out.len();
+        let name = request.body.first().map_or("", |e| e.name());
+        let Some(command) = commands::lookup(name).filter(|c| !c.is(commands::TEST_ONLY) || self.shared.options.test_commands) else {
+            bail!(CommandNotFound, "no such command: '{name}'");
+        };
+        let mut args = Args::new(command.name, request.body, request.sequences);
+        let generic = Generic::parse(command, &mut args)?;
+        if command.is(commands::ADMIN) && generic.db != "admin" {
+            bail!(Unauthorized, "{} may only be run against the admin database.", command.name);
+        }
+        if self.shared.shutting_down() && !command.is(commands::LIGHT) {
+            bail!(InterruptedAtShutdown, "The server is in quiesce mode and will shut down");
+        }
+        let fail = self.shared.failpoints.enter(command.name, &self.client, self.metadata.as_ref(), request.body)?;
+        if fail.close {
+            return Ok(After::Close);
+        }
+        let result = self.run_row(command, request, &generic, &mut args, out);
+        let after = result.map_err(|e| label(e, &generic, command))?;
+        if let Some(patch) = fail.write_concern_error {
+            crate::failpoint::patch_reply(out, start, patch.as_doc());
+        }
+        Ok(after)
+    }
+
+    fn run_row(&mut self, command: &'static Command, request: &Request<'_>, generic: &Generic<'_>, args: &mut Args<'_>, out: &mut Vec<u8>) -> Result<After> {
+        let shared = self.shared.clone();
+        let txn = match &generic.lsid {
+            Some(lsid) if generic.in_transaction() => Some(shared.sessions.enter(&shared, lsid, generic)?),
+            Some(lsid) => {
+                shared.sessions.touch(&shared, lsid, generic)?;
+                None
+            }
+            None => None,
+        };
+        if let Some(time) = generic.cluster_time {
+            // A client may carry a time from another server; running far ahead of the wall clock would never end.
+            if i64::from(time.time) * 1000 < now_millis() + 24 * 3600 * 1000 {
+                shared.clock.advance_to(time);
+            }
+        }
+        let (mut op, txn) = match txn {
+            Some(TxnRef { op: Some(op), slot }) => (*op, Some(slot)),
+            Some(TxnRef { op: None, slot }) => (OpCx::new(&shared)?, Some(slot)),
+            None => (OpCx::new(&shared)?, None),
+        };
+        op.compile = Default::default();
+        op.compile.now = now_millis();
+        op.compile.cluster_time = Some(shared.clock.last());
+        op.compile.db = generic.db.to_owned();
+        op.compile.allow_disk_use = true;
+        op.deadline = (generic.max_time_ms > 0).then(|| Instant::now() + Duration::from_millis(generic.max_time_ms as u64));
+        let guard = shared.operations.begin(command.name, request.body, generic, &self.client, self.connection);
+        op.kill = guard.kill.clone();
+        let mut cx = Cx {
+            op,
+            command,
+            db: generic.db.to_owned(),
+            lsid: generic.lsid.clone(),
+            txn_number: generic.txn_number,
+            in_transaction: generic.in_transaction(),
+            stmt_ids: stmt_ids(generic),
+            comment: generic.comment,
+            max_time_ms: generic.max_time_ms,
+            read_concern: generic.read_concern.clone(),
+            write_concern: generic.write_concern.clone(),
+            client: &self.client,
+            connection: self.connection,
+            metadata: &mut self.metadata,
+            after: After::Reply,
+        };
+        let mut w = DocWriter::new(out);
+        let mut done = (command.run)(&mut cx, args, &mut w);
+        let after = cx.after;
+        let mut op = cx.op;
+        if let Some(slot) = txn {
+            done = shared.sessions.leave(slot, op, done, command.name);
+        } else {
+            op.rollback();
+            if done.is_ok() && (generic.write_concern.durable || shared.options.always_durable) {
+                done = op.sync();
+            }
+        }
+        done?;
+        reply::succeed(&mut w, &shared, &generic.write_concern);
+        Ok(after)
+    }
+}
+
+impl Cx<'_> {
+    /// Fails when the operation was killed or its time is over.
+    pub fn interrupt(&mut self) -> Result<()> {
+        self.op.interrupt()
+    }
+}
+
+fn stmt_ids(generic: &Generic<'_>) -> Vec<i32> {
+    match (generic.stmt_ids, generic.stmt_id) {
+        (Some(ids), _) => ids.iter().filter_map(|v| smongo_bson::number::to_i64_exact(v)).map(|n| n as i32).collect(),
+        (None, Some(id)) => vec![id],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// Labels by which drivers decide what to try again.
+fn label(e: Error, generic: &Generic<'_>, command: &Command) -> Error {
+    let transient = [Code::WriteConflict, Code::SnapshotUnavailable, Code::LockTimeout, Code::InterruptedAtShutdown, Code::NoSuchTransaction];
+    let commit = command.name == "commitTransaction";
+    if generic.in_transaction() && !commit && transient.contains(&e.code()) {
+        return e.with_label("TransientTransactionError");
+    }
+    if commit && e.code() == Code::NoSuchTransaction {
+        return e.with_label("TransientTransactionError");
+    }
+    if (generic.txn_number.is_some() || commit) && e.code() == Code::InterruptedAtShutdown {
+        return e.with_label("RetryableWriteError");
+    }
+    e
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+}

@@ -1,0 +1,30 @@
+//! The background thread: idle cursors and sessions, transactions over their lifetime.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::limits;
+use crate::shared::Shared;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts the thread; it ends by itself once the database is closed.
+pub fn start(shared: &Arc<Shared>) {
+    let weak = Arc::downgrade(shared);
+    let started = std::thread::Builder::new().name("smongo-maintenance".into()).stack_size(1 << 20).spawn(move || run(&weak));
+    if let Err(e) = started {
+        tracing::warn!("no maintenance thread: {e}");
+    }
+}
+
+fn run(shared: &Weak<Shared>) {
+    loop {
+        std::thread::sleep(INTERVAL);
+        let Some(shared) = shared.upgrade() else { return };
+        if shared.shutting_down() {
+            return;
+        }
+        shared.cursors.expire(limits::CURSOR_IDLE);
+        shared.sessions.expire();
+    }
+}

@@ -1,0 +1,44 @@
+//! How a database is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data directory; `None` keeps everything in memory.
+    pub path: Option<PathBuf>,
+    pub cache_bytes: u64,
+    /// Every acknowledged write is on disk, also without `j: true`.
+    pub always_durable: bool,
+    /// `enableTestCommands`: fail points and the like.
+    pub test_commands: bool,
+    /// Values of `--setParameter`.
+    pub parameters: Vec<(String, String)>,
+    /// Time between flushes of the journal for writes that did not ask for durability.
+    pub journal_interval: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            path: None,
+            cache_bytes: 256 << 20,
+            always_durable: false,
+            test_commands: false,
+            parameters: Vec::new(),
+            journal_interval: Duration::from_millis(100),
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn storage(&self) -> smongo_storage::Options {
+        smongo_storage::Options {
+            path: self.path.clone(),
+            cache_bytes: self.cache_bytes,
+            journal_interval: self.journal_interval,
+            ..smongo_storage::Options::default()
+        }
+    }
+}

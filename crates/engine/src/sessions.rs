@@ -1,0 +1,252 @@
+//! Logical sessions: what drivers' `lsid` names. They hold transactions between commands and remember retryable writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use smongo_bson::{Binary, Code, Doc, DocBuf, Result, Value, bail};
+
+use crate::commands::Args;
+use crate::door::Generic;
+use crate::limits;
+use crate::op::OpCx;
+use crate::shared::Shared;
+
+/// A logical session's id: a UUID, and the hash of the user where there is one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Lsid {
+    pub id: [u8; 16],
+    pub uid: Option<[u8; 32]>,
+}
+
+impl Lsid {
+    pub fn parse(doc: Doc<'_>) -> Result<Lsid> {
+        let mut args = Args::nested("lsid.", doc);
+        let id = match args.value("id") {
+            Value::Binary(b) if b.subtype() == 4 => match b.bytes().try_into() {
+                Ok(id) => id,
+                Err(_) => bail!(InvalidUUID, "uuid must be a 16-byte binary field with UUID (4) subtype"),
+            },
+            v if v.is_nullish() => return Err(args.missing("id")),
+            v => return Err(args.wrong_type("id", v, "binData")),
+        };
+        let uid = match args.value("uid") {
+            Value::Binary(b) => b.bytes().try_into().ok(),
+            _ => None,
+        };
+        args.accept(&["txnNumber", "txnUUID", "stmtId"]);
+        args.finish()?;
+        Ok(Lsid { id, uid })
+    }
+
+    pub fn to_doc(&self) -> DocBuf {
+        DocBuf::build(|w| {
+            let mut raw = [4; 17];
+            raw[1..].copy_from_slice(&self.id);
+            w.append("id", Value::Binary(Binary::from_raw(&raw)));
+            if let Some(uid) = &self.uid {
+                let mut raw = [0; 33];
+                raw[1..].copy_from_slice(uid);
+                w.append("uid", Value::Binary(Binary::from_raw(&raw)));
+            }
+        })
+    }
+}
+
+#[derive(Default)]
+pub struct Sessions {
+    all: Mutex<HashMap<Lsid, Slot>>,
+}
+
+pub type Slot = Arc<Mutex<Logical>>;
+
+/// One logical session.
+pub struct Logical {
+    pub last_use: Instant,
+    txn_number: i64,
+    txn: Txn,
+    /// Statements of the retryable write `txn_number` that were applied, with what their reply said.
+    statements: Vec<(i32, DocBuf)>,
+}
+
+enum Txn {
+    /// No transaction of this number: a retryable write, or nothing yet.
+    None,
+    /// `op` is out while a command runs.
+    InProgress { op: Option<Box<OpCx>>, since: Instant },
+    Committed,
+    Aborted,
+}
+
+/// A transaction checked out for one command.
+pub struct TxnRef {
+    /// `None` when it has committed already and the command is a repeated `commitTransaction`.
+    pub op: Option<Box<OpCx>>,
+    pub slot: Slot,
+}
+
+impl Sessions {
+    fn slot(&self, lsid: &Lsid) -> Result<Slot> {
+        let mut all = self.all.lock();
+        if let Some(slot) = all.get(lsid) {
+            return Ok(slot.clone());
+        }
+        if all.len() >= limits::LOGICAL_SESSIONS {
+            bail!(TooManyLogicalSessions, "cannot add session into the cache");
+        }
+        let slot = Arc::new(Mutex::new(Logical { last_use: Instant::now(), txn_number: -1, txn: Txn::None, statements: Vec::new() }));
+        all.insert(lsid.clone(), slot.clone());
+        Ok(slot)
+    }
+
+    /// A command of a session outside a transaction; with a `txnNumber` it is a retryable write.
+    pub fn touch(&self, _shared: &Shared, lsid: &Lsid, generic: &Generic<'_>) -> Result<()> {
+        let slot = self.slot(lsid)?;
+        let mut s = slot.lock();
+        s.last_use = Instant::now();
+        if let Some(number) = generic.txn_number {
+            s.advance(number)?;
+            if !matches!(s.txn, Txn::None) {
+                bail!(IncompleteTransactionHistory, "Cannot retry a retryable write that has been converted into a transaction");
+            }
+        }
+        Ok(())
+    }
+
+    /// A command inside a transaction: checks it out, or starts it.
+    pub fn enter(&self, shared: &Arc<Shared>, lsid: &Lsid, generic: &Generic<'_>) -> Result<TxnRef> {
+        let slot = self.slot(lsid)?;
+        let number = generic.txn_number.unwrap_or(-1);
+        let mut s = slot.lock();
+        s.last_use = Instant::now();
+        if generic.start_transaction {
+            if number == s.txn_number && !matches!(s.txn, Txn::Aborted) {
+                bail!(ConflictingOperationInProgress, "Cannot start transaction with number {number} on session because a transaction or retryable write with the same number has already started on this session");
+            }
+            s.advance(number)?;
+            let mut op = Box::new(OpCx::new(shared)?);
+            op.multi = true;
+            op.read_time = generic.read_concern.at_cluster_time;
+            s.txn = Txn::InProgress { op: None, since: Instant::now() };
+            drop(s);
+            return Ok(TxnRef { op: Some(op), slot });
+        }
+        if number < s.txn_number {
+            bail!(TransactionTooOld, "Cannot continue transaction {number} because a newer one with number {} has already started on this session", s.txn_number);
+        }
+        if number > s.txn_number {
+            bail!(NoSuchTransaction, "Given transaction number {number} does not match any in-progress transactions. The active transaction number is {}", s.txn_number);
+        }
+        let found = match &mut s.txn {
+            Txn::InProgress { op, .. } => match op.take() {
+                Some(op) => Some(op),
+                None => bail!(ConflictingOperationInProgress, "another command of transaction {number} is running"),
+            },
+            Txn::Committed if generic.command == "commitTransaction" => None,
+            Txn::Committed => bail!(TransactionCommitted, "Transaction with {{ txnNumber: {number} }} has been committed."),
+            Txn::Aborted => bail!(NoSuchTransaction, "Transaction with {{ txnNumber: {number} }} has been aborted."),
+            Txn::None => bail!(NoSuchTransaction, "Given transaction number {number} does not match any in-progress transactions."),
+        };
+        drop(s);
+        Ok(TxnRef { op: found, slot })
+    }
+
+    /// The command is over: puts the transaction back, or ends it.
+    pub fn leave(&self, slot: Slot, mut op: OpCx, done: Result<()>, command: &str) -> Result<()> {
+        let mut s = slot.lock();
+        s.last_use = Instant::now();
+        match (command, &done) {
+            ("commitTransaction", Ok(())) => s.txn = Txn::Committed,
+            // Whether a commit that timed out or was interrupted took place is decided: it did not.
+            ("abortTransaction", _) | (_, Err(_)) => {
+                op.rollback();
+                s.txn = Txn::Aborted;
+            }
+            _ => {
+                if let Txn::InProgress { op: place, .. } = &mut s.txn {
+                    op.rest();
+                    *place = Some(Box::new(op));
+                }
+            }
+        }
+        done
+    }
+
+    /// What an earlier try of this statement of a retryable write answered.
+    pub fn retried(&self, lsid: &Lsid, stmt: i32) -> Option<DocBuf> {
+        let slot = self.all.lock().get(lsid).cloned()?;
+        let s = slot.lock();
+        s.statements.iter().find(|(id, _)| *id == stmt).map(|(_, reply)| reply.clone())
+    }
+
+    pub fn remember(&self, lsid: &Lsid, stmt: i32, reply: DocBuf) {
+        if let Some(slot) = self.all.lock().get(lsid).cloned() {
+            slot.lock().statements.push((stmt, reply));
+        }
+    }
+
+    /// Ends sessions: their transactions abort, their retryable writes are forgotten.
+    pub fn end(&self, ids: &[Lsid]) {
+        let gone: Vec<Slot> = {
+            let mut all = self.all.lock();
+            ids.iter().filter_map(|id| all.remove(id)).collect()
+        };
+        drop(gone);
+    }
+
+    pub fn refresh(&self, ids: &[Lsid]) -> Result<()> {
+        for id in ids {
+            self.slot(id)?.lock().last_use = Instant::now();
+        }
+        Ok(())
+    }
+
+    pub fn ids(&self) -> Vec<Lsid> {
+        self.all.lock().keys().cloned().collect()
+    }
+
+    /// Aborts transactions that are over their lifetime, forgets sessions idle for half an hour.
+    pub fn expire(&self) {
+        let idle = Duration::from_secs(60 * limits::SESSION_IDLE_MINUTES as u64);
+        let mut all = self.all.lock();
+        all.retain(|_, slot| {
+            let Some(mut s) = slot.try_lock() else { return true };
+            if let Txn::InProgress { op: Some(_), since } = &s.txn
+                && since.elapsed() > limits::TRANSACTION_LIFETIME
+            {
+                s.txn = Txn::Aborted;
+            }
+            s.last_use.elapsed() < idle
+        });
+    }
+
+    pub fn clear(&self) {
+        self.all.lock().clear();
+    }
+}
+
+impl Logical {
+    /// Moves on to a transaction number; a transaction of an older number aborts.
+    fn advance(&mut self, number: i64) -> Result<()> {
+        if number < self.txn_number {
+            bail!(TransactionTooOld, "Retryable write with txnNumber {number} is prohibited on this session because a newer retryable write with txnNumber {} has already started on this session.", self.txn_number);
+        }
+        if number > self.txn_number {
+            self.txn_number = number;
+            self.txn = Txn::None;
+            self.statements.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Commits the transaction of the operation, for `commitTransaction`.
+pub fn commit(op: &mut OpCx) -> Result<()> {
+    if !op.multi {
+        return Ok(());
+    }
+    op.commit().map_err(|e| if e.code() == Code::WriteConflict { e.with_label("TransientTransactionError") } else { e })?;
+    op.multi = false;
+    Ok(())
+}

@@ -53,6 +53,11 @@ impl Clock {
         ts
     }
 
+    /// A timestamp for a document's empty timestamp field: unique, and nobody waits for it.
+    pub fn take_stamp(&self) -> Timestamp {
+        Clock::next(&mut self.state.lock())
+    }
+
     /// The transaction of these timestamps has committed or is gone.
     pub fn done(&self, timestamps: &[Timestamp]) {
         if timestamps.is_empty() {

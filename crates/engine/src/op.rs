@@ -53,6 +53,8 @@ pub struct OpCx {
     pub committed: bool,
     /// `atClusterTime` of a snapshot read.
     pub read_time: Option<Timestamp>,
+    /// Storage cursors of streams that were dropped half-way.
+    pub litter: crate::exec::Litter,
 }
 
 impl OpCx {
@@ -70,6 +72,7 @@ impl OpCx {
             compile: CompileCx::default(),
             committed: false,
             read_time: None,
+            litter: Default::default(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smongo_bson::index_keys::Multikey;
 use smongo_bson::{Doc, DocBuf, Result, bail, err};
 use smongo_storage::{Table, TableKind};
 use uuid::Uuid;
@@ -59,7 +60,7 @@ impl Catalog {
             let (id, index_id) = (self.new_id(), self.new_id());
             let records = self.store.create_table(&records_table(id), TableKind::Records)?;
             let spec = id_spec(options.get("collation").as_doc());
-            let index = Index::from_spec(index_id, spec, self.store.create_table(&index_table(index_id), TableKind::Index)?, 0)?;
+            let index = Index::from_spec(index_id, spec, self.store.create_table(&index_table(index_id), TableKind::Index)?, Multikey::default())?;
             define(ns.clone(), uuid, options, Some((id, records)), vec![Arc::new(index)], Arc::new(State::new(0, 0, 0)))?
         };
         let coll = Arc::new(coll);
@@ -233,7 +234,7 @@ impl Catalog {
         for spec in specs {
             let id = self.new_id();
             let table = self.store.create_table(&index_table(id), TableKind::Index)?;
-            let index = Arc::new(Index::from_spec(id, spec, table, 0)?);
+            let index = Arc::new(Index::from_spec(id, spec, table, Multikey::default())?);
             built.push(index.clone());
             if let Err(e) = build(op, &coll, &index) {
                 self.doom(built.iter().map(|i| i.table.clone()));
@@ -302,11 +303,11 @@ fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -> Result<()
     let cursor = reader.store()?.open(&storage.records)?;
     let mut writer = op.shared.store.session()?;
     writer.begin(smongo_storage::Begin::default())?;
-    let (mut entries, mut multikey, mut count) = (Entries::default(), 0, 0);
+    let (mut entries, mut count) = (Entries::default(), 0);
     while reader.store()?.next(cursor)? {
         let lent = reader.lent();
         let (id, doc) = (crate::keys::record_id(lent.key(cursor)), Doc::from_checked(lent.value(cursor)));
-        multikey |= entries.of(index, doc, id)?;
+        index.set_multikey(&entries.of(index, doc, id)?);
         for (key, value) in entries.iter() {
             if index.record_id_in_key() {
                 writer.insert(&index.table, key, value)?;
@@ -322,7 +323,6 @@ fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -> Result<()
         }
     }
     writer.commit(smongo_storage::Durability::Lazy)?;
-    index.set_multikey(multikey);
     Ok(())
 }
 

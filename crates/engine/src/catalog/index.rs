@@ -1,10 +1,11 @@
 //! An index as the catalog knows it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::RwLock;
+use smongo_bson::index_keys::Multikey;
 use smongo_bson::path::Path;
-use smongo_bson::{DocBuf, Result, Value, ValueBuf, number};
+use smongo_bson::{DocBuf, Result, Value, number};
 use smongo_mql::collation::Collation;
 use smongo_mql::{CompileCx, Matcher};
 use smongo_storage::Table;
@@ -25,8 +26,8 @@ pub struct Index {
     pub collation: Option<Arc<Collation>>,
     pub expire_after: Option<i64>,
     pub table: Table,
-    /// Bit n is set once a document held an array along the path of part n. Set before the write that makes it true commits.
-    multikey: Arc<AtomicU64>,
+    /// Where documents hold arrays along the paths. Grows before the write that makes it true commits, and never shrinks.
+    multikey: Arc<RwLock<Multikey>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct KeyPart {
 
 impl Index {
     /// From a specification that was checked and normalised.
-    pub fn from_spec(id: u64, spec: DocBuf, table: Table, multikey: u64) -> Result<Index> {
+    pub fn from_spec(id: u64, spec: DocBuf, table: Table, multikey: Multikey) -> Result<Index> {
         let key = spec.get("key").as_doc().unwrap_or(smongo_bson::Doc::EMPTY);
         let part = |e: smongo_bson::Element<'_>| KeyPart {
             path: Path::new(e.name()),
@@ -76,7 +77,7 @@ impl Index {
             collation,
             expire_after: number::to_f64(spec.get("expireAfterSeconds")).map(|n| n as i64),
             table,
-            multikey: Arc::new(AtomicU64::new(multikey)),
+            multikey: Arc::new(RwLock::new(multikey)),
             spec,
         })
     }
@@ -89,13 +90,13 @@ impl Index {
         self.spec.get("key").as_doc().unwrap_or(smongo_bson::Doc::EMPTY)
     }
 
-    pub fn multikey(&self) -> u64 {
-        self.multikey.load(Ordering::Relaxed)
+    pub fn multikey(&self) -> Multikey {
+        self.multikey.read().clone()
     }
 
-    /// Marks paths as multikey; returns whether that was news (and must be persisted).
-    pub fn set_multikey(&self, mask: u64) -> bool {
-        self.multikey.fetch_or(mask, Ordering::Relaxed) & mask != mask
+    /// Adds where a document holds arrays; returns whether that was news (and must be persisted).
+    pub fn set_multikey(&self, more: &Multikey) -> bool {
+        more.any() && self.multikey.write().merge(more)
     }
 
     /// Whether entries hold the record id in their key (not unique) or in their value (unique).
@@ -105,7 +106,7 @@ impl Index {
 
     /// The same index under another specification (collMod): table and multikey state are shared.
     pub fn with_spec(&self, spec: DocBuf) -> Result<Index> {
-        let mut index = Index::from_spec(self.id, spec, self.table.clone(), 0)?;
+        let mut index = Index::from_spec(self.id, spec, self.table.clone(), Multikey::default())?;
         index.multikey = self.multikey.clone();
         Ok(index)
     }

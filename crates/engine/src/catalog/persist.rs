@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use smongo_bson::index_keys::Multikey;
 use smongo_bson::{Doc, DocBuf, Result, Value, err, number};
 use smongo_mql::collation::Collation;
 use smongo_mql::{CompileCx, Matcher};
@@ -113,7 +114,11 @@ fn write_entry(coll: &Collection) -> DocBuf {
                 let mut indexes = w.array("indexes");
                 for index in &coll.indexes {
                     let mut w = indexes.document();
-                    w.append("id", index.id as i64).append("multikey", index.multikey() as i64).append("spec", index.spec.as_doc());
+                    w.append("id", index.id as i64).append("spec", index.spec.as_doc());
+                    let mut masks = w.array("multikey");
+                    for mask in index.multikey().masks() {
+                        masks.push(*mask as i64);
+                    }
                 }
             }
         }
@@ -134,9 +139,9 @@ fn read_entry(store: &Store, session: &mut Session, entry: Doc<'_>, counts: Doc<
     let mut indexes = Vec::new();
     for spec in entry.get("indexes").as_array().ok_or_else(damaged)?.iter().filter_map(|v| v.as_doc()) {
         let index_id = id(spec.get("id")).ok_or_else(damaged)?;
-        let multikey = id(spec.get("multikey")).unwrap_or(u64::MAX);
+        let masks: Vec<u64> = spec.get("multikey").as_array().into_iter().flat_map(|a| a.iter().filter_map(id)).collect();
         let definition = DocBuf::from(spec.get("spec").as_doc().ok_or_else(damaged)?);
-        indexes.push(Arc::new(Index::from_spec(index_id, definition, open_table(store, &index_table(index_id))?, multikey)?));
+        indexes.push(Arc::new(Index::from_spec(index_id, definition, open_table(store, &index_table(index_id))?, Multikey::from_masks(&masks))?));
     }
     let last = session.largest_key(&records)?.map_or(0, |k| record_id(&k));
     let pair = counts.get(&coll_id.to_string()).as_array();

@@ -111,7 +111,7 @@ impl<'a> Args<'a> {
     pub fn int(&mut self, name: &str) -> Result<Option<i64>> {
         match self.present(name) {
             None => Ok(None),
-            Some(v) if v.is_number() => Ok(Some(number::to_i64_trunc(v))),
+            Some(v) if v.is_number() => Ok(number::to_i64_saturating(v)),
             Some(v) => Err(self.wrong_type(name, v, "long, int, decimal, double")),
         }
     }

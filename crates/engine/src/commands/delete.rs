@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
-use smongo_mql::Matcher;
+use smongo_mql::Arena;
 use smongo_mql::collation::Collation;
 
 use super::find::{compile_cx, default_collation, hint};
+use super::target::Target;
 use super::write_reply::{self, WriteErrors};
 use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
-use crate::catalog::Collection;
 use crate::door::Cx;
-use crate::keys::RecordId;
 use crate::namespace::Ns;
-use crate::plan::{self, Query};
+use crate::plan::Hint;
 use crate::write;
 
 pub const DELETE: Command = Command::new("delete", delete, IN_TXN | WRITES | RETRYABLE);
@@ -55,7 +54,7 @@ fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64> {
         Value::Missing => return Err(args.missing("limit")),
         v => match number::to_i64_exact(v) {
             Some(n @ (0 | 1)) => n as u64,
-            _ => bail!(FailedToParse, "The limit field in delete objects must be 0 or 1. Got {}", number::to_i64_trunc(v)),
+            _ => bail!(FailedToParse, "The limit field in delete objects must be 0 or 1. Got {}", number::to_i64_saturating(v).unwrap_or(0)),
         },
     };
     if limit == 0 && stmt.is_some() {
@@ -70,10 +69,7 @@ fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64> {
             cx.op.compile.collation = Collation::parse(spec)?.map(Arc::new);
             cx.op.compile.simple_collation = cx.op.compile.collation.is_none();
         }
-        let mut query = Query::filter(filter);
-        query.hint = hint;
-        let matched = matching(cx, ns, query, limit)?;
-        Ok(matched)
+        matching(cx, ns, filter, hint, limit)
     })();
     cx.op.compile = saved;
     let count = done?;
@@ -82,32 +78,33 @@ fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64> {
 }
 
 /// Deletes what a query finds, at most `limit` documents unless that is 0.
-fn matching(cx: &mut Cx<'_>, ns: &Ns, mut query: Query, limit: u64) -> Result<u64> {
+fn matching(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, hint: Option<Hint>, limit: u64) -> Result<u64> {
     let Some(coll) = cx.op.shared.catalog.get(ns) else {
-        Matcher::compile(query.filter_doc.as_doc(), &cx.op.compile)?;
+        Target::compile(filter, Doc::EMPTY, hint, &cx.op.compile)?;
         return Ok(0);
     };
     default_collation(cx, &coll.collation);
-    query.compile(&cx.op.compile)?;
+    let target = Target::compile(filter, Doc::EMPTY, hint, &cx.op.compile)?;
     if limit == 1 {
         return cx.op.write(|op| {
             let coll = op.shared.catalog.require(ns)?;
-            match plan::first_row(op, &coll, &query)? {
-                Some((id, doc)) => delete_record(op, &coll, id, doc.as_doc()).map(|()| 1),
+            match target.first(op, &coll)? {
+                Some((id, doc)) => write::delete(op, &coll, id, doc.as_doc()).map(|()| 1),
                 None => Ok(0),
             }
         });
     }
-    let ids = plan::all_rows(&mut cx.op, &coll, query.clone())?;
-    let mut count = 0;
+    let ids = target.all(&mut cx.op, &coll)?;
+    let (mut count, mut arena) = (0, Arena::new());
     for group in ids.chunks(500) {
         count += cx.op.write(|op| {
             let coll = op.shared.catalog.require(ns)?;
             let mut n = 0;
             for id in group {
+                arena.reset();
                 op.lock(&coll)?;
-                if let Some(doc) = plan::still_matches(op, &coll, *id, &query)? {
-                    delete_record(op, &coll, *id, doc.as_doc())?;
+                if let Some(doc) = target.still(op, &coll, *id, &arena)? {
+                    write::delete(op, &coll, *id, doc.as_doc())?;
                     n += 1;
                 }
             }
@@ -116,8 +113,4 @@ fn matching(cx: &mut Cx<'_>, ns: &Ns, mut query: Query, limit: u64) -> Result<u6
         cx.interrupt()?;
     }
     Ok(count)
-}
-
-fn delete_record(op: &mut crate::op::OpCx, coll: &Arc<Collection>, id: RecordId, doc: Doc<'_>) -> Result<()> {
-    write::delete(op, coll, id, doc)
 }

@@ -86,6 +86,7 @@ impl<'a> FindArgs<'a> {
             return_key: self.return_key,
             show_record_id: self.show_record_id,
             allow_disk_use: self.allow_disk_use.unwrap_or(true),
+            tailable: self.tailable,
             filter_doc: DocBuf::from(self.filter),
             sort_doc: DocBuf::from(self.sort),
             projection_doc: DocBuf::from(self.projection),
@@ -141,7 +142,7 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
         default_collation(cx, &coll.collation);
     }
     let stream: Box<dyn Stream> = match coll {
-        Some(coll) if coll.view().is_some() => crate::exec::open_find_on_view(&mut cx.op, &find)?,
+        Some(coll) if coll.view().is_some() => open_on_view(cx, &find)?,
         Some(coll) => {
             if find.tailable && !coll.is_capped() {
                 bail!(BadValue, "error processing query: ns={} tailable cursor requested on non capped collection", find.ns);
@@ -166,6 +167,36 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     let shared = cx.op.shared.clone();
     let single = find.single_batch;
     shared.cursors.first_batch(&mut cx.op, cursor, batch, single, reply)
+}
+
+/// A find on a view is an aggregation over what the view is made of.
+fn open_on_view(cx: &mut Cx<'_>, find: &FindArgs<'_>) -> Result<Box<dyn Stream>> {
+    if find.tailable || find.min.is_some() || find.max.is_some() || find.return_key || find.show_record_id {
+        bail!(OptionNotSupportedOnView, "the option is not supported on the view {}", find.ns);
+    }
+    let mut stages = Vec::new();
+    let mut stage = |name: &str, value: Value<'_>| {
+        stages.push(DocBuf::build(|w| {
+            w.append(name, value);
+        }));
+    };
+    if !find.filter.is_empty() {
+        stage("$match", find.filter.into());
+    }
+    if !find.sort.is_empty() {
+        stage("$sort", find.sort.into());
+    }
+    if find.skip > 0 {
+        stage("$skip", Value::Int64(find.skip as i64));
+    }
+    if let Some(limit) = find.limit {
+        stage("$limit", Value::Int64(limit as i64));
+    }
+    if !find.projection.is_empty() {
+        stage("$project", find.projection.into());
+    }
+    let compile = cx.op.compile.clone();
+    crate::exec::open_pipeline(&mut cx.op, find.ns.db(), find.ns.coll(), &stages, &compile)
 }
 
 /// A collection's own collation holds where the command names none.

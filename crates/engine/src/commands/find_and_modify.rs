@@ -5,12 +5,13 @@ use smongo_mql::{Arena, Projection, Update};
 
 use super::find::{compile_cx, default_collation, hint};
 use super::update::{apply, retry_upsert, upsert};
+use super::target::Target;
 use super::write_reply;
 use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
 use crate::door::Cx;
 use crate::namespace::Ns;
 use crate::op::OpCx;
-use crate::plan::{self, Query};
+use crate::plan::Hint;
 use crate::write;
 
 pub const FIND_AND_MODIFY: Command = Command::new("findAndModify", find_and_modify, IN_TXN | WRITES | RETRYABLE);
@@ -18,6 +19,9 @@ pub const FIND_AND_MODIFY_LOWER: Command = Command::new("findandmodify", find_an
 
 struct Modify<'a> {
     ns: Ns,
+    filter: Doc<'a>,
+    sort: Doc<'a>,
+    hint: Option<Hint>,
     update: Option<(Value<'a>, Option<Array<'a>>)>,
     fields: Doc<'a>,
     new: bool,
@@ -25,7 +29,7 @@ struct Modify<'a> {
     bypass: bool,
 }
 
-fn parse<'a>(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<(Modify<'a>, Query)> {
+fn parse<'a>(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<Modify<'a>> {
     let ns = args.ns(&cx.db)?;
     let filter = args.doc("query")?.unwrap_or(Doc::EMPTY);
     let sort = args.doc("sort")?.unwrap_or(Doc::EMPTY);
@@ -48,14 +52,11 @@ fn parse<'a>(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<(Modify<'a>, Query)
         (false, Some(Value::Array(_))) if array_filters.is_some() => bail!(FailedToParse, "Cannot specify arrayFilters and a pipeline update"),
         _ => {}
     }
-    let mut query = Query::filter(filter);
-    query.sort_doc = DocBuf::from(sort);
-    query.hint = hint;
-    Ok((Modify { ns, update: update.map(|u| (u, array_filters)), fields, new, upsert, bypass }, query))
+    Ok(Modify { ns, filter, sort, hint, update: update.map(|u| (u, array_filters)), fields, new, upsert, bypass })
 }
 
 fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let (modify, mut query) = parse(cx, args)?;
+    let modify = parse(cx, args)?;
     let stmt = write_reply::stmt_id(cx, 0);
     if let Some(before) = write_reply::retried(cx, stmt) {
         reply.append_all(before.as_doc());
@@ -66,7 +67,7 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
     if let Some(coll) = &existing {
         default_collation(cx, &coll.collation);
     }
-    query.compile(&cx.op.compile)?;
+    let target = Target::compile(modify.filter, modify.sort, modify.hint.clone(), &cx.op.compile)?;
     let update = match modify.update {
         Some((u, filters)) => Some(Update::compile(u, filters, &cx.op.compile)?),
         None => None,
@@ -80,7 +81,7 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
         retry_upsert(|| {
             cx.op.write(|op| {
                 arena.reset();
-                statement(op, &modify, &query, update.as_ref(), projection.as_ref(), &arena)
+                statement(op, &modify, &target, update.as_ref(), projection.as_ref(), &arena)
             })
         })?
     };
@@ -89,21 +90,21 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
     Ok(())
 }
 
-fn statement(op: &mut OpCx, modify: &Modify<'_>, query: &Query, update: Option<&Update>, projection: Option<&Projection>, arena: &Arena) -> Result<DocBuf> {
+fn statement(op: &mut OpCx, modify: &Modify<'_>, target: &Target<'_>, update: Option<&Update>, projection: Option<&Projection>, arena: &Arena) -> Result<DocBuf> {
     let coll = write_reply::target(op, &modify.ns)?;
     let shown = |doc: Doc<'_>| -> Result<DocBuf> {
         let Some(projection) = projection else { return Ok(DocBuf::from(doc)) };
         let mut out = Vec::new();
-        projection.apply(doc, Some(&query.filter), arena, &mut out)?;
+        projection.apply(doc, Some(&target.filter), arena, &mut out)?;
         Ok(DocBuf::from_checked(out))
     };
-    match (plan::first_row(op, &coll, query)?, update) {
+    match (target.first(op, &coll)?, update) {
         (Some((id, old)), None) => {
             write::delete(op, &coll, id, old.as_doc())?;
             Ok(answer(Some(shown(old.as_doc())?), 1, None, true))
         }
         (Some((id, old)), Some(update)) => {
-            let new = apply(op, &coll, id, old.as_doc(), query, update, modify.bypass, arena)?;
+            let new = apply(op, &coll, id, old.as_doc(), target, update, modify.bypass, arena)?;
             let value = match (&new, modify.new) {
                 (Some(new), true) => shown(new.as_doc())?,
                 _ => shown(old.as_doc())?,
@@ -111,7 +112,7 @@ fn statement(op: &mut OpCx, modify: &Modify<'_>, query: &Query, update: Option<&
             Ok(answer(Some(value), 1, None, false))
         }
         (None, Some(update)) if modify.upsert => {
-            let doc = upsert(op, &coll, query, update, modify.bypass, arena)?;
+            let doc = upsert(op, &coll, target, update, modify.bypass, arena)?;
             let value = if modify.new { Some(shown(doc.as_doc())?) } else { None };
             Ok(answer(value, 1, Some(doc.get("_id")), false))
         }

@@ -130,7 +130,7 @@ pub fn prepare<'d>(op: &OpCx, doc: Doc<'d>, buf: &'d mut Vec<u8>) -> Result<Doc<
             continue;
         }
         match e.value() {
-            Value::Timestamp(t) if t == Timestamp::default() => w.append(e.name(), op.next_stamp()),
+            Value::Timestamp(t) if t == Timestamp::default() => w.append(e.name(), op.shared.clock.take_stamp()),
             _ => w.append_element(&e),
         };
     }

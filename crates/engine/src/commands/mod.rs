@@ -9,6 +9,7 @@ mod get_more;
 mod handshake;
 mod insert;
 mod session_commands;
+mod target;
 mod update;
 mod write_reply;
 

@@ -7,6 +7,7 @@ use smongo_mql::collation::Collation;
 use smongo_mql::{Arena, Update};
 
 use super::find::{compile_cx, default_collation, hint};
+use super::target::Target;
 use super::write_reply::{self, WriteErrors};
 use super::{Args, Command, IN_TXN, RETRYABLE, WRITES, insert};
 use crate::catalog::Collection;
@@ -15,7 +16,7 @@ use crate::keys::RecordId;
 use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
-use crate::plan::{self, Query};
+use crate::plan::Hint;
 use crate::write;
 
 pub const UPDATE: Command = Command::new("update", update, IN_TXN | WRITES | RETRYABLE);
@@ -105,10 +106,7 @@ fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool) -> 
             }
             cx.op.compile.lets.extend(c.iter().map(|e| (e.name().to_owned(), ValueBuf::new(e.value()))));
         }
-        let mut query = Query::filter(filter);
-        query.hint = hint;
-        query.sort_doc = sort.map(DocBuf::from).unwrap_or_default();
-        run(cx, ns, query, Change { update: change, array_filters, multi, upsert, bypass })
+        run(cx, ns, filter, Change { update: change, array_filters, sort: sort.unwrap_or(Doc::EMPTY), hint, multi, upsert, bypass })
     })();
     cx.op.compile = saved;
     let done = done?;
@@ -119,17 +117,19 @@ fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool) -> 
 struct Change<'a> {
     update: Value<'a>,
     array_filters: Option<Array<'a>>,
+    sort: Doc<'a>,
+    hint: Option<Hint>,
     multi: bool,
     upsert: bool,
     bypass: bool,
 }
 
-fn run(cx: &mut Cx<'_>, ns: &Ns, mut query: Query, change: Change<'_>) -> Result<Outcome> {
+fn run(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, change: Change<'_>) -> Result<Outcome> {
     let existing = cx.op.shared.catalog.get(ns);
     if let Some(coll) = &existing {
         default_collation(cx, &coll.collation);
     }
-    query.compile(&cx.op.compile)?;
+    let target = Target::compile(filter, change.sort, change.hint.clone(), &cx.op.compile)?;
     let update = Update::compile(change.update, change.array_filters, &cx.op.compile)?;
     if change.multi && update.is_replacement() {
         bail!(FailedToParse, "multi update is not supported for replacement-style update");
@@ -141,19 +141,19 @@ fn run(cx: &mut Cx<'_>, ns: &Ns, mut query: Query, change: Change<'_>) -> Result
         write_reply::target(&mut cx.op, ns)?;
     }
     if change.multi {
-        return many(cx, ns, &query, &update, &change);
+        return many(cx, ns, &target, &update, &change);
     }
     let mut arena = Arena::new();
     retry_upsert(|| {
         cx.op.write(|op| {
             let coll = write_reply::target(op, ns)?;
             arena.reset();
-            match plan::first_row(op, &coll, &query)? {
+            match target.first(op, &coll)? {
                 Some((id, old)) => {
-                    let modified = apply(op, &coll, id, old.as_doc(), &query, &update, change.bypass, &arena)?;
+                    let modified = apply(op, &coll, id, old.as_doc(), &target, &update, change.bypass, &arena)?;
                     Ok(Outcome { matched: 1, modified: modified.is_some().into(), upserted: None })
                 }
-                None if change.upsert => upsert(op, &coll, &query, &update, change.bypass, &arena).map(|doc| Outcome { upserted: Some(ValueBuf::new(doc.get("_id"))), ..Outcome::default() }),
+                None if change.upsert => upsert(op, &coll, &target, &update, change.bypass, &arena).map(|doc| Outcome { upserted: Some(ValueBuf::new(doc.get("_id"))), ..Outcome::default() }),
                 None => Ok(Outcome::default()),
             }
         })
@@ -171,16 +171,16 @@ pub fn retry_upsert<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-fn many(cx: &mut Cx<'_>, ns: &Ns, query: &Query, update: &Update, change: &Change<'_>) -> Result<Outcome> {
+fn many(cx: &mut Cx<'_>, ns: &Ns, target: &Target<'_>, update: &Update, change: &Change<'_>) -> Result<Outcome> {
     let coll = cx.op.shared.catalog.require(ns)?;
-    let ids = plan::all_rows(&mut cx.op, &coll, query.clone())?;
+    let ids = target.all(&mut cx.op, &coll)?;
     let mut total = Outcome::default();
     let mut arena = Arena::new();
     if ids.is_empty() && change.upsert {
         let doc = cx.op.write(|op| {
             let coll = write_reply::target(op, ns)?;
             arena.reset();
-            upsert(op, &coll, query, update, change.bypass, &arena)
+            upsert(op, &coll, target, update, change.bypass, &arena)
         })?;
         total.upserted = Some(ValueBuf::new(doc.get("_id")));
         return Ok(total);
@@ -193,9 +193,9 @@ fn many(cx: &mut Cx<'_>, ns: &Ns, query: &Query, update: &Update, change: &Chang
             let mut done = Outcome::default();
             for id in group {
                 arena.reset();
-                if let Some(old) = plan::still_matches(op, &coll, *id, query)? {
+                if let Some(old) = target.still(op, &coll, *id, &arena)? {
                     done.matched += 1;
-                    match apply(op, &coll, *id, old.as_doc(), query, update, change.bypass, &arena) {
+                    match apply(op, &coll, *id, old.as_doc(), target, update, change.bypass, &arena) {
                         Ok(changed) => done.modified += u64::from(changed.is_some()),
                         Err(e) if e.code() == Code::WriteConflict || op.multi => return Err(e),
                         // What was changed before the failing document stays, as each document is a write of its own.
@@ -217,8 +217,8 @@ fn many(cx: &mut Cx<'_>, ns: &Ns, query: &Query, update: &Update, change: &Chang
 
 /// Applies the update to one stored document; the new document, unless nothing changed.
 #[allow(clippy::too_many_arguments)]
-pub fn apply(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>, query: &Query, update: &Update, bypass: bool, arena: &Arena) -> Result<Option<DocBuf>> {
-    let applied = update.apply(old, &query.filter, arena)?;
+pub fn apply(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>, target: &Target<'_>, update: &Update, bypass: bool, arena: &Arena) -> Result<Option<DocBuf>> {
+    let applied = update.apply(old, &target.filter, arena)?;
     let Some(new) = applied.doc else { return Ok(None) };
     check_size(new.as_doc())?;
     write_reply::validate_update(coll, old, new.as_doc(), bypass)?;
@@ -236,8 +236,8 @@ fn check_size(doc: Doc<'_>) -> Result<()> {
 }
 
 /// Inserts the document an upsert makes.
-pub fn upsert(op: &mut OpCx, coll: &Arc<Collection>, query: &Query, update: &Update, bypass: bool, arena: &Arena) -> Result<DocBuf> {
-    let doc = update.upsert(&query.filter, query.filter_doc.as_doc(), arena)?;
+pub fn upsert(op: &mut OpCx, coll: &Arc<Collection>, target: &Target<'_>, update: &Update, bypass: bool, arena: &Arena) -> Result<DocBuf> {
+    let doc = update.upsert(&target.filter, target.filter_doc, arena)?;
     let mut buf = Vec::new();
     let doc = insert::prepare(op, doc.as_doc(), &mut buf)?;
     check_size(doc)?;

@@ -193,11 +193,11 @@ impl WriteConcern {
         match w {
             Value::String("majority") => wc.durable = true,
             Value::String(mode) => wc.unsatisfiable = Some(mode.to_owned()),
-            v if v.is_number() => match number::to_i64_trunc(v) {
+            v if v.is_number() => match number::to_i64_saturating(v).unwrap_or(0) {
                 0 => wc.unacknowledged = true,
                 1 => {}
                 n @ 2..=50 => wc.unsatisfiable = Some(n.to_string()),
-                _ => bail!(FailedToParse, "w has to be a non-negative number and not greater than 50; found: {}", number::to_i64_trunc(v)),
+                _ => bail!(FailedToParse, "w has to be a non-negative number and not greater than 50; found: {}", number::to_i64_saturating(v).unwrap_or(0)),
             },
             v if v.is_nullish() => {}
             Value::Document(_) => wc.unsatisfiable = Some("tags".to_owned()),

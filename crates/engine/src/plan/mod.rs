@@ -25,6 +25,7 @@ pub struct Query {
     pub projection_doc: DocBuf,
 }
 
+#[derive(Clone, Debug)]
 pub enum Hint {
     Name(String),
     Key(DocBuf),

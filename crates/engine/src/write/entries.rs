@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
 use smongo_bson::keystring::{self, TypeBits};
-use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, hash, index_keys};
+use smongo_bson::index_keys::{self, Multikey};
+use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, hash};
 use smongo_mql::Arena;
 
 use crate::catalog::{Collection, Index};
@@ -27,24 +28,27 @@ struct Item {
 }
 
 impl Entries {
-    /// Makes the entries of `doc` in `index`. Returns which paths turned out to be multikey.
-    pub fn of(&mut self, index: &Index, doc: Doc<'_>, id: RecordId) -> Result<u64> {
+    /// Makes the entries of `doc` in `index`. Returns where arrays were expanded.
+    pub fn of(&mut self, index: &Index, doc: Doc<'_>, id: RecordId) -> Result<Multikey> {
         self.buf.clear();
         self.items.clear();
         if let Some(partial) = &index.partial
             && !partial.matches(doc, &Arena::new())?
         {
-            return Ok(0);
+            return Ok(Multikey::default());
         }
         let collator = index.collation.as_deref().map(|c| c as &dyn Collator);
         let (buf, items) = (&mut self.buf, &mut self.items);
-        let mut bits = TypeBits::default();
+        let mut bits = TypeBits::new();
         let multikey = index_keys::index_keys(doc, &index.paths, index.sparse, &mut |values: &[Value<'_>]| {
             let start = buf.len();
             bits.clear();
             for (part, value) in index.parts.iter().zip(values) {
-                let value = if part.hashed { Value::Int64(hash::hashed_index_key(*value)) } else { *value };
-                keystring::append_with_type_bits(buf, &mut bits, value, part.descending, collator);
+                let value = if part.hashed { Value::Int64(hash::hash_value(*value) as i64) } else { *value };
+                match collator {
+                    Some(_) => keystring::append(buf, value, part.descending, collator),
+                    None => keystring::append_with_type_bits(buf, &mut bits, value, part.descending),
+                }
             }
             let key_end = if index.record_id_in_key() {
                 buf.extend_from_slice(&record_key(id));
@@ -54,7 +58,7 @@ impl Entries {
                 buf.extend_from_slice(&record_key(id));
                 end
             };
-            bits.append_to(buf);
+            buf.extend_from_slice(bits.as_bytes());
             items.push(Item { start, key_end, end: buf.len() });
             Ok(())
         })?;
@@ -127,7 +131,7 @@ pub fn duplicate_key(coll: &Collection, index: &Index, key: &[u8]) -> Error {
         for (part, element) in index.parts.iter().zip(index.key()) {
             let Ok((value, after)) = keystring::decode(rest, part.descending) else { break };
             rest = after;
-            text.push(format!("{}: {}", element.name(), smongo_bson::json::shell(value.view())));
+            text.push(format!("{}: {}", element.name(), smongo_bson::json::value_to_relaxed(value.view())));
             w.append(element.name(), value.view());
         }
     });

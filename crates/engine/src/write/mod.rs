@@ -59,8 +59,7 @@ fn undo(op: &mut OpCx, coll: &Arc<Collection>, count: usize, doc: Doc<'_>, id: R
 
 fn add_entries(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>, doc: Doc<'_>, id: RecordId, entries: &mut Entries) -> Result<()> {
     let multikey = entries.of(index, doc, id)?;
-    if multikey & !index.multikey() != 0 {
-        index.set_multikey(multikey);
+    if index.set_multikey(&multikey) {
         let shared = op.shared.clone();
         shared.catalog.save(op.store()?, coll)?;
     }
@@ -82,8 +81,7 @@ pub fn update(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>,
         if before.same_as(&after) {
             continue;
         }
-        if multikey & !index.multikey() != 0 {
-            index.set_multikey(multikey);
+        if index.set_multikey(&multikey) {
             let shared = op.shared.clone();
             shared.catalog.save(op.store()?, coll)?;
         }

@@ -164,8 +164,8 @@ pub(crate) fn tag_of(value: &Value<'_>) -> u8 {
     value.type_of() as u8
 }
 
-/// Appends a whole field. Names cannot hold NUL: such a name ends at it.
-pub(crate) fn append_field(buf: &mut Vec<u8>, name: &[u8], value: Value<'_>) {
+/// Appends a whole field; `Missing` appends nothing. Names cannot hold NUL: such a name ends at it.
+pub fn append_field(buf: &mut Vec<u8>, name: &[u8], value: Value<'_>) {
     if value.is_missing() {
         return;
     }
@@ -181,7 +181,7 @@ fn append_string(buf: &mut Vec<u8>, s: &str) {
 }
 
 /// Appends the value's bytes without tag and name.
-pub(crate) fn append_value(buf: &mut Vec<u8>, value: Value<'_>) {
+pub fn append_value(buf: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Missing | Value::MinKey | Value::MaxKey | Value::Undefined | Value::Null => {}
         Value::Bool(b) => buf.push(u8::from(b)),

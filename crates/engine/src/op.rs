@@ -1,11 +1,10 @@
 //! One operation: its storage transaction, its locks, its deadline, and what it will write to the oplog.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use smongo_bson::{Code, Doc, DocBuf, Error, Result, Timestamp, bail, err};
+use smongo_bson::{Code, DocBuf, Error, Result, Timestamp, bail, err};
 use smongo_mql::{CompileCx, Host, Stream};
 use smongo_storage as storage;
 
@@ -254,10 +253,6 @@ impl Host for OpCx {
 
     fn open(&mut self, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx) -> Result<Box<dyn Stream>> {
         crate::exec::open_pipeline(self, db, coll, stages, cx)
-    }
-
-    fn sink(&mut self, sink: &mut dyn Any, doc: Doc<'_>) -> Result<()> {
-        crate::exec::sink(self, sink, doc)
     }
 
     fn spill_file(&mut self) -> Result<std::fs::File> {

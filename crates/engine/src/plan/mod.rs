@@ -1,9 +1,17 @@
 //! The planner: a compiled query and the collection's indexes in, a plan out.
 
+mod node;
+
 use std::sync::Arc;
 
-use smongo_bson::DocBuf;
-use smongo_mql::{Matcher, Projection, SortPattern};
+use smongo_bson::{Doc, DocBuf, Result, Value};
+use smongo_mql::matcher::{CompareOp, Node};
+use smongo_mql::{Matcher, Projection, SortPattern, Stream};
+
+use crate::catalog::Collection;
+use crate::exec::{self, Rows};
+use crate::op::OpCx;
+pub use node::{Filter, NodePath, PlanNode};
 
 /// What find, update, delete, count, distinct and the front of an aggregation ask of one collection.
 pub struct Query {
@@ -19,10 +27,35 @@ pub struct Query {
     pub return_key: bool,
     pub show_record_id: bool,
     pub allow_disk_use: bool,
+    /// A tailable cursor: a scan that is at its end continues there when it is asked again.
+    pub tailable: bool,
     /// The documents the query was compiled from, for explain.
     pub filter_doc: DocBuf,
     pub sort_doc: DocBuf,
     pub projection_doc: DocBuf,
+}
+
+impl Query {
+    /// All documents that match, in whatever order; everything else is off.
+    pub fn new(filter: Arc<Matcher>) -> Query {
+        Query {
+            filter_doc: DocBuf::from(filter.source()),
+            filter,
+            sort: None,
+            projection: None,
+            skip: 0,
+            limit: None,
+            hint: None,
+            min: None,
+            max: None,
+            return_key: false,
+            show_record_id: false,
+            allow_disk_use: true,
+            tailable: false,
+            sort_doc: DocBuf::new(),
+            projection_doc: DocBuf::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -31,4 +64,80 @@ pub enum Hint {
     Key(DocBuf),
     /// `{$natural: 1}` or -1.
     Natural { forward: bool },
+}
+
+/// How a query will be answered.
+pub struct Plan {
+    pub(crate) coll: Arc<Collection>,
+    pub(crate) query: Query,
+    /// From the source up to and including sort, skip and limit; projection is on top of it.
+    pub(crate) root: PlanNode,
+}
+
+/// Chooses a plan. Begins the operation's transaction, so that what is known of the indexes is at least as new as its snapshot.
+pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, query: Query) -> Result<Plan> {
+    op.store()?;
+    let mut root = source(coll, &query);
+    if query.sort.is_some() {
+        let limit = query.limit.map(|l| l.saturating_add(query.skip));
+        root = PlanNode::Sort { input: Box::new(root), limit };
+    }
+    if query.skip > 0 {
+        root = PlanNode::Skip { input: Box::new(root), count: query.skip };
+    }
+    if let Some(count) = query.limit {
+        root = PlanNode::Limit { input: Box::new(root), count };
+    }
+    Ok(Plan { coll: coll.clone(), query, root })
+}
+
+fn source(coll: &Arc<Collection>, query: &Query) -> PlanNode {
+    if matches!(query.filter.root, Node::AlwaysFalse) || coll.storage().is_none() {
+        return PlanNode::Eof;
+    }
+    if query.hint.is_none()
+        && query.min.is_none()
+        && query.max.is_none()
+        && let Node::Compare { path, op: CompareOp::Eq, value, .. } = &query.filter.root
+        && path.text() == "_id"
+        && is_point(coll, value.view(), query.filter.collation.is_some())
+    {
+        return PlanNode::Id { value: value.clone() };
+    }
+    let forward = !matches!(query.hint, Some(Hint::Natural { forward: false }));
+    PlanNode::CollScan { forward, filter: Filter::whole(&query.filter), tailable: query.tailable }
+}
+
+impl Plan {
+    /// The documents as the client sees them: with projection, sort, skip and limit.
+    pub fn open(self, op: &mut OpCx) -> Result<Box<dyn Stream>> {
+        exec::open_stream(self, op)
+    }
+
+    /// The documents as they are stored, for whoever changes them.
+    pub fn open_rows(self, _op: &mut OpCx) -> Result<Box<dyn Rows>> {
+        exec::open_rows(self)
+    }
+}
+
+/// The value when a filter is `{_id: value}` and the index on `_id` answers it alone: see [`exec::find_by_id`].
+/// `collated` says whether the command has a collation in force.
+pub fn by_id<'a>(coll: &Collection, filter: Doc<'a>, collated: bool) -> Option<Value<'a>> {
+    let mut fields = filter.iter();
+    let first = fields.next()?;
+    if first.name_bytes() != b"_id" || fields.next().is_some() {
+        return None;
+    }
+    let value = first.value();
+    is_point(coll, value, collated).then_some(value)
+}
+
+/// Whether equality of `_id` with a value means one key of the index.
+fn is_point(coll: &Collection, value: Value<'_>, collated: bool) -> bool {
+    match value {
+        Value::Array(_) | Value::Regex(_) | Value::Undefined | Value::Missing => false,
+        Value::String(_) | Value::Symbol(_) => !collated && coll.collation.is_none(),
+        Value::Document(d) => !collated && coll.collation.is_none() && d.first().is_none_or(|e| !e.name_bytes().starts_with(b"$")),
+        _ => true,
+    }
 }

@@ -155,6 +155,11 @@ impl Matcher {
         eval::Eval::new(arena, self.collation.as_deref()).node(&self.root, doc)
     }
 
+    /// Whether one of this filter's nodes holds: for the planner, which tests what an index has not answered.
+    pub fn node_matches(&self, node: &Node, doc: Doc<'_>, arena: &Arena) -> Result<bool> {
+        eval::Eval::new(arena, self.collation.as_deref()).node(node, doc)
+    }
+
     /// Like [`matches`](Self::matches), and where it matches, the position the positional `$` stands for: that of the
     /// element by which the last array on a path matched.
     pub fn matches_with_position(&self, doc: Doc<'_>, arena: &Arena) -> Result<Option<Option<u32>>> {

@@ -1,6 +1,6 @@
 //! Projections: find's `projection`, and the bodies of `$project`, `$addFields`, `$unset`.
 
-use smongo_bson::{Doc, Result, bail};
+use smongo_bson::{Doc, Result, Value, bail};
 
 use crate::arena::Arena;
 use crate::cx::CompileCx;
@@ -22,6 +22,11 @@ impl Projection {
 
     /// The body of `$addFields` / `$set`.
     pub fn compile_add_fields(_spec: Doc<'_>, _cx: &CompileCx) -> Result<Projection> {
+        bail!(NotImplemented, "projections are not implemented yet")
+    }
+
+    /// The body of a `$unset` stage: a path or an array of paths.
+    pub fn compile_unset(_spec: Value<'_>, _cx: &CompileCx) -> Result<Projection> {
         bail!(NotImplemented, "projections are not implemented yet")
     }
 

@@ -1,0 +1,104 @@
+//! COLLSCAN: all documents in the order of their record ids.
+
+use smongo_bson::{Doc, Result, err};
+use smongo_mql::Host;
+use smongo_storage::Table;
+
+use super::cursor::Held;
+use super::{Rows, Test};
+use crate::catalog::Collection;
+use crate::keys::{RecordId, record_id, record_key};
+use crate::op::OpCx;
+use crate::plan::Filter;
+
+/// How many documents are looked at between two looks at the clock.
+const INTERRUPT_EVERY: u64 = 128;
+
+pub struct CollScan {
+    records: Table,
+    forward: bool,
+    tailable: bool,
+    test: Test,
+    cursor: Held,
+    /// The record the scan has come to.
+    at: Option<RecordId>,
+    done: bool,
+    examined: u64,
+    buf: Vec<u8>,
+}
+
+impl CollScan {
+    pub fn new(coll: &Collection, forward: bool, filter: Option<Filter>, tailable: bool) -> Result<CollScan> {
+        let storage = coll.storage().ok_or_else(|| err!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns))?;
+        Ok(CollScan {
+            records: storage.records.clone(),
+            forward,
+            tailable,
+            test: Test::new(filter),
+            cursor: Held::default(),
+            at: None,
+            done: false,
+            examined: 0,
+            buf: Vec::new(),
+        })
+    }
+
+    /// Opens the cursor and moves it to the first record not yet seen.
+    fn start(&mut self, op: &mut OpCx) -> Result<bool> {
+        let cursor = self.cursor.open(op, &self.records)?;
+        let store = op.store()?;
+        Ok(match (self.at, self.forward) {
+            (None, true) => store.next(cursor)?,
+            (None, false) => store.prev(cursor)?,
+            (Some(at), true) => store.seek_ge(cursor, &record_key(at + 1))?,
+            (Some(at), false) => store.seek_le(cursor, &record_key(at - 1))?,
+        })
+    }
+
+    #[inline]
+    fn step(&mut self, op: &mut OpCx) -> Result<bool> {
+        match self.cursor.get() {
+            Some(cursor) if self.forward => Ok(op.store()?.next(cursor)?),
+            Some(cursor) => Ok(op.store()?.prev(cursor)?),
+            None => self.start(op),
+        }
+    }
+}
+
+impl Rows for CollScan {
+    fn advance(&mut self, op: &mut OpCx) -> Result<bool> {
+        if self.done {
+            return Ok(false);
+        }
+        while self.step(op)? {
+            let cursor = self.cursor.require()?;
+            self.examined += 1;
+            if self.examined % INTERRUPT_EVERY == 0 {
+                op.interrupt()?;
+            }
+            let store = op.lent();
+            let value = store.value(cursor);
+            if self.test.passes(Doc::from_checked(value))? {
+                self.at = Some(record_id(store.key(cursor)));
+                self.buf.clear();
+                self.buf.extend_from_slice(value);
+                return Ok(true);
+            }
+        }
+        self.cursor.release(op);
+        self.done = !self.tailable;
+        Ok(false)
+    }
+
+    fn record_id(&self) -> RecordId {
+        self.at.unwrap_or_default()
+    }
+
+    fn doc(&self) -> Doc<'_> {
+        Doc::from_checked(&self.buf)
+    }
+
+    fn park(&mut self, op: &mut OpCx) {
+        self.cursor.release(op);
+    }
+}

@@ -1,0 +1,165 @@
+//! SKIP, LIMIT, EOF, and what the client sees: PROJECTION and `$recordId`.
+
+use std::sync::Arc;
+
+use smongo_bson::{Doc, DocWriter, Result};
+use smongo_mql::{Arena, Host, Matcher, Projection, Stream};
+
+use super::{Rows, op_of};
+use crate::keys::RecordId;
+use crate::op::OpCx;
+
+/// EOF: nothing.
+pub struct Nothing;
+
+impl Rows for Nothing {
+    fn advance(&mut self, _op: &mut OpCx) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn record_id(&self) -> RecordId {
+        0
+    }
+
+    fn doc(&self) -> Doc<'_> {
+        Doc::EMPTY
+    }
+
+    fn park(&mut self, _op: &mut OpCx) {}
+}
+
+pub struct Skip {
+    input: Box<dyn Rows>,
+    left: u64,
+}
+
+impl Skip {
+    pub fn new(input: Box<dyn Rows>, count: u64) -> Skip {
+        Skip { input, left: count }
+    }
+}
+
+impl Rows for Skip {
+    fn advance(&mut self, op: &mut OpCx) -> Result<bool> {
+        while self.left > 0 {
+            if !self.input.advance(op)? {
+                return Ok(false);
+            }
+            self.left -= 1;
+        }
+        self.input.advance(op)
+    }
+
+    fn record_id(&self) -> RecordId {
+        self.input.record_id()
+    }
+
+    fn doc(&self) -> Doc<'_> {
+        self.input.doc()
+    }
+
+    fn park(&mut self, op: &mut OpCx) {
+        self.input.park(op);
+    }
+}
+
+pub struct Limit {
+    input: Box<dyn Rows>,
+    left: u64,
+}
+
+impl Limit {
+    pub fn new(input: Box<dyn Rows>, count: u64) -> Limit {
+        Limit { input, left: count }
+    }
+}
+
+impl Rows for Limit {
+    fn advance(&mut self, op: &mut OpCx) -> Result<bool> {
+        if self.left == 0 {
+            self.input.park(op);
+            return Ok(false);
+        }
+        self.left -= 1;
+        self.input.advance(op)
+    }
+
+    fn record_id(&self) -> RecordId {
+        self.input.record_id()
+    }
+
+    fn doc(&self) -> Doc<'_> {
+        self.input.doc()
+    }
+
+    fn park(&mut self, op: &mut OpCx) {
+        self.input.park(op);
+    }
+}
+
+/// What becomes of a document before the client sees it.
+pub struct Shape {
+    pub projection: Option<Projection>,
+    /// For the positional operator.
+    pub filter: Arc<Matcher>,
+    pub show_record_id: bool,
+}
+
+/// The documents of rows, shaped.
+pub struct Documents {
+    rows: Box<dyn Rows>,
+    shape: Shape,
+    plain: bool,
+    arena: Arena,
+    buf: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Documents {
+    pub fn new(rows: Box<dyn Rows>, shape: Shape) -> Documents {
+        let plain = shape.projection.is_none() && !shape.show_record_id;
+        Documents { rows, shape, plain, arena: Arena::new(), buf: Vec::new(), scratch: Vec::new() }
+    }
+
+    fn shape(&mut self) -> Result<()> {
+        let doc = self.rows.doc();
+        self.buf.clear();
+        match &self.shape.projection {
+            Some(projection) => {
+                projection.apply(doc, Some(&self.shape.filter), &self.arena, &mut self.buf)?;
+                self.arena.reset();
+            }
+            None => self.buf.extend_from_slice(doc.as_bytes()),
+        }
+        if self.shape.show_record_id {
+            self.scratch.clear();
+            let mut w = DocWriter::new(&mut self.scratch);
+            w.append_all(Doc::from_checked(&self.buf)).append("$recordId", self.rows.record_id());
+            w.finish();
+            std::mem::swap(&mut self.buf, &mut self.scratch);
+        }
+        Ok(())
+    }
+}
+
+impl Stream for Documents {
+    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+        if !self.rows.advance(op_of(host)?)? {
+            return Ok(false);
+        }
+        if !self.plain {
+            self.shape()?;
+        }
+        Ok(true)
+    }
+
+    fn doc(&self) -> Doc<'_> {
+        if self.plain { self.rows.doc() } else { Doc::from_checked(&self.buf) }
+    }
+
+    fn park(&mut self, host: &mut dyn Host) {
+        if let Ok(op) = op_of(host) {
+            self.rows.park(op);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The tree of a plan.
+
+use std::sync::Arc;
+
+use smongo_bson::ValueBuf;
+use smongo_mql::Matcher;
+use smongo_mql::matcher::Node;
+
+/// A step of a plan; its inputs are below it.
+pub enum PlanNode {
+    /// Nothing can match.
+    Eof,
+    /// Equality of `_id`: index, then record.
+    Id { value: ValueBuf },
+    CollScan { forward: bool, filter: Option<Filter>, tailable: bool },
+    /// By the query's sort pattern; only the first `limit` documents are wanted.
+    Sort { input: Box<PlanNode>, limit: Option<u64> },
+    Skip { input: Box<PlanNode>, count: u64 },
+    Limit { input: Box<PlanNode>, count: u64 },
+}
+
+/// The way from the root of a filter to one of its nodes, by positions of children.
+pub type NodePath = Vec<usize>;
+
+/// A filter, or the part of it that an index has not answered already.
+#[derive(Clone)]
+pub struct Filter {
+    pub matcher: Arc<Matcher>,
+    /// All of these must hold; `None` is the whole filter.
+    pub parts: Option<Vec<NodePath>>,
+}
+
+impl Filter {
+    /// The whole filter; `None` when it matches everything.
+    pub fn whole(matcher: &Arc<Matcher>) -> Option<Filter> {
+        (!matcher.is_empty()).then(|| Filter { matcher: matcher.clone(), parts: None })
+    }
+
+    pub fn node(&self, path: &[usize]) -> Option<&Node> {
+        path.iter().try_fold(&self.matcher.root, |node, at| match node {
+            Node::And(children) | Node::Or(children) | Node::Nor(children) => children.get(*at),
+            Node::Not(child) => Some(&**child),
+            _ => None,
+        })
+    }
+}

@@ -1,11 +1,14 @@
 //! The one validation of foreign bytes.
 
-use crate::doc::value_len;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::scan::{HIGHS, find_nul, value_len};
 use crate::{bail, err};
 
-/// How deep documents may be nested, as in MongoDB.
+/// How deep documents may be nested on the wire, as in MongoDB.
 pub const MAX_DEPTH: usize = 200;
+
+/// How deep documents may be nested to be stored: a command around them must stay within [`MAX_DEPTH`].
+pub const MAX_STORED_DEPTH: usize = 180;
 
 /// Checks that `bytes` are exactly one well-formed document: lengths, types, UTF-8, depth.
 pub fn document(bytes: &[u8]) -> Result<()> {
@@ -21,34 +24,74 @@ pub fn prefix(bytes: &[u8]) -> Result<usize> {
     let claimed = bytes.first_chunk::<4>().map(|b| i32::from_le_bytes(*b));
     match claimed.and_then(|n| usize::try_from(n).ok()) {
         Some(n) if n >= 5 && n <= bytes.len() => Ok(n),
-        _ => Err(err!(InvalidBSON, "incorrect BSON length in element or document")),
+        _ => Err(wrong_length()),
     }
+}
+
+/// Whether a checked document is nested deeper than `limit`; one with no nested document is 1 deep.
+pub fn deeper_than(doc: crate::Doc<'_>, limit: usize) -> bool {
+    // Each level takes seven bytes at least, so most documents are too short to be deep.
+    if doc.as_bytes().len() <= limit.saturating_mul(7) {
+        return false;
+    }
+    limit == 0 || doc.iter().any(|e| matches!(e.tag(), 3 | 4) && deeper_than(crate::Doc::from_checked(e.value_bytes()), limit - 1))
+}
+
+#[cold]
+fn wrong_length() -> Error {
+    err!(InvalidBSON, "incorrect BSON length in element or document")
 }
 
 fn body(bytes: &[u8], depth: usize) -> Result<()> {
     if depth > MAX_DEPTH {
         bail!(Overflow, "BSONObj exceeded maximum nested object depth: {MAX_DEPTH}");
     }
-    let Some((&0, fields)) = bytes.get(4..).and_then(<[u8]>::split_last) else {
+    let Some((&0, mut rest)) = bytes.get(4..).and_then(<[u8]>::split_last) else {
         bail!(InvalidBSON, "BSON document does not end with NUL");
     };
-    let mut rest = fields;
     while let Some((&tag, after)) = rest.split_first() {
-        let Some(nul) = after.iter().position(|b| *b == 0) else {
+        let Some((name, value)) = find_nul(after).and_then(|nul| Some((after.get(..nul)?, after.get(nul + 1..)?))) else {
             bail!(InvalidBSON, "field name is not terminated");
         };
-        utf8(&after[..nul])?;
-        let value = &after[nul + 1..];
-        let len = value_len(tag, value).filter(|n| *n <= value.len());
-        let Some(len) = len else {
-            bail!(InvalidBSON, "Unrecognized or overlong BSON type {tag} in element with field name '{}'", String::from_utf8_lossy(&after[..nul]));
+        if !is_ascii(name) {
+            utf8(name)?;
+        }
+        let Some((value, next)) = value_len(tag, value).and_then(|n| value.split_at_checked(n)) else {
+            return Err(bad_element(tag, name));
         };
-        check_value(tag, &value[..len], depth)?;
-        rest = &value[len..];
+        match tag {
+            2 => string(value)?,
+            3 | 4 => nested(value, depth)?,
+            8 | 11..=15 => rare(tag, value, depth)?,
+            _ => {}
+        }
+        rest = next;
     }
     Ok(())
 }
 
+#[cold]
+fn bad_element(tag: u8, name: &[u8]) -> Error {
+    let name = String::from_utf8_lossy(name);
+    err!(InvalidBSON, "Unrecognized or overlong BSON type {tag} in element with field name '{name}'")
+}
+
+/// Whether no byte has its high bit set: true for nearly all names and most strings, and quicker than decoding them.
+#[inline(always)]
+fn is_ascii(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<8>();
+    if words.len() > 8 {
+        return bytes.is_ascii();
+    }
+    let high = words.iter().fold(0, |all, w| all | u64::from_le_bytes(*w));
+    let tail = match bytes.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => tail.iter().fold(0, |all, b| all | u64::from(*b)),
+    };
+    (high | tail) & HIGHS == 0
+}
+
+#[inline(never)]
 fn utf8(bytes: &[u8]) -> Result<()> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(()),
@@ -57,25 +100,34 @@ fn utf8(bytes: &[u8]) -> Result<()> {
 }
 
 /// A length-prefixed string: `bytes` are the prefix, the text and its NUL.
-fn check_string(bytes: &[u8]) -> Result<()> {
+#[inline(always)]
+fn string(bytes: &[u8]) -> Result<()> {
     match bytes.get(4..).and_then(<[u8]>::split_last) {
+        Some((&0, text)) if is_ascii(text) => Ok(()),
         Some((&0, text)) => utf8(text),
-        _ => Err(err!(InvalidBSON, "BSON string is not terminated by NUL")),
+        _ => Err(unterminated()),
     }
 }
 
-fn check_value(tag: u8, bytes: &[u8], depth: usize) -> Result<()> {
+#[cold]
+fn unterminated() -> Error {
+    err!(InvalidBSON, "BSON string is not terminated by NUL")
+}
+
+fn nested(bytes: &[u8], depth: usize) -> Result<()> {
+    if prefix(bytes)? != bytes.len() {
+        return Err(wrong_length());
+    }
+    body(bytes, depth + 1)
+}
+
+#[inline(never)]
+fn rare(tag: u8, bytes: &[u8], depth: usize) -> Result<()> {
     match tag {
-        2 | 13 | 14 => check_string(bytes),
-        3 | 4 => {
-            if prefix(bytes)? != bytes.len() {
-                bail!(InvalidBSON, "incorrect BSON length in element or document");
-            }
-            body(bytes, depth + 1)
-        }
         8 if bytes != [0] && bytes != [1] => Err(err!(InvalidBSON, "BSON boolean is neither 0 nor 1")),
         11 => utf8(bytes),
-        12 => check_string(&bytes[..bytes.len() - 12]),
+        12 => string(bytes.get(..bytes.len().saturating_sub(12)).unwrap_or_default()),
+        13 | 14 => string(bytes),
         15 => code_with_scope(bytes, depth),
         _ => Ok(()),
     }
@@ -84,11 +136,48 @@ fn check_value(tag: u8, bytes: &[u8], depth: usize) -> Result<()> {
 fn code_with_scope(bytes: &[u8], depth: usize) -> Result<()> {
     let bad = || err!(InvalidBSON, "malformed code with scope");
     let rest = bytes.get(4..).ok_or_else(bad)?;
-    let len = value_len(2, rest).filter(|n| *n <= rest.len()).ok_or_else(bad)?;
-    check_string(&rest[..len])?;
-    let scope = &rest[len..];
+    let (code, scope) = value_len(2, rest).and_then(|n| rest.split_at_checked(n)).ok_or_else(bad)?;
+    string(code)?;
     if prefix(scope)? != scope.len() {
         return Err(bad());
     }
     body(scope, depth + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DocBuf, Value};
+
+    fn nested_levels(n: usize) -> DocBuf {
+        (1..n).fold(DocBuf::new(), |inner, _| DocBuf::build(|w| {
+            w.append("", Value::Document(inner.as_doc()));
+        }))
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        assert!(document(nested_levels(200).as_bytes()).is_ok());
+        assert_eq!(document(nested_levels(201).as_bytes()).map_err(|e| e.code().0), Err(15));
+        assert!(!deeper_than(nested_levels(180).as_doc(), MAX_STORED_DEPTH));
+        assert!(deeper_than(nested_levels(181).as_doc(), MAX_STORED_DEPTH));
+    }
+
+    #[test]
+    fn malformed_bytes_are_refused() {
+        let good = DocBuf::build(|w| {
+            w.append("a", "tëxt").append("b", true).append("c", Value::JavaScript("x"));
+        });
+        assert!(document(good.as_bytes()).is_ok());
+        let damaged = |at: usize, with: u8| {
+            let mut bytes = good.as_bytes().to_vec();
+            bytes[at] = with;
+            document(&bytes).is_err()
+        };
+        assert!(damaged(0, 200) && damaged(4, 99) && damaged(7, 100) && damaged(11, 0xff), "length, type, string length, UTF-8");
+        assert!(damaged(good.as_bytes().len() - 1, 1), "closing NUL");
+        for bytes in [&[][..], &[5, 0, 0, 0], &[4, 0, 0, 0], &[5, 0, 0, 0, 1], &[6, 0, 0, 0, 10, 0], &[0xff; 8]] {
+            assert!(document(bytes).is_err(), "{bytes:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::doc::{Array, Doc};
+use crate::doc::{Array, Doc, Element};
 use crate::number;
 use crate::value::Value;
 
@@ -63,7 +63,7 @@ pub fn compare_docs(a: Doc<'_>, b: Doc<'_>, collator: Option<&dyn Collator>) -> 
             (Some(x), Some(y)) => {
                 let order = (x.type_of().rank().cmp(&y.type_of().rank()))
                     .then_with(|| x.name_bytes().cmp(y.name_bytes()))
-                    .then_with(|| compare_with(x.value(), y.value(), collator));
+                    .then_with(|| compare_elements(&x, &y, collator));
                 if order.is_ne() {
                     return order;
                 }
@@ -72,14 +72,26 @@ pub fn compare_docs(a: Doc<'_>, b: Doc<'_>, collator: Option<&dyn Collator>) -> 
     }
 }
 
+/// The order of two elements' values. Equal bytes are equal values, and strings need no decoding.
+#[inline]
+fn compare_elements(x: &Element<'_>, y: &Element<'_>, collator: Option<&dyn Collator>) -> Ordering {
+    if x.tag() == y.tag() && x.value_bytes() == y.value_bytes() {
+        return Ordering::Equal;
+    }
+    match (x.string_bytes(), y.string_bytes()) {
+        (Some(s), Some(t)) if collator.is_none() => s.cmp(t),
+        _ => compare_with(x.value(), y.value(), collator),
+    }
+}
+
 fn compare_arrays(a: Array<'_>, b: Array<'_>, collator: Option<&dyn Collator>) -> Ordering {
-    let (mut xs, mut ys) = (a.iter(), b.iter());
+    let (mut xs, mut ys) = (a.elements(), b.elements());
     loop {
         match (xs.next(), ys.next()) {
             (None, None) => return Ordering::Equal,
             (None, Some(_)) => return Ordering::Less,
             (Some(_), None) => return Ordering::Greater,
-            (Some(x), Some(y)) => match compare_with(x, y, collator) {
+            (Some(x), Some(y)) => match compare_elements(&x, &y, collator) {
                 Ordering::Equal => {}
                 order => return order,
             },

@@ -3,6 +3,7 @@
 use crate::decimal::Decimal;
 use crate::error::Result;
 use crate::oid::ObjectId;
+use crate::scan;
 use crate::value::{Binary, CodeWithScope, DbPointer, Regex, Timestamp, Type, Value};
 
 /// The five bytes of a document with no fields.
@@ -22,10 +23,9 @@ pub struct Array<'a>(pub Doc<'a>);
 /// One field of a document.
 #[derive(Clone, Copy)]
 pub struct Element<'a> {
-    tag: u8,
-    name: &'a [u8],
-    value: &'a [u8],
+    /// Tag, name, NUL and value: `name_len + 2` bytes at least.
     raw: &'a [u8],
+    name_len: usize,
 }
 
 impl<'a> Doc<'a> {
@@ -65,8 +65,7 @@ impl<'a> Doc<'a> {
     }
 
     pub fn element(self, name: &str) -> Option<Element<'a>> {
-        let name = name.as_bytes();
-        self.iter().find(|e| e.name == name)
+        scan::find(self.body(), name.as_bytes()).map(|(raw, name_len)| Element { raw, name_len })
     }
 
     pub fn contains(self, name: &str) -> bool {
@@ -155,70 +154,31 @@ impl<'a> Iterator for Iter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
-        let raw = self.rest;
-        let (&tag, after) = raw.split_first()?;
-        let nul = find_nul(after)?;
-        let (name, value) = (&after[..nul], &after[nul + 1..]);
-        let len = value_len(tag, value)?;
-        let value = value.get(..len)?;
-        let (raw, rest) = raw.split_at(1 + nul + 1 + len);
+        let (raw, name_len, rest) = scan::first(self.rest)?;
         self.rest = rest;
-        Some(Element { tag, name, value, raw })
+        Some(Element { raw, name_len })
     }
-}
-
-/// Names are short: a plain loop beats a vectorised search here.
-#[inline]
-fn find_nul(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|b| *b == 0)
-}
-
-#[inline]
-fn i32_at(bytes: &[u8]) -> Option<i32> {
-    Some(i32::from_le_bytes(*bytes.first_chunk::<4>()?))
-}
-
-/// The length of a value of type `tag` at the start of `bytes`; `None` when it cannot be one.
-#[inline]
-pub(crate) fn value_len(tag: u8, bytes: &[u8]) -> Option<usize> {
-    Some(match tag {
-        1 | 9 | 17 | 18 => 8,
-        2 | 13 | 14 => usize::try_from(i32_at(bytes)?).ok()?.checked_add(4)?,
-        3 | 4 | 15 => usize::try_from(i32_at(bytes)?).ok()?,
-        5 => usize::try_from(i32_at(bytes)?).ok()?.checked_add(5)?,
-        6 | 10 | 127 | 255 => 0,
-        7 => 12,
-        8 => 1,
-        11 => {
-            let pattern = find_nul(bytes)? + 1;
-            pattern + find_nul(bytes.get(pattern..)?)? + 1
-        }
-        12 => usize::try_from(i32_at(bytes)?).ok()?.checked_add(16)?,
-        16 => 4,
-        19 => 16,
-        _ => return None,
-    })
 }
 
 impl<'a> Element<'a> {
     pub fn name(&self) -> &'a str {
-        std::str::from_utf8(self.name).unwrap_or_default()
+        std::str::from_utf8(self.name_bytes()).unwrap_or_default()
     }
 
     /// The name as bytes: comparing these needs no decoding.
     #[inline]
     pub fn name_bytes(&self) -> &'a [u8] {
-        self.name
+        self.raw.get(1..self.name_len + 1).unwrap_or_default()
     }
 
-    /// The type byte as it stands in the document.
     #[inline]
-    pub fn tag(&self) -> u8 {
-        self.tag
+    pub(crate) fn tag(&self) -> u8 {
+        self.raw.first().copied().unwrap_or_default()
     }
 
+    #[inline]
     pub fn type_of(&self) -> Type {
-        Type::from_tag(self.tag).unwrap_or(Type::Missing)
+        Type::from_tag(self.tag()).unwrap_or(Type::Missing)
     }
 
     /// Tag, name, NUL and value as they stand in the document.
@@ -229,12 +189,19 @@ impl<'a> Element<'a> {
     /// The value's bytes without tag and name.
     #[inline]
     pub fn value_bytes(&self) -> &'a [u8] {
-        self.value
+        self.raw.get(self.name_len + 2..).unwrap_or_default()
     }
 
     #[inline]
     pub fn value(&self) -> Value<'a> {
-        decode(self.tag, self.value).unwrap_or(Value::Missing)
+        decode(self.tag(), self.value_bytes()).unwrap_or(Value::Missing)
+    }
+
+    /// The bytes of a string: what order, keys and hashes need, without decoding it.
+    #[inline]
+    pub(crate) fn string_bytes(&self) -> Option<&'a [u8]> {
+        let value = self.value_bytes();
+        if self.tag() == Type::String as u8 { value.get(4..value.len().checked_sub(1)?) } else { None }
     }
 }
 

@@ -55,7 +55,10 @@ impl Hasher {
             if names {
                 self.bytes(e.name_bytes());
             }
-            self.value(e.value());
+            match e.string_bytes() {
+                Some(bytes) => self.bytes(bytes),
+                None => self.value(e.value()),
+            }
         }
         self.word(u64::MAX);
     }

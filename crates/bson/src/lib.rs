@@ -21,6 +21,7 @@ pub mod number;
 pub mod oid;
 pub mod owned;
 pub mod path;
+mod scan;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod value;

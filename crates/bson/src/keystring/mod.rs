@@ -23,7 +23,7 @@ mod number;
 mod type_bits;
 
 use crate::compare::Collator;
-use crate::doc::Doc;
+use crate::doc::{Doc, Element};
 use crate::value::{Type, Value};
 
 pub use decode::{decode, decode_into, decode_with, skip};
@@ -190,7 +190,7 @@ impl Encoder<'_> {
             }
             Value::Array(a) => {
                 self.out.push(tag::ARRAY);
-                a.iter().for_each(|v| self.value(v));
+                a.elements().for_each(|e| self.element(&e));
                 self.out.push(END);
             }
             Value::Binary(b) => {
@@ -231,9 +231,23 @@ impl Encoder<'_> {
             self.out.push(e.type_of().rank());
             self.out.extend_from_slice(e.name_bytes());
             self.out.push(0);
-            self.value(e.value());
+            self.element(&e);
         }
         self.out.push(END);
+    }
+
+    /// The value of an element; a string without decoding it.
+    fn element(&mut self, e: &Element<'_>) {
+        match e.string_bytes() {
+            Some(bytes) if self.collator.is_none() => {
+                self.out.push(tag::STRING);
+                escape(self.out, bytes);
+                if let Some(bits) = &mut self.bits {
+                    bits.string(false);
+                }
+            }
+            _ => self.value(e.value()),
+        }
     }
 }
 

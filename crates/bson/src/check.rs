@@ -1,7 +1,7 @@
 //! The one validation of foreign bytes.
 
 use crate::error::{Error, Result};
-use crate::scan::{HIGHS, find_nul, value_len};
+use crate::scan::{HIGHS, find_nul_ascii, value_len};
 use crate::{bail, err};
 
 /// How deep documents may be nested on the wire, as in MongoDB.
@@ -50,10 +50,10 @@ fn body(bytes: &[u8], depth: usize) -> Result<()> {
         bail!(InvalidBSON, "BSON document does not end with NUL");
     };
     while let Some((&tag, after)) = rest.split_first() {
-        let Some((name, value)) = find_nul(after).and_then(|nul| Some((after.get(..nul)?, after.get(nul + 1..)?))) else {
-            bail!(InvalidBSON, "field name is not terminated");
-        };
-        if !is_ascii(name) {
+        let Some((nul, ascii)) = find_nul_ascii(after) else { return Err(unterminated_name()) };
+        let name = after.get(..nul).unwrap_or_default();
+        let value = after.get(nul + 1..).unwrap_or_default();
+        if !ascii {
             utf8(name)?;
         }
         let Some((value, next)) = value_len(tag, value).and_then(|n| value.split_at_checked(n)) else {
@@ -71,24 +71,14 @@ fn body(bytes: &[u8], depth: usize) -> Result<()> {
 }
 
 #[cold]
+fn unterminated_name() -> Error {
+    err!(InvalidBSON, "field name is not terminated")
+}
+
+#[cold]
 fn bad_element(tag: u8, name: &[u8]) -> Error {
     let name = String::from_utf8_lossy(name);
     err!(InvalidBSON, "Unrecognized or overlong BSON type {tag} in element with field name '{name}'")
-}
-
-/// Whether no byte has its high bit set: true for nearly all names and most strings, and quicker than decoding them.
-#[inline(always)]
-fn is_ascii(bytes: &[u8]) -> bool {
-    let (words, tail) = bytes.as_chunks::<8>();
-    if words.len() > 8 {
-        return bytes.is_ascii();
-    }
-    let high = words.iter().fold(0, |all, w| all | u64::from_le_bytes(*w));
-    let tail = match bytes.last_chunk::<8>() {
-        Some(last) => u64::from_le_bytes(*last),
-        None => tail.iter().fold(0, |all, b| all | u64::from(*b)),
-    };
-    (high | tail) & HIGHS == 0
 }
 
 #[inline(never)]
@@ -103,9 +93,24 @@ fn utf8(bytes: &[u8]) -> Result<()> {
 #[inline(always)]
 fn string(bytes: &[u8]) -> Result<()> {
     match bytes.get(4..).and_then(<[u8]>::split_last) {
-        Some((&0, text)) if is_ascii(text) => Ok(()),
+        Some((&0, text)) if is_ascii(text, bytes) => Ok(()),
         Some((&0, text)) => utf8(text),
         _ => Err(unterminated()),
+    }
+}
+
+/// Whether no byte of a text has its high bit set: true for most and quicker than decoding. `all` is the text with its
+/// length and NUL, whose bytes have none either when the text is short.
+#[inline(always)]
+fn is_ascii(text: &[u8], all: &[u8]) -> bool {
+    let (words, _) = text.as_chunks::<8>();
+    if words.len() > 8 {
+        return text.is_ascii();
+    }
+    let high = words.iter().fold(0, |high, w| high | u64::from_le_bytes(*w));
+    match all.last_chunk::<8>() {
+        Some(last) => (high | u64::from_le_bytes(*last)) & HIGHS == 0,
+        None => text.iter().all(u8::is_ascii),
     }
 }
 

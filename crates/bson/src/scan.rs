@@ -1,64 +1,33 @@
 //! Stepping over elements: the innermost loop of everything.
 //!
-//! Names are searched eight bytes at a time, and lengths come from a table instead of branches, since the types of
-//! neighbouring fields are hard to predict: together about three times the speed of the plain loops.
-
-/// Bits 0 to 4: bytes a value has at least. The others tell how the rest is found.
-const SHAPES: [u8; 256] = {
-    let mut shapes = [SPECIAL; 256];
-    let rows: [(u8, u8); 20] = [
-        (1, 8),
-        (2, PREFIXED | 4),
-        (3, PREFIXED),
-        (4, PREFIXED),
-        (5, PREFIXED | 5),
-        (6, 0),
-        (7, 12),
-        (8, 1),
-        (9, 8),
-        (10, 0),
-        (12, PREFIXED | 16),
-        (13, PREFIXED | 4),
-        (14, PREFIXED | 4),
-        (15, PREFIXED),
-        (16, 4),
-        (17, 8),
-        (18, 8),
-        (19, 16),
-        (127, 0),
-        (255, 0),
-    ];
-    let mut i = 0;
-    while i < rows.len() {
-        shapes[rows[i].0 as usize] = rows[i].1;
-        i += 1;
-    }
-    shapes
-};
-/// The length in front of the value is added.
-const PREFIXED: u8 = 0x20;
-/// A regular expression, or no type at all.
-const SPECIAL: u8 = 0x40;
+//! The end of a name is searched eight bytes at a time. The type is a branch and not a look-up in a table of lengths:
+//! documents of a collection are alike, so branches are foreseen and the processor runs ahead of the lengths it loads;
+//! with a table each field waits for the one before, which is a third slower (`examples/bench.rs`).
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 pub(crate) const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// The length of a value of type `tag` at the start of `bytes`; `None` when it cannot be one.
+/// The length of a value of type `tag` at the start of `bytes`; `None` when it cannot be one.
 #[inline(always)]
 pub(crate) fn value_len(tag: u8, bytes: &[u8]) -> Option<usize> {
-    let shape = SHAPES[usize::from(tag)];
-    if shape & SPECIAL != 0 {
-        return if tag == 11 { regex_len(bytes) } else { None };
+    // A negative length becomes one that no slice has.
+    let at = |base: usize| bytes.first_chunk::<4>().map(|b| u32::from_le_bytes(*b) as usize + base);
+    match tag {
+        2 => at(4),
+        16 => Some(4),
+        1 | 9 | 17 | 18 => Some(8),
+        3 | 4 | 15 => at(0),
+        7 => Some(12),
+        8 => Some(1),
+        6 | 10 | 127 | 255 => Some(0),
+        5 => at(5),
+        13 | 14 => at(4),
+        19 => Some(16),
+        11 => regex_len(bytes),
+        12 => at(16),
+        _ => None,
     }
-    let base = usize::from(shape & 0x1f);
-    let prefix = match bytes.first_chunk::<4>() {
-        // A negative length becomes one that no slice has.
-        Some(b) => u32::from_le_bytes(*b) as usize,
-        None if shape & PREFIXED != 0 => return None,
-        None => 0,
-    };
-    let mask = 0usize.wrapping_sub(usize::from(shape & PREFIXED != 0));
-    Some(base + (prefix & mask))
 }
 
 #[cold]
@@ -83,6 +52,18 @@ pub(crate) fn zeros(word: u64) -> u64 {
 pub(crate) fn find_nul(bytes: &[u8]) -> Option<usize> {
     let zero = zeros(word(bytes).unwrap_or(u64::MAX));
     if zero != 0 { Some(zero.trailing_zeros() as usize / 8) } else { find_nul_from(bytes, 0) }
+}
+
+/// The position of the first NUL, and whether the bytes before it are ASCII for certain.
+#[inline(always)]
+pub(crate) fn find_nul_ascii(bytes: &[u8]) -> Option<(usize, bool)> {
+    let word = word(bytes).unwrap_or(u64::MAX);
+    let zero = zeros(word);
+    if zero == 0 {
+        return find_nul_from(bytes, 0).map(|n| (n, false));
+    }
+    let before = (zero & zero.wrapping_neg()) - 1;
+    Some((zero.trailing_zeros() as usize / 8, word & before & HIGHS == 0))
 }
 
 /// The same in what is longer than a word, or at the end of the document.
@@ -111,27 +92,15 @@ pub(crate) fn first(body: &[u8]) -> Option<(&[u8], usize, &[u8])> {
 /// The first element of that name: its bytes and the length of its name.
 #[inline]
 pub(crate) fn find<'a>(body: &'a [u8], name: &[u8]) -> Option<(&'a [u8], usize)> {
-    // Up to eight bytes of the name, its NUL included: one comparison decides for nearly every field.
-    let mut head = [0u8; 8];
-    for (to, from) in head.iter_mut().zip(name) {
-        *to = *from;
-    }
-    let head = u64::from_le_bytes(head);
-    let mask = if name.len() < 7 { (1u64 << (8 * (name.len() + 1))) - 1 } else { u64::MAX };
+    let head = name.first().copied().unwrap_or(0);
     let mut rest = body;
     loop {
         let (&tag, after) = rest.split_first()?;
-        let (name_len, maybe) = match word(after) {
-            Some(w) => {
-                let zero = zeros(w);
-                let n = if zero != 0 { zero.trailing_zeros() as usize / 8 } else { find_nul_from(after, 8)? };
-                (n, w & mask == head)
-            }
-            None => (find_nul_from(after, 0)?, true),
-        };
-        let value = after.get(name_len + 1..)?;
+        let name_len = find_nul(after)?;
+        let (field, value) = (after.get(..name_len)?, after.get(name_len + 1..)?);
         let len = value_len(tag, value)?;
-        if maybe && after.get(..name_len) == Some(name) {
+        // Length and first byte tell most names apart without a call.
+        if name_len == name.len() && after.first() == Some(&head) && field == name {
             return Some((rest.get(..name_len + 2 + len)?, name_len));
         }
         rest = value.get(len..)?;

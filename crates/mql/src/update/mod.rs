@@ -128,6 +128,9 @@ impl Update {
                 let value = rename_end(doc, from.parts(), "source", true)?;
                 if !value.is_missing() {
                     rename_end(doc, to.parts(), "destination", false)?;
+                    if to.first() == "_id" && doc.contains("_id") {
+                        bail!(ImmutableField, "Performing an update on the path '{}' would modify the immutable field '_id'", to.text());
+                    }
                 }
                 values.push(value);
             }

@@ -180,6 +180,8 @@ impl Modifier for Arithmetic {
             );
         }
         match (self.run)(old, self.operand.view()) {
+            // Equal counts as unchanged: -0.0 + 0.0 stays -0.0.
+            Some(value) if value.type_of() == old.type_of() && compare::equal(value, old) => Ok(New::Keep),
             Some(value) => Ok(New::Put(value)),
             None => bail!(
                 BadValue,

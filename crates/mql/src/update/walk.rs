@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
             self.out.truncate(start);
             return Ok(false);
         }
-        if top {
+        if top && !self.insert {
             storable(name)?;
         }
         Ok(true)
@@ -146,6 +146,9 @@ impl<'a> Walk<'a> {
 
     /// Fields named below what is neither document nor array.
     fn not_viable(&mut self, node: &Node, element: Element<'a>) -> Result<bool> {
+        if let Node::Fields(fields) = node {
+            self.resolve(fields)?;
+        }
         if let Some(name) = self.first_blocked(node) {
             bail!(PathNotViable, "Cannot create field '{name}' in element {}", show(element));
         }
@@ -203,7 +206,7 @@ impl<'a> Walk<'a> {
         }
         let start = self.out.len();
         self.make(&child.node, &child.name)?;
-        if top {
+        if top && !self.insert {
             storable(&child.name)?;
         }
         if self.record {

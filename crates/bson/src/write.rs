@@ -38,6 +38,12 @@ impl<'b> DocWriter<'b> {
         self
     }
 
+    /// Copies elements as they stand in another document, one behind the other.
+    pub fn append_raw(&mut self, elements: &[u8]) -> &mut Self {
+        self.buf.extend_from_slice(elements);
+        self
+    }
+
     /// Copies all fields of another document.
     pub fn append_all(&mut self, doc: Doc<'_>) -> &mut Self {
         self.buf.extend_from_slice(doc.body());

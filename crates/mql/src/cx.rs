@@ -30,6 +30,8 @@ pub struct CompileCx {
     pub allow_disk_use: bool,
     /// How deep this pipeline is nested in `$lookup`, `$facet`, `$unionWith`.
     pub depth: u32,
+    /// Somewhere inside a `$facet`, where some stages may not stand, in `$lookup`s neither.
+    pub within_facet: bool,
 }
 
 /// What an expression sees of one document.

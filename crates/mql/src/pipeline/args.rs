@@ -81,3 +81,89 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
 pub(crate) fn empty_or(value: Value<'_>) -> Doc<'_> {
     value.as_doc().unwrap_or(Doc::EMPTY)
 }
+
+/// The fields of a stage's specification: each of the known names at most once, nothing else. Null counts as not given where
+/// `nulls` is false.
+pub(crate) struct Spec<'v> {
+    stage: &'static str,
+    found: Vec<(&'v str, Value<'v>)>,
+}
+
+impl<'v> Spec<'v> {
+    pub fn read(stage: &'static str, doc: Doc<'v>, known: &[&str]) -> Result<Spec<'v>> {
+        let mut found: Vec<(&str, Value<'_>)> = Vec::new();
+        for field in doc {
+            let name = field.name();
+            if !known.contains(&name) {
+                bail!(40415, "BSON field '{stage}.{name}' is an unknown field.");
+            }
+            if found.iter().any(|(n, _)| *n == name) {
+                bail!(40413, "BSON field '{stage}.{name}' is a duplicate field");
+            }
+            found.push((name, field.value()));
+        }
+        Ok(Spec { stage, found })
+    }
+
+    /// The field's value; null and undefined count as absent.
+    pub fn get(&self, name: &str) -> Option<Value<'v>> {
+        self.raw(name).filter(|v| !matches!(v, Value::Null | Value::Undefined))
+    }
+
+    /// The field's value, be it null.
+    pub fn raw(&self, name: &str) -> Option<Value<'v>> {
+        self.found.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
+    }
+
+    pub fn wrong(&self, name: &str, value: Value<'_>, expected: &str) -> smongo_bson::Error {
+        smongo_bson::err!(TypeMismatch, "BSON field '{}.{name}' is the wrong type '{}', expected type '{expected}'", self.stage, value.type_name())
+    }
+
+    pub fn missing(&self, name: &str) -> smongo_bson::Error {
+        smongo_bson::err!(40414, "BSON field '{}.{name}' is missing but a required field", self.stage)
+    }
+
+    pub fn string(&self, name: &str) -> Result<Option<&'v str>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::String(s)) => Ok(Some(s)),
+            Some(v) => Err(self.wrong(name, v, "string")),
+        }
+    }
+
+    pub fn bool(&self, name: &str) -> Result<Option<bool>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(b)) => Ok(Some(b)),
+            Some(v) => Err(self.wrong(name, v, "bool")),
+        }
+    }
+
+    pub fn document(&self, name: &str) -> Result<Option<Doc<'v>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Document(d)) => Ok(Some(d)),
+            Some(v) => Err(self.wrong(name, v, "object")),
+        }
+    }
+
+    pub fn require<T>(&self, name: &str, value: Option<T>) -> Result<T> {
+        value.ok_or_else(|| self.missing(name))
+    }
+}
+
+/// The variables of a `let`: names checked, expressions compiled.
+pub(crate) fn variables(lets: Doc<'_>, cx: &CompileCx) -> Result<Vec<(String, crate::Expr)>> {
+    let mut out = Vec::new();
+    for field in lets {
+        crate::expr::check_user_variable(field.name())?;
+        out.push((field.name().to_owned(), crate::Expr::compile(field.value(), cx)?));
+    }
+    Ok(out)
+}
+
+/// The context with variables whose values are not known yet, for checking a pipeline that will see them.
+pub(crate) fn with_unknown(mut cx: CompileCx, lets: &[(String, crate::Expr)]) -> CompileCx {
+    cx.lets.extend(lets.iter().map(|(name, _)| (name.clone(), smongo_bson::ValueBuf::MISSING())));
+    cx
+}

@@ -5,6 +5,11 @@
 
 mod args;
 mod basic;
+mod bucket;
+mod bucket_auto;
+mod documents;
+mod facet;
+mod granularity;
 mod graph_lookup;
 mod group;
 mod lookup;
@@ -69,6 +74,11 @@ pub trait Operator: Send {
     /// `$out` and `$merge`: what they write, so that the engine can refuse it where writes are not allowed.
     fn writes(&self) -> Option<&crate::stream::WriteSpec> {
         None
+    }
+    /// Takes over the `$unwind` behind it, when that unwinds what the stage makes; else gives it back.
+    #[doc(hidden)]
+    fn take_unwind(&mut self, unwind: unwind::Unwind) -> std::result::Result<(), unwind::Unwind> {
+        Err(unwind)
     }
     /// Database and collection of every other collection the stage reads.
     fn reads(&self) -> Vec<(String, String)> {

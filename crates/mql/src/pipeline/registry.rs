@@ -2,7 +2,7 @@
 
 use smongo_bson::{Doc, Result, Value, bail};
 
-use super::{Stage, basic, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind};
+use super::{Stage, basic, bucket, bucket_auto, documents, facet, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind};
 use crate::cx::CompileCx;
 use crate::sort::SortPattern;
 
@@ -46,57 +46,60 @@ pub(super) struct Row {
     parse: Parse,
     place: Place,
     from: From,
-    /// Whether it may stand in `$facet`, and in the pipelines of `$lookup` and `$unionWith`.
+    /// Whether it may stand in `$facet`.
     facet: bool,
-    nested: bool,
 }
 
 const fn row(name: &'static str, parse: Parse) -> Row {
-    Row { name, parse, place: Place::Any, from: From::Collection, facet: true, nested: true }
+    Row { name, parse, place: Place::Any, from: From::Collection, facet: true }
 }
 
-const fn first(name: &'static str, parse: Parse, from: From, nested: bool) -> Row {
-    Row { name, parse, place: Place::First, from, facet: false, nested }
+const fn first(name: &'static str, parse: Parse, from: From) -> Row {
+    Row { name, parse, place: Place::First, from, facet: false }
 }
 
 const fn last(name: &'static str, parse: Parse) -> Row {
-    Row { name, parse, place: Place::Last, from: From::Collection, facet: false, nested: false }
+    Row { name, parse, place: Place::Last, from: From::Collection, facet: false }
 }
 
 const ROWS: &[Row] = &[
     row("$addFields", basic::parse_add_fields),
-    first("$changeStream", source::parse_change_stream, From::Either, false),
-    Row { facet: false, nested: false, ..row("$changeStreamSplitLargeEvent", source::parse_split_large_event) },
-    first("$collStats", source::parse_coll_stats, From::Itself, true),
+    row("$bucket", bucket::parse),
+    row("$bucketAuto", bucket_auto::parse),
+    first("$changeStream", source::parse_change_stream, From::Either),
+    Row { facet: false, ..row("$changeStreamSplitLargeEvent", source::parse_split_large_event) },
+    first("$collStats", source::parse_coll_stats, From::Itself),
     row("$count", basic::parse_count),
-    first("$currentOp", source::parse_current_op, From::Database, false),
-    first("$geoNear", source::unsupported_geo_near, From::Itself, true),
+    first("$currentOp", source::parse_current_op, From::Database),
+    first("$documents", documents::parse, From::Database),
+    Row { facet: false, ..row("$facet", facet::parse) },
+    first("$geoNear", source::unsupported_geo_near, From::Itself),
     row("$graphLookup", graph_lookup::parse),
     row("$group", group::parse),
-    first("$indexStats", source::parse_index_stats, From::Itself, true),
+    first("$indexStats", source::parse_index_stats, From::Itself),
     row("$limit", basic::parse_limit),
-    first("$listCatalog", source::parse_list_catalog, From::Either, true),
-    first("$listClusterCatalog", source::parse_list_cluster_catalog, From::Database, false),
-    first("$listLocalSessions", source::parse_list_local_sessions, From::Database, false),
-    first("$listSampledQueries", source::parse_list_sampled_queries, From::Database, false),
-    first("$listSearchIndexes", source::parse_list_search_indexes, From::Itself, true),
-    first("$listSessions", source::parse_list_sessions, From::Itself, false),
+    first("$listCatalog", source::parse_list_catalog, From::Either),
+    first("$listClusterCatalog", source::parse_list_cluster_catalog, From::Database),
+    first("$listLocalSessions", source::parse_list_local_sessions, From::Database),
+    first("$listSampledQueries", source::parse_list_sampled_queries, From::Database),
+    first("$listSearchIndexes", source::parse_list_search_indexes, From::Itself),
+    first("$listSessions", source::parse_list_sessions, From::Itself),
     row("$lookup", lookup::parse),
     row("$match", basic::parse_match),
     last("$merge", merge::parse),
     last("$out", out::parse),
-    first("$planCacheStats", source::parse_plan_cache_stats, From::Itself, true),
+    first("$planCacheStats", source::parse_plan_cache_stats, From::Itself),
     row("$project", basic::parse_project),
-    first("$querySettings", source::parse_query_settings, From::Database, false),
-    first("$queryStats", source::parse_query_stats, From::Database, false),
-    first("$rankFusion", source::unsupported_rank_fusion, From::Itself, true),
+    first("$querySettings", source::parse_query_settings, From::Database),
+    first("$queryStats", source::parse_query_stats, From::Database),
+    first("$rankFusion", source::unsupported_rank_fusion, From::Itself),
     row("$redact", redact::parse),
     row("$replaceRoot", replace_root::parse_replace_root),
     row("$replaceWith", replace_root::parse_replace_with),
     row("$sample", sample::parse),
-    first("$scoreFusion", source::unsupported_score_fusion, From::Itself, true),
-    first("$search", source::unsupported_search, From::Itself, true),
-    first("$searchMeta", source::unsupported_search_meta, From::Itself, true),
+    first("$scoreFusion", source::unsupported_score_fusion, From::Itself),
+    first("$search", source::unsupported_search, From::Itself),
+    first("$searchMeta", source::unsupported_search_meta, From::Itself),
     row("$set", basic::parse_set),
     row("$skip", basic::parse_skip),
     row("$sort", parse_sort),
@@ -104,7 +107,7 @@ const ROWS: &[Row] = &[
     row("$unionWith", union_with::parse),
     row("$unset", basic::parse_unset),
     row("$unwind", unwind::parse),
-    first("$vectorSearch", source::unsupported_vector_search, From::Itself, true),
+    first("$vectorSearch", source::unsupported_vector_search, From::Itself),
 ];
 
 /// The row of a stage's name.
@@ -128,8 +131,15 @@ fn row_of<'d>(stage: Doc<'d>) -> Result<(&'static Row, Value<'d>)> {
 pub(super) fn compile(stage: Doc<'_>, cx: &CompileCx, within: Within, out: &mut Vec<Stage>) -> Result<()> {
     let (row, arg) = row_of(stage)?;
     match within {
-        Within::Lookup if !row.nested => bail!(51047, "{} is not allowed within a $lookup's sub-pipeline", row.name),
-        Within::UnionWith if !row.nested => bail!(31441, "{} is not allowed within a $unionWith's sub-pipeline", row.name),
+        Within::Lookup if row.place == Place::Last => bail!(51047, "{} is not allowed within a $lookup's sub-pipeline", row.name),
+        Within::UnionWith if row.place == Place::Last => bail!(31441, "{} is not allowed within a $unionWith's sub-pipeline", row.name),
+        Within::Lookup | Within::UnionWith if row.name == "$changeStream" && !cx.within_facet => {
+            bail!(40573, "$changeStream is only valid as the first stage in a pipeline")
+        }
+        // `$listSessions` complains of its namespace before anything else.
+        Within::Facet | Within::Lookup | Within::UnionWith if cx.within_facet && !row.facet && row.name != "$listSessions" => {
+            bail!(40600, "{} is not allowed to be used within a $facet stage", row.name)
+        }
         _ => {}
     }
     (row.parse)(arg, cx, out)
@@ -142,9 +152,6 @@ pub(super) fn check_places(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -
     }
     for (at, stage) in stages.iter().enumerate() {
         let (row, _) = row_of(*stage)?;
-        if within == Within::Facet && !row.facet {
-            bail!(40600, "{} is not allowed to be used within a $facet stage", row.name);
-        }
         if row.place == Place::First && at != 0 {
             bail!(40602, "{} is only valid as the first stage in a pipeline", row.name);
         }
@@ -157,7 +164,7 @@ pub(super) fn check_places(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -
 
 /// `{aggregate: 1}` needs a first stage that reads no collection, and such stages need it.
 fn check_namespace(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -> Result<()> {
-    if within != Within::Command {
+    if within == Within::Facet {
         return Ok(());
     }
     let first = stages.first().map(|s| row_of(*s)).transpose()?;

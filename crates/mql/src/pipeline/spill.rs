@@ -317,3 +317,97 @@ impl Reader {
         Ok(true)
     }
 }
+
+/// Documents in the order they came, read as often as one likes; beyond the memory limit on disk.
+pub(super) struct Spool {
+    name: &'static str,
+    allow_disk: bool,
+    data: Vec<u8>,
+    file: Option<File>,
+    written: u64,
+}
+
+impl Spool {
+    pub fn new(name: &'static str, allow_disk: bool) -> Spool {
+        Spool { name, allow_disk, data: Vec::new(), file: None, written: 0 }
+    }
+
+    pub fn push(&mut self, doc: &[u8], host: &mut dyn Host) -> Result<()> {
+        if self.data.len() + doc.len() > host.memory_limit() && !self.data.is_empty() {
+            if !self.allow_disk {
+                return Err(over_limit(self.name, host.memory_limit()));
+            }
+            let file = match &mut self.file {
+                Some(f) => f,
+                none => none.insert(host.spill_file()?),
+            };
+            file.write_all(&self.data).map_err(io)?;
+            self.written += self.data.len() as u64;
+            self.data.clear();
+            host.interrupt()?;
+        }
+        self.data.extend_from_slice(doc);
+        Ok(())
+    }
+
+    /// No more documents come.
+    pub fn finish(mut self) -> Result<Spool> {
+        if let Some(file) = &mut self.file {
+            file.write_all(&self.data).map_err(io)?;
+            self.written += self.data.len() as u64;
+            self.data = Vec::new();
+        }
+        Ok(self)
+    }
+
+    /// The document at an offset, copied to `out`; `false` at the end.
+    fn read(&self, at: u64, out: &mut Vec<u8>) -> Result<bool> {
+        match &self.file {
+            None => {
+                let rest = self.data.get(at as usize..).unwrap_or(&[]);
+                let Some(len) = rest.first_chunk::<4>().map(|b| i32::from_le_bytes(*b) as usize) else { return Ok(false) };
+                out.clear();
+                out.extend_from_slice(rest.get(..len).unwrap_or(&[]));
+                Ok(true)
+            }
+            Some(file) if at < self.written => {
+                let mut file = file;
+                let mut len = [0; 4];
+                file.seek(SeekFrom::Start(at)).map_err(io)?;
+                file.read_exact(&mut len).map_err(io)?;
+                out.clear();
+                out.resize(i32::from_le_bytes(len) as usize, 0);
+                out[..4].copy_from_slice(&len);
+                file.read_exact(&mut out[4..]).map_err(io)?;
+                Ok(true)
+            }
+            Some(_) => Ok(false),
+        }
+    }
+}
+
+/// A stream over a finished [`Spool`].
+pub(super) struct SpoolReader {
+    spool: std::sync::Arc<Spool>,
+    at: u64,
+    current: Vec<u8>,
+}
+
+impl SpoolReader {
+    pub fn new(spool: std::sync::Arc<Spool>) -> SpoolReader {
+        SpoolReader { spool, at: 0, current: Vec::new() }
+    }
+}
+
+impl crate::stream::Stream for SpoolReader {
+    fn advance(&mut self, _host: &mut dyn Host) -> Result<bool> {
+        let more = self.spool.read(self.at, &mut self.current)?;
+        if more {
+            self.at += self.current.len() as u64;
+        }
+        Ok(more)
+    }
+    fn doc(&self) -> smongo_bson::Doc<'_> {
+        smongo_bson::Doc::from_checked(&self.current)
+    }
+}

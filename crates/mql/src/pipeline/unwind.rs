@@ -9,14 +9,21 @@ use crate::cx::CompileCx;
 use crate::stream::{Host, Stream};
 
 /// The parsed argument; `$lookup` takes over the one behind it.
-pub(super) struct Unwind {
+pub struct Unwind {
     pub path: Path,
     pub keep_empty: bool,
     pub index: Option<Path>,
 }
 
 pub(super) fn parse(arg: Value<'_>, _cx: &CompileCx, out: &mut Vec<Stage>) -> Result<()> {
-    out.push(Stage::Other(Box::new(parse_spec(arg)?)));
+    let mut unwind = parse_spec(arg)?;
+    if let Some(Stage::Other(before)) = out.last_mut() {
+        match before.take_unwind(unwind) {
+            Ok(()) => return Ok(()),
+            Err(back) => unwind = back,
+        }
+    }
+    out.push(Stage::Other(Box::new(unwind)));
     Ok(())
 }
 

@@ -172,7 +172,7 @@ impl<'a> Element<'a> {
     }
 
     #[inline]
-    pub(crate) fn tag(&self) -> u8 {
+    pub fn tag(&self) -> u8 {
         self.raw.first().copied().unwrap_or_default()
     }
 

@@ -171,6 +171,7 @@ impl<'a> Element<'a> {
         self.raw.get(1..self.name_len + 1).unwrap_or_default()
     }
 
+    /// The type byte on the wire.
     #[inline]
     pub fn tag(&self) -> u8 {
         self.raw.first().copied().unwrap_or_default()

@@ -195,6 +195,7 @@ codes! {
     StaleConfig = 13388,
     NotPrimaryNoSecondaryOk = 13435,
     OutOfDiskSpace = 14031,
+    AmbiguousIndexKeyPattern = 181,
     IDLFailedToParse = 40414,
     IDLUnknownField = 40415,
 }

@@ -11,6 +11,11 @@ pub fn now_millis() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
+/// The wall clock as a timestamp.
+pub fn wall() -> Timestamp {
+    Timestamp { time: (now_millis() / 1000) as u32, increment: 1 }
+}
+
 /// Gives out timestamps and knows which of them still belong to transactions that have not committed.
 ///
 /// A timestamp is taken just before its transaction commits. Commits may finish out of order, so readers of the oplog

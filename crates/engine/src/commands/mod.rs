@@ -2,12 +2,18 @@
 
 pub mod args;
 
+mod build_info;
+mod create;
 mod delete;
+mod drop;
 mod find;
 mod find_and_modify;
 mod get_more;
 mod handshake;
+mod index_spec;
+mod indexes;
 mod insert;
+mod lists;
 mod session_commands;
 mod target;
 mod update;
@@ -65,8 +71,16 @@ fn not_implemented(cx: &mut Cx<'_>, _args: &mut Args<'_>, _reply: &mut DocWriter
 /// Every command, sorted by name.
 pub static COMMANDS: &[Command] = &[
     session_commands::ABORT_TRANSACTION,
+    build_info::BUILD_INFO,
+    build_info::BUILD_INFO_LOWER,
     session_commands::COMMIT_TRANSACTION,
+    create::CREATE,
+    indexes::CREATE_INDEXES,
     delete::DELETE,
+    indexes::DELETE_INDEXES,
+    drop::DROP,
+    drop::DROP_DATABASE,
+    indexes::DROP_INDEXES,
     session_commands::END_SESSIONS,
     find::FIND,
     find_and_modify::FIND_AND_MODIFY,
@@ -77,8 +91,12 @@ pub static COMMANDS: &[Command] = &[
     handshake::IS_MASTER,
     handshake::IS_MASTER_LOWER,
     get_more::KILL_CURSORS,
+    lists::LIST_COLLECTIONS,
+    lists::LIST_DATABASES,
+    indexes::LIST_INDEXES,
     handshake::PING,
     session_commands::REFRESH_SESSIONS,
+    drop::RENAME_COLLECTION,
     session_commands::START_SESSION,
     update::UPDATE,
 ];

@@ -1,0 +1,34 @@
+//! buildInfo, hostInfo-like facts that drivers ask for when they connect.
+
+use smongo_bson::{DocWriter, Result};
+
+use super::{Args, Command, LIGHT};
+use crate::door::Cx;
+use crate::limits;
+
+pub const BUILD_INFO: Command = Command::new("buildInfo", build_info, LIGHT);
+pub const BUILD_INFO_LOWER: Command = Command::new("buildinfo", build_info, LIGHT);
+
+/// The version of MongoDB whose answers smongo gives.
+pub const VERSION: [i32; 4] = [8, 2, 0, 0];
+
+fn build_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<()> {
+    args.finish()?;
+    let [major, minor, patch, _] = VERSION;
+    w.append("version", &*format!("{major}.{minor}.{patch}")).append("gitVersion", "smongo");
+    w.array("modules");
+    w.append("allocator", "system").append("javascriptEngine", "none").append("sysInfo", "deprecated");
+    {
+        let mut list = w.array("versionArray");
+        for n in VERSION {
+            list.push(n);
+        }
+    }
+    w.append("bits", 64).append("debug", cfg!(debug_assertions)).append("maxBsonObjectSize", limits::DOCUMENT_BYTES as i32);
+    {
+        let mut engines = w.array("storageEngines");
+        engines.push("wiredTiger");
+    }
+    w.append("smongoVersion", env!("CARGO_PKG_VERSION"));
+    Ok(())
+}

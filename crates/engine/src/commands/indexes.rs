@@ -1,0 +1,121 @@
+//! createIndexes, dropIndexes, listIndexes
+
+use smongo_bson::{DocBuf, DocWriter, Result, Value, bail};
+use smongo_mql::stream::Docs;
+
+use super::lists::cursor_option;
+use super::{Args, Command, IN_TXN, WRITES, index_spec};
+use crate::catalog::Collection;
+use crate::cursors::Parked;
+use crate::door::Cx;
+
+pub const CREATE_INDEXES: Command = Command::new("createIndexes", create_indexes, IN_TXN | WRITES);
+pub const DROP_INDEXES: Command = Command::new("dropIndexes", drop_indexes, WRITES);
+pub const DELETE_INDEXES: Command = Command::new("deleteIndexes", drop_indexes, WRITES);
+pub const LIST_INDEXES: Command = Command::new("listIndexes", list_indexes, 0);
+
+fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let ns = args.ns(&cx.db)?;
+    let Some(specs) = args.docs("indexes")? else { return Err(args.missing("indexes")) };
+    args.bool("ignoreUnknownIndexOptions")?;
+    args.accept(&["commitQuorum"]);
+    args.finish()?;
+    if specs.is_empty() {
+        bail!(BadValue, "Must specify at least one index to create");
+    }
+    let shared = cx.op.shared.clone();
+    let existing = shared.catalog.get(&ns);
+    if existing.as_ref().is_some_and(|c| c.view().is_some()) {
+        bail!(CommandNotSupportedOnView, "Cannot create indexes on a view: {ns}");
+    }
+    let mut wanted = Vec::new();
+    for spec in specs {
+        wanted.push(index_spec::normalise(spec, existing.as_deref(), &cx.op.compile)?);
+    }
+    let created = existing.is_none();
+    let coll = shared.catalog.get_or_create(&mut cx.op, &ns)?;
+    let before = coll.indexes.len();
+    let mut missing: Vec<DocBuf> = Vec::new();
+    for spec in wanted {
+        let known = index_spec::conflict(&coll, spec.as_doc())? || missing.iter().any(|m| m.as_bytes() == spec.as_bytes());
+        if !known {
+            missing.push(spec);
+        }
+    }
+    let after = before + missing.len();
+    let unchanged = missing.is_empty();
+    if !unchanged {
+        shared.catalog.create_indexes(&mut cx.op, &ns, missing)?;
+    }
+    reply.append("numIndexesBefore", before as i32).append("numIndexesAfter", after as i32).append("createdCollectionAutomatically", created);
+    if unchanged {
+        reply.append("note", "all indexes already exist");
+    }
+    reply.append("commitQuorum", "votingMembers");
+    Ok(())
+}
+
+fn drop_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let ns = args.ns(&cx.db)?;
+    let index = args.value("index");
+    args.accept(&["collectionUUID"]);
+    args.finish()?;
+    let shared = cx.op.shared.clone();
+    let Some(coll) = shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "ns not found {ns}") };
+    if coll.view().is_some() {
+        bail!(CommandNotSupportedOnView, "Cannot drop indexes on view: {ns}");
+    }
+    let names = named(args, &coll, index)?;
+    reply.append("nIndexesWas", coll.indexes.len() as i32);
+    if matches!(index, Value::String("*")) {
+        reply.append("msg", "non-_id indexes dropped for collection");
+    }
+    shared.catalog.drop_indexes(&mut cx.op, &ns, &names)
+}
+
+/// The names of the indexes that `index` means: `"*"`, a name, a list of names, or a key pattern.
+fn named(args: &Args<'_>, coll: &Collection, index: Value<'_>) -> Result<Vec<String>> {
+    let by_name = |name: &str| match coll.index(name) {
+        Some(i) if i.is_id() => bail!(InvalidOptions, "cannot drop _id index"),
+        Some(i) => Ok(i.name.clone()),
+        None => bail!(IndexNotFound, "index not found with name [{name}]"),
+    };
+    match index {
+        Value::String("*") => Ok(coll.indexes.iter().filter(|i| !i.is_id()).map(|i| i.name.clone()).collect()),
+        Value::String(name) => Ok(vec![by_name(name)?]),
+        Value::Array(list) => list
+            .iter()
+            .map(|v| match v {
+                Value::String(name) => by_name(name),
+                v => Err(args.wrong_type("index", v, "string")),
+            })
+            .collect(),
+        Value::Document(key) => {
+            let found: Vec<_> = coll.indexes.iter().filter(|i| smongo_bson::compare::compare_docs(i.key(), key, None).is_eq()).collect();
+            match found.as_slice() {
+                [] => bail!(IndexNotFound, "can't find index with key: {key:?}"),
+                [one] if one.is_id() => bail!(InvalidOptions, "cannot drop _id index"),
+                [one] => Ok(vec![one.name.clone()]),
+                _ => bail!(AmbiguousIndexKeyPattern, "{} indexes found for key: {key:?}, identify by name instead", found.len()),
+            }
+        }
+        v if v.is_missing() => Err(args.missing("index")),
+        v => Err(args.wrong_type("index", v, "string, object")),
+    }
+}
+
+fn list_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let ns = args.ns(&cx.db)?;
+    let batch = cursor_option(args)?;
+    args.accept(&["includeBuildUUIDs", "includeIndexBuildInfo"]);
+    args.finish()?;
+    let shared = cx.op.shared.clone();
+    let Some(coll) = shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "ns does not exist: {ns}") };
+    if coll.view().is_some() {
+        bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection");
+    }
+    let docs = coll.indexes.iter().map(|i| i.spec.clone()).collect();
+    let mut cursor = Parked::new(ns, Box::new(Docs::new(docs)));
+    cursor.lsid = cx.lsid.clone();
+    shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply)
+}

@@ -1,0 +1,116 @@
+//! listDatabases, listCollections
+
+use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Value, bail};
+use smongo_mql::stream::Docs;
+use smongo_mql::{Arena, Matcher};
+
+use super::{ADMIN, Args, Command};
+use crate::catalog::Collection;
+use crate::cursors::{Batch, Parked};
+use crate::door::Cx;
+use crate::namespace::Ns;
+
+pub const LIST_DATABASES: Command = Command::new("listDatabases", list_databases, ADMIN);
+pub const LIST_COLLECTIONS: Command = Command::new("listCollections", list_collections, 0);
+
+fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let name_only = args.bool("nameOnly")?;
+    let filter = args.doc("filter")?;
+    args.bool("authorizedDatabases")?;
+    args.finish()?;
+    let matcher = filter.map(|f| Matcher::compile(f, &cx.op.compile)).transpose()?;
+    let shared = cx.op.shared.clone();
+    let mut total = 0;
+    {
+        let mut list = reply.array("databases");
+        for db in shared.catalog.databases() {
+            let bytes = if name_only { 0 } else { database_bytes(cx, &db)? };
+            let doc = DocBuf::build(|w| {
+                w.append("name", &*db);
+                if !name_only {
+                    w.append("sizeOnDisk", bytes).append("empty", bytes == 0);
+                }
+            });
+            if matches(matcher.as_ref(), doc.as_doc())? {
+                total += bytes;
+                list.push(doc.as_doc());
+            }
+        }
+    }
+    if !name_only {
+        reply.append("totalSize", total).append("totalSizeMb", total / (1 << 20));
+    }
+    Ok(())
+}
+
+/// Bytes of a database's files; of its documents, where there are no files.
+fn database_bytes(cx: &Cx<'_>, db: &str) -> Result<i64> {
+    let mut bytes = 0;
+    for coll in cx.op.shared.catalog.collections(db) {
+        let tables = coll.storage().map(|s| &s.records).into_iter().chain(coll.indexes.iter().map(|i| &i.table));
+        for table in tables {
+            bytes += cx.op.shared.store.table_stats(table)?.file_bytes as i64;
+        }
+    }
+    Ok(bytes)
+}
+
+fn matches(matcher: Option<&Matcher>, doc: Doc<'_>) -> Result<bool> {
+    matcher.map_or(Ok(true), |m| m.matches(doc, &Arena::new()))
+}
+
+fn list_collections(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let name_only = args.bool("nameOnly")?;
+    let filter = args.doc("filter")?;
+    args.bool("authorizedCollections")?;
+    let batch = cursor_option(args)?;
+    args.finish()?;
+    crate::namespace::check_database(&cx.db)?;
+    let matcher = filter.map(|f| Matcher::compile(f, &cx.op.compile)).transpose()?;
+    let shared = cx.op.shared.clone();
+    let mut docs = Vec::new();
+    for coll in shared.catalog.collections(&cx.db) {
+        let doc = describe(&coll, name_only);
+        if matches(matcher.as_ref(), doc.as_doc())? {
+            docs.push(doc);
+        }
+    }
+    let mut cursor = Parked::new(Ns::unchecked(&cx.db, "$cmd.listCollections"), Box::new(Docs::new(docs)));
+    cursor.lsid = cx.lsid.clone();
+    shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply)
+}
+
+/// `cursor: {batchSize}` of the commands that list; without it everything comes at once, as far as it fits.
+pub fn cursor_option(args: &mut Args<'_>) -> Result<Batch> {
+    let Some(cursor) = args.doc("cursor")? else { return Ok(Batch { documents: None }) };
+    let mut cursor = Args::nested("cursor.", cursor);
+    let size = cursor.non_negative("batchSize")?;
+    cursor.finish()?;
+    if size.is_some_and(|n| n > i64::from(i32::MAX)) {
+        bail!(BadValue, "batchSize is out of range");
+    }
+    Ok(Batch { documents: size.map(|n| n as usize) })
+}
+
+fn describe(coll: &Collection, name_only: bool) -> DocBuf {
+    DocBuf::build(|w| {
+        w.append("name", coll.ns.coll());
+        w.append("type", if coll.view().is_some() { "view" } else { "collection" });
+        if name_only {
+            return;
+        }
+        w.append("options", coll.options());
+        {
+            let mut info = w.document("info");
+            info.append("readOnly", coll.view().is_some());
+            if coll.view().is_none() {
+                let mut raw = [4; 17];
+                raw[1..].copy_from_slice(coll.uuid.as_bytes());
+                info.append("uuid", Value::Binary(Binary::from_raw(&raw)));
+            }
+        }
+        if let Some(index) = coll.id_index() {
+            w.append("idIndex", index.spec.as_doc());
+        }
+    })
+}

@@ -69,6 +69,7 @@ const TOP_OPERATORS: &[(&str, TopParse)] = &[
     ("$and", logical::and),
     ("$comment", logical::comment),
     ("$expr", logical::expr),
+    ("$jsonSchema", logical::json_schema),
     ("$nor", logical::nor),
     ("$or", logical::or),
     ("$sampleRate", logical::sample_rate),

@@ -3,6 +3,7 @@
 use smongo_bson::path::Path;
 use smongo_bson::{Doc, Result, Value, bail, number};
 
+use super::super::schema::Schema;
 use super::super::{Node, Predicate};
 use super::{FieldOp, Parser, is_expression};
 use crate::arena::Arena;
@@ -61,6 +62,13 @@ pub(super) fn expr(p: Parser<'_>, _: &str, value: Value<'_>) -> Result<Option<No
         Some(false) => Node::AlwaysFalse,
         None => Node::Expr(expr),
     }))
+}
+
+pub(super) fn json_schema(_: Parser<'_>, _: &str, value: Value<'_>) -> Result<Option<Node>> {
+    match value {
+        Value::Document(source) => Ok(Some(Node::Opaque(Box::new(Schema::compile(source)?)))),
+        _ => bail!(TypeMismatch, "$jsonSchema must be an object"),
+    }
 }
 
 /// `{$alwaysTrue: 1}`, as the shell and explain write it.

@@ -15,8 +15,9 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long [`Store::drop_table`] waits for sessions to let go of the table.
-const DROP_PATIENCE: Duration = Duration::from_millis(20);
+/// How long what needs a table for itself waits for sessions to let go of it, and for the library to
+/// notice that nobody reads its past any more, which it does every 100 ms.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// Time between two tries of deferred drops.
 const DROP_RETRY: Duration = Duration::from_millis(100);
 /// Sessions kept for reuse.
@@ -208,14 +209,15 @@ impl Store {
         Ok(names)
     }
 
-    /// Drops a table. Cursors that resting sessions keep are closed, sessions at work are waited for
-    /// a moment; `Busy` when one of them still uses the table.
+    /// Drops a table and waits for it, up to 300 ms when it was written to lately. Cursors that resting
+    /// sessions keep are closed; `Busy` when a session at work uses the table, or holds a snapshot
+    /// from before its last change.
     pub fn drop_table(&self, table: &Table) -> Result<()> {
-        self.inner.drop_table(table, DROP_PATIENCE)
+        self.inner.drop_table(table, PATIENCE)
     }
 
-    /// Drops a table as soon as nobody uses it: now, or in the background. Its name must not be used
-    /// again. Tables that still wait when the store is closed stay: compare
+    /// Drops a table as soon as nobody uses it: now, or in the background. Never waits, and is the
+    /// call for all who do not need the name again, which must not be used any more. Tables that still wait when the store is closed stay: compare
     /// [`list_tables`](Self::list_tables) with what should exist after opening.
     pub fn drop_table_later(&self, table: &Table) -> Result<()> {
         match self.inner.drop_table(table, Duration::ZERO) {
@@ -229,7 +231,9 @@ impl Store {
 
     /// Checks a table's file; `Busy` when a session uses the table, `Corrupt` when it is damaged.
     pub fn verify(&self, table: &Table) -> Result<()> {
-        self.inner.exclusively(table, DROP_PATIENCE, |work| work.raw().verify(table.uri()))
+        // Changes that are not in the file yet make it busy.
+        self.checkpoint()?;
+        self.inner.exclusively(table, PATIENCE, |work| work.raw().verify(table.uri()))
     }
 
     /// Gives free blocks of a table's file back to the file system.
@@ -339,8 +343,9 @@ impl Inner {
 
     fn drop_table(&self, table: &Table, patience: Duration) -> Result<()> {
         self.exclusively(table, patience, |work| {
-            // A checkpoint at work makes the table busy; do not wait for it.
-            work.raw().drop_object(table.uri(), Some(c"checkpoint_wait=false"))
+            // A checkpoint at work makes the table busy; do not wait for it. Without `force` a table
+            // with changes since the last checkpoint is busy, too.
+            work.raw().drop_object(table.uri(), Some(c"force=true,checkpoint_wait=false"))
         })?;
         self.tables.lock().remove(table);
         Ok(())

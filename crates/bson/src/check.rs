@@ -1,7 +1,7 @@
 //! The one validation of foreign bytes.
 
 use crate::error::{Error, Result};
-use crate::scan::{HIGHS, find_nul_ascii, value_len};
+use crate::scan::{HIGHS, find_nul_ascii, is_ascii, value_len};
 use crate::{bail, err};
 
 /// How deep documents may be nested on the wire, as in MongoDB.
@@ -51,21 +51,24 @@ fn body(bytes: &[u8], depth: usize) -> Result<()> {
     };
     while let Some((&tag, after)) = rest.split_first() {
         let Some((nul, ascii)) = find_nul_ascii(after) else { return Err(unterminated_name()) };
-        let name = after.get(..nul).unwrap_or_default();
         let value = after.get(nul + 1..).unwrap_or_default();
         if !ascii {
-            utf8(name)?;
+            utf8(after.get(..nul).unwrap_or_default())?;
         }
-        let Some((value, next)) = value_len(tag, value).and_then(|n| value.split_at_checked(n)) else {
-            return Err(bad_element(tag, name));
-        };
-        match tag {
+        let next = match tag {
+            1 | 9 | 17 | 18 => value.get(8..),
             2 => string(value)?,
             3 | 4 => nested(value, depth)?,
-            8 | 11..=15 => rare(tag, value, depth)?,
-            _ => {}
-        }
-        rest = next;
+            16 => value.get(4..),
+            7 => value.get(12..),
+            8 if value.first().is_some_and(|b| *b < 2) => value.get(1..),
+            10 => Some(value),
+            _ => rare(tag, value, depth)?,
+        };
+        rest = match next {
+            Some(next) => next,
+            None => return Err(bad_element(tag, after.get(..nul).unwrap_or_default())),
+        };
     }
     Ok(())
 }
@@ -89,29 +92,20 @@ fn utf8(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// A length-prefixed string: `bytes` are the prefix, the text and its NUL.
+/// A length-prefixed string at the start of `bytes`; what follows it, `None` when it does not fit.
 #[inline(always)]
-fn string(bytes: &[u8]) -> Result<()> {
-    match bytes.get(4..).and_then(<[u8]>::split_last) {
-        Some((&0, text)) if is_ascii(text, bytes) => Ok(()),
-        Some((&0, text)) => utf8(text),
-        _ => Err(unterminated()),
+fn string(bytes: &[u8]) -> Result<Option<&[u8]>> {
+    let Some((all, next)) = value_len(2, bytes).and_then(|n| bytes.split_at_checked(n)) else { return Ok(None) };
+    let Some((&0, text)) = all.get(4..).and_then(<[u8]>::split_last) else { return Err(unterminated()) };
+    // Of a short text the length and the NUL are ASCII as well, and a word of them is tested at once.
+    let ascii = match all.last_chunk::<8>() {
+        Some(last) if text.len() < 8 => u64::from_le_bytes(*last) & HIGHS == 0,
+        _ => is_ascii(text),
+    };
+    if !ascii {
+        utf8(text)?;
     }
-}
-
-/// Whether no byte of a text has its high bit set: true for most and quicker than decoding. `all` is the text with its
-/// length and NUL, whose bytes have none either when the text is short.
-#[inline(always)]
-fn is_ascii(text: &[u8], all: &[u8]) -> bool {
-    let (words, _) = text.as_chunks::<8>();
-    if words.len() > 8 {
-        return text.is_ascii();
-    }
-    let high = words.iter().fold(0, |high, w| high | u64::from_le_bytes(*w));
-    match all.last_chunk::<8>() {
-        Some(last) => (high | u64::from_le_bytes(*last)) & HIGHS == 0,
-        None => text.iter().all(u8::is_ascii),
-    }
+    Ok(Some(next))
 }
 
 #[cold]
@@ -119,30 +113,31 @@ fn unterminated() -> Error {
     err!(InvalidBSON, "BSON string is not terminated by NUL")
 }
 
-fn nested(bytes: &[u8], depth: usize) -> Result<()> {
-    if prefix(bytes)? != bytes.len() {
-        return Err(wrong_length());
-    }
-    body(bytes, depth + 1)
+#[inline(always)]
+fn nested(bytes: &[u8], depth: usize) -> Result<Option<&[u8]>> {
+    let (inner, next) = bytes.split_at_checked(prefix(bytes)?).ok_or_else(wrong_length)?;
+    body(inner, depth + 1)?;
+    Ok(Some(next))
 }
 
 #[inline(never)]
-fn rare(tag: u8, bytes: &[u8], depth: usize) -> Result<()> {
+fn rare(tag: u8, bytes: &[u8], depth: usize) -> Result<Option<&[u8]>> {
+    let Some((value, next)) = value_len(tag, bytes).and_then(|n| bytes.split_at_checked(n)) else { return Ok(None) };
     match tag {
-        8 if bytes != [0] && bytes != [1] => Err(err!(InvalidBSON, "BSON boolean is neither 0 nor 1")),
-        11 => utf8(bytes),
-        12 => string(bytes.get(..bytes.len().saturating_sub(12)).unwrap_or_default()),
-        13 | 14 => string(bytes),
-        15 => code_with_scope(bytes, depth),
-        _ => Ok(()),
+        8 if value != [0] && value != [1] => bail!(InvalidBSON, "BSON boolean is neither 0 nor 1"),
+        11 => utf8(value)?,
+        12..=14 => {
+            string(value)?;
+        }
+        15 => code_with_scope(value, depth)?,
+        _ => {}
     }
+    Ok(Some(next))
 }
 
 fn code_with_scope(bytes: &[u8], depth: usize) -> Result<()> {
     let bad = || err!(InvalidBSON, "malformed code with scope");
-    let rest = bytes.get(4..).ok_or_else(bad)?;
-    let (code, scope) = value_len(2, rest).and_then(|n| rest.split_at_checked(n)).ok_or_else(bad)?;
-    string(code)?;
+    let scope = string(bytes.get(4..).ok_or_else(bad)?)?.ok_or_else(bad)?;
     if prefix(scope)? != scope.len() {
         return Err(bad());
     }

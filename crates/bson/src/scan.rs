@@ -8,7 +8,6 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 pub(crate) const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// The length of a value of type `tag` at the start of `bytes`; `None` when it cannot be one.
-/// The length of a value of type `tag` at the start of `bytes`; `None` when it cannot be one.
 #[inline(always)]
 pub(crate) fn value_len(tag: u8, bytes: &[u8]) -> Option<usize> {
     // A negative length becomes one that no slice has.
@@ -43,7 +42,7 @@ fn word(bytes: &[u8]) -> Option<u64> {
 
 /// Bit 7 of the lowest zero byte, and maybe of bytes above it.
 #[inline(always)]
-pub(crate) fn zeros(word: u64) -> u64 {
+fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
@@ -54,16 +53,32 @@ pub(crate) fn find_nul(bytes: &[u8]) -> Option<usize> {
     if zero != 0 { Some(zero.trailing_zeros() as usize / 8) } else { find_nul_from(bytes, 0) }
 }
 
-/// The position of the first NUL, and whether the bytes before it are ASCII for certain.
+/// The position of the first NUL, and whether the bytes before it are ASCII.
 #[inline(always)]
 pub(crate) fn find_nul_ascii(bytes: &[u8]) -> Option<(usize, bool)> {
     let word = word(bytes).unwrap_or(u64::MAX);
     let zero = zeros(word);
     if zero == 0 {
-        return find_nul_from(bytes, 0).map(|n| (n, false));
+        let n = find_nul_from(bytes, 0)?;
+        return Some((n, is_ascii(bytes.get(..n)?)));
     }
     let before = (zero & zero.wrapping_neg()) - 1;
     Some((zero.trailing_zeros() as usize / 8, word & before & HIGHS == 0))
+}
+
+/// Whether no byte has its high bit set: true for most text and quicker than decoding.
+#[inline]
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<8>();
+    if words.len() > 8 {
+        return bytes.is_ascii();
+    }
+    let high = words.iter().fold(0, |high, w| high | u64::from_le_bytes(*w));
+    let last = match bytes.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => tail.iter().fold(0, |all, b| (all << 8) | u64::from(*b)),
+    };
+    (high | last) & HIGHS == 0
 }
 
 /// The same in what is longer than a word, or at the end of the document.

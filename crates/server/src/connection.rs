@@ -22,6 +22,7 @@ enum Then {
 /// What it takes to answer: the session, the socket and the reply's buffers.
 struct Answering<'s> {
     session: Session,
+    engine: &'s Engine,
     stream: &'s Stream,
     out: Vec<u8>,
     packed: Vec<u8>,
@@ -42,7 +43,7 @@ struct Dress {
 pub fn serve(stream: &Stream, session: Session, engine: &Engine) -> io::Result<()> {
     let mut reader = Reader::default();
     let mut plain = Vec::new();
-    let mut answering = Answering { session, stream, out: Vec::with_capacity(4 << 10), packed: Vec::new(), last_id: 0 };
+    let mut answering = Answering { session, engine, stream, out: Vec::with_capacity(4 << 10), packed: Vec::new(), last_id: 0 };
     while let Some((header, frame)) = reader.next(&mut &*stream)? {
         let then = if header.opcode == OP_COMPRESSED {
             let (inner, compressor) = compress::unpack(&header, frame, &mut plain)?;
@@ -119,7 +120,11 @@ impl Answering<'_> {
         Ok(Then::Continue)
     }
 
+    /// The request that continues the stream; none once the engine shuts down, whose hello waits no more.
     fn following(&self, request: Doc<'_>) -> Option<DocBuf> {
+        if self.engine.shutting_down() {
+            return None;
+        }
         exhaust::next(request, Doc::from_checked(self.out.get(REPLY_BODY..)?))
     }
 

@@ -111,6 +111,7 @@ fn get_more_streams_batches_until_the_cursor_ends() {
 }
 
 #[test]
+#[ignore = "the engine has no configureFailPoint yet"]
 fn a_fail_point_closes_the_connection() {
     let server = start();
     let mut client = server.client();
@@ -129,6 +130,7 @@ fn a_fail_point_closes_the_connection() {
 }
 
 #[test]
+#[ignore = "the engine has no shutdown command yet"]
 fn the_shutdown_command_stops_the_server() {
     let server = start();
     let mut idle = server.client();

@@ -2,6 +2,7 @@
 
 pub mod args;
 
+mod aggregate;
 mod build_info;
 mod create;
 mod delete;
@@ -71,6 +72,7 @@ fn not_implemented(cx: &mut Cx<'_>, _args: &mut Args<'_>, _reply: &mut DocWriter
 /// Every command, sorted by name.
 pub static COMMANDS: &[Command] = &[
     session_commands::ABORT_TRANSACTION,
+    aggregate::AGGREGATE,
     build_info::BUILD_INFO,
     build_info::BUILD_INFO_LOWER,
     session_commands::COMMIT_TRANSACTION,

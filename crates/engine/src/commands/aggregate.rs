@@ -1,0 +1,98 @@
+//! aggregate
+
+use smongo_bson::{Array, DocWriter, Result, Value, bail};
+use smongo_mql::pipeline::{Pipeline, stage_documents};
+
+use super::find::{compile_cx, default_collation, hint};
+use super::{Args, Command, IN_TXN, READS};
+use crate::cursors::{Batch, Parked};
+use crate::door::Cx;
+use crate::limits;
+use crate::namespace::Ns;
+
+pub const AGGREGATE: Command = Command::new("aggregate", aggregate, IN_TXN | READS);
+
+/// The namespace of `{aggregate: 1}` in replies.
+const NO_COLLECTION: &str = "$cmd.aggregate";
+
+/// The arguments of an aggregate.
+pub struct AggregateArgs<'a> {
+    /// Empty for `{aggregate: 1}`.
+    pub coll: String,
+    pub pipeline: Array<'a>,
+    pub batch_size: Option<usize>,
+}
+
+impl<'a> AggregateArgs<'a> {
+    pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<AggregateArgs<'a>> {
+        let coll = match args.first() {
+            Value::String(_) => args.ns(&cx.db)?.coll().to_owned(),
+            v if smongo_bson::number::to_f64(v) == Some(1.0) => String::new(),
+            v if v.is_number() => bail!(FailedToParse, "Invalid command format: the 'aggregate' field must specify a collection name or 1"),
+            v => bail!(TypeMismatch, "collection name has invalid type {}", v.type_name()),
+        };
+        let pipeline = match args.value("pipeline") {
+            Value::Array(a) => a,
+            Value::Missing => return Err(args.missing("pipeline")),
+            _ => bail!(TypeMismatch, "'pipeline' option must be specified as an array"),
+        };
+        let explain = args.bool("explain")?;
+        let cursor = args.doc("cursor")?;
+        if cursor.is_none() && !explain {
+            bail!(FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument");
+        }
+        let batch_size = match cursor {
+            Some(cursor) => {
+                let mut nested = Args::nested("cursor", cursor);
+                let n = nested.non_negative("batchSize")?;
+                nested.finish()?;
+                n.map(|n| n as usize)
+            }
+            None => None,
+        };
+        cx.op.compile.allow_disk_use = args.strict_bool("allowDiskUse")?.unwrap_or(true);
+        args.bool("bypassDocumentValidation")?;
+        hint(args)?;
+        compile_cx(cx, args)?;
+        args.finish()?;
+        if explain {
+            bail!(NotImplemented, "explain of an aggregation is not implemented");
+        }
+        Ok(AggregateArgs { coll, pipeline, batch_size })
+    }
+}
+
+fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let parsed = AggregateArgs::parse(cx, args)?;
+    let ns = match parsed.coll.as_str() {
+        "" => Ns::unchecked(&cx.db, NO_COLLECTION),
+        coll => Ns::unchecked(&cx.db, coll),
+    };
+    if let Some(coll) = cx.op.shared.catalog.get(&ns) {
+        default_collation(cx, &coll.collation);
+    }
+    cx.op.compile.db = cx.db.clone();
+    cx.op.compile.coll = parsed.coll.clone();
+    let compile = cx.op.compile.clone();
+    // Positions and nesting are checked on the command's own pipeline, before views are put in front of it.
+    let writes = Pipeline::compile(parsed.pipeline, &compile)?.writes().is_some();
+    if writes && cx.txn_number.is_some() {
+        bail!(OperationNotSupportedInTransaction, "$out and $merge cannot be used in a transaction");
+    }
+    let stages = stage_documents(parsed.pipeline)?;
+    let stream = crate::exec::open_pipeline(&mut cx.op, ns.db(), &parsed.coll, &stages, &compile)?;
+    let mut cursor = Parked::new(ns, stream);
+    cursor.lsid = cx.lsid.clone();
+    cursor.txn_number = cx.txn_number;
+    let batch = Batch { documents: Some(parsed.batch_size.unwrap_or(limits::FIRST_BATCH)) };
+    let shared = cx.op.shared.clone();
+    shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply).map_err(running)
+}
+
+/// Errors of a pipeline that runs say so.
+fn running(e: smongo_bson::Error) -> smongo_bson::Error {
+    match e.message().contains(" error during aggregat") {
+        true => e,
+        false => e.context("PlanExecutor error during aggregation"),
+    }
+}

@@ -5,11 +5,40 @@ use smongo_bson::path::Path;
 use smongo_bson::{Doc, Element, Error, Result, Value, number};
 
 use super::walk::walk;
-use super::{Node, TypeSet};
+use super::{CompareOp, Node, TypeSet};
 use crate::arena::Arena;
 use crate::collation::Collation;
 use crate::cx::Cx;
 use crate::regex::Regex;
+
+/// The place of a predicate's kind among the conditions of an `$and`.
+fn rank(node: &Node) -> u8 {
+    match node {
+        Node::ElemMatchObject { .. } => 1,
+        Node::ElemMatchValue { .. } => 2,
+        Node::Compare { op: CompareOp::Eq, .. } => 4,
+        Node::Compare { op: CompareOp::Lte, .. } => 5,
+        Node::Compare { op: CompareOp::Lt, .. } => 6,
+        Node::Compare { op: CompareOp::Gt, .. } => 7,
+        Node::Compare { op: CompareOp::Gte, .. } => 8,
+        Node::Regex { .. } => 9,
+        Node::Mod { .. } => 10,
+        Node::In { .. } => 12,
+        _ => 13,
+    }
+}
+
+/// Whether an `$or` means one `$in`: only then does its match have a position.
+fn alternatives(children: &[Node]) -> bool {
+    fn path(n: &Node) -> Option<&Path> {
+        match n {
+            Node::Compare { path, op: CompareOp::Eq, .. } | Node::In { path, .. } | Node::Regex { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+    let Some(first) = children.first().and_then(path) else { return false };
+    children.iter().all(|c| path(c).is_some_and(|p| p == first))
+}
 
 /// One evaluation of a filter.
 pub(super) struct Eval<'r> {
@@ -26,15 +55,9 @@ impl<'r> Eval<'r> {
 
     pub fn node(&mut self, node: &Node, doc: Doc<'_>) -> Result<bool> {
         match node {
-            Node::And(children) => {
-                for child in children {
-                    if !self.node(child, doc)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
-            Node::Or(children) => self.any(children, doc),
+            Node::And(children) => self.all(children, doc),
+            Node::Or(children) if alternatives(children) => self.any(children, doc),
+            Node::Or(children) => self.silently(|ev| ev.any(children, doc)),
             Node::Nor(children) => Ok(!self.silently(|ev| ev.any(children, doc))?),
             Node::Not(child) => Ok(!self.silently(|ev| ev.node(child, doc))?),
             Node::Compare { path, op, value, test } => {
@@ -61,6 +84,27 @@ impl<'r> Eval<'r> {
             Node::Opaque(predicate) => predicate.matches(doc, self.arena),
             Node::AlwaysFalse => Ok(false),
         }
+    }
+
+    /// All children; the position is that of the one MongoDB's order of predicates puts last.
+    fn all(&mut self, children: &[Node], doc: Doc<'_>) -> Result<bool> {
+        let outer = self.position;
+        let mut last: Option<(u8, u32)> = None;
+        for child in children {
+            self.position = None;
+            if !self.node(child, doc)? {
+                self.position = outer;
+                return Ok(false);
+            }
+            if let Some(position) = self.position {
+                let rank = rank(child);
+                if last.is_none_or(|(r, _)| rank >= r) {
+                    last = Some((rank, position));
+                }
+            }
+        }
+        self.position = last.map(|(_, p)| p).or(outer);
+        Ok(true)
     }
 
     fn any(&mut self, children: &[Node], doc: Doc<'_>) -> Result<bool> {

@@ -73,10 +73,11 @@ where
             return true;
         }
         if part.index == Some(index) {
+            // An element that is named is not one that was found: it gives no position.
             let found = match (rest.is_empty(), e.tag()) {
-                (true, _) => visit(Some(&e), here),
-                (false, 3) => in_doc(inner, rest, expand_last, here, visit),
-                (false, 4) => in_array(inner, rest, expand_last, here, visit),
+                (true, _) => visit(Some(&e), pos),
+                (false, 3) => in_doc(inner, rest, expand_last, pos, visit),
+                (false, 4) => in_array(inner, rest, expand_last, pos, visit),
                 _ => false,
             };
             if found {

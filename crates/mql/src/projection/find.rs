@@ -52,6 +52,7 @@ impl ElemMatch {
         if field.contains('.') {
             bail!(31275, "Cannot use $elemMatch projection on a nested field");
         }
+        check_condition(condition)?;
         let filter = DocBuf::build(|w| {
             w.document(field).append("$elemMatch", condition);
         });
@@ -65,4 +66,23 @@ impl ElemMatch {
         let element = array.get(usize::try_from(position).unwrap_or(usize::MAX));
         Ok(Value::Array(arena.array_of([element])))
     }
+}
+
+/// Refuses what conditions on array elements cannot use, here and in array filters of updates.
+pub(crate) fn check_condition(condition: Doc<'_>) -> Result<()> {
+    for element in condition {
+        match element.name() {
+            "$near" | "$nearSphere" | "$geoNear" => {
+                bail!(5626500, "$geoNear, $near, and $nearSphere are not allowed in this context")
+            }
+            "$jsonSchema" => bail!(QueryFeatureNotAllowed, "$jsonSchema is not allowed in this context"),
+            name @ ("$sampleRate" | "$text" | "$where") => bail!(BadValue, "{name} is not allowed in this context"),
+            _ => {}
+        }
+        match element.value() {
+            Value::Document(inner) | Value::Array(Array(inner)) => check_condition(inner)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
 
 use self::apply::Run;
+pub(crate) use self::find::check_condition;
 use crate::arena::Arena;
 use crate::cx::CompileCx;
 use crate::expr::Expr;

@@ -79,6 +79,9 @@ impl<'c> Parser<'c> {
     /// Takes the positional `$` off the end of a path.
     fn positional_path(&self, path: String) -> Result<(String, bool)> {
         if !self.find {
+            if path.ends_with(".$") {
+                bail!(31324, "Cannot use positional projection in aggregation projection");
+            }
             return Ok((path, false));
         }
         if path.contains(".$.") {
@@ -232,6 +235,9 @@ impl<'c> Parser<'c> {
             _ => None,
         };
         let Some(doc) = nested else {
+            if value.as_doc().is_some_and(|d| d.len() > 1) {
+                bail!(40181, "an expression specification must contain exactly one field, the name of the expression. Found {value:?}");
+            }
             let expr = Expr::compile(value, self.cx)?;
             return self.insert(path, Rule::Compute(expr), false).map_err(|e| {
                 smongo_bson::err!(40176, "specification contains two conflicting paths: {}", e.message())

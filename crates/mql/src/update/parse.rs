@@ -10,6 +10,7 @@ use super::ops::{Modifier, OPERATORS, RenameFrom, RenameTo};
 use super::tree::{Fields, Leaf, Step};
 use crate::cx::CompileCx;
 use crate::matcher::{ElementMatcher, Matcher};
+use crate::projection::check_condition;
 
 /// One field of an operator's document.
 pub(super) struct Spec<'s> {
@@ -186,9 +187,7 @@ fn parse_filters(filters: Array<'_>, cx: &CompileCx) -> Result<Vec<ElementMatche
         let Value::Document(filter) = filter else {
             bail!(TypeMismatch, "BSON field 'update.updates.arrayFilters.0' is the wrong type '{}', expected type 'object'", filter.type_name());
         };
-        if let Some(operator) = filter.iter().find(|e| matches!(e.name(), "$text" | "$where")) {
-            bail!(BadValue, "Error parsing array filter :: caused by :: {} is not allowed in this context", operator.name());
-        }
+        check_condition(filter).map_err(|e| e.context("Error parsing array filter"))?;
         if filter.contains("$expr") {
             bail!(QueryFeatureNotAllowed, "Error parsing array filter :: caused by :: $expr is not allowed in this context");
         }

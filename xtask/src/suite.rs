@@ -1,0 +1,69 @@
+//! The test suites, in the order in which they are quickest to fail.
+
+use std::path::Path;
+
+use crate::{root, run, tidy};
+
+const VENV: &str = ".tools/venv";
+
+/// All tests: Rust, Python, real drivers, the quickstart on real data.
+pub fn test() -> Result<(), String> {
+    run("cargo", &["build", "--release", "--quiet", "--package", "smongo"])?;
+    run("cargo", &["test", "--release", "--quiet", "--workspace", "--exclude", "smongo-python"])?;
+    python()?;
+    run("python3", &["tests/drivers/run.py", "--bin", "target/release/smongo"])?;
+    quickstart()
+}
+
+/// What CI runs.
+pub fn ci() -> Result<(), String> {
+    let files = tidy::check(&root())?;
+    println!("tidy: {files} files in order");
+    test()
+}
+
+pub fn case(text: &str) -> Result<(), String> {
+    // Safe here: nothing else runs in this process.
+    let status = std::process::Command::new("cargo")
+        .args(["test", "--release", "--quiet", "--package", "smongo-cases", "--test", "play"])
+        .env("SMONGO_CASE", text)
+        .current_dir(root())
+        .status();
+    match status {
+        Ok(s) if s.success() => Ok(()),
+        Ok(s) => Err(format!("the cases fail: {s}")),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+pub fn bench() -> Result<(), String> {
+    run("cargo", &["run", "--release", "--quiet", "--package", "smongo-storage", "--example", "floor"])
+}
+
+/// A virtual environment with what the Python tests need, and the package built into it.
+fn python() -> Result<(), String> {
+    if !root().join("pyproject.toml").exists() {
+        return Ok(());
+    }
+    venv()?;
+    let pip = format!("{VENV}/bin/pip");
+    run(&pip, &["install", "--quiet", "--disable-pip-version-check", "."])?;
+    run(&format!("{VENV}/bin/python"), &["-m", "pytest", "-q", "python/tests"])
+}
+
+fn venv() -> Result<(), String> {
+    if !root().join(VENV).join("bin/python").exists() {
+        run("python3", &["-m", "venv", VENV])?;
+    }
+    let requirements = "tests/requirements.txt";
+    run(&format!("{VENV}/bin/pip"), &["install", "--quiet", "--disable-pip-version-check", "-r", requirements])
+}
+
+fn quickstart() -> Result<(), String> {
+    let script = "examples/quickstart/run.py";
+    if !Path::new(&root().join(script)).exists() {
+        return Ok(());
+    }
+    venv()?;
+    run(&format!("{VENV}/bin/python"), &[script, "--bin", "target/release/smongo"])
+}

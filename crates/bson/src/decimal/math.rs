@@ -5,7 +5,7 @@ use dfp_number_sys::{
     BID128, EXE_CLEAR, RND_DOWNWARD, RND_NEAREST_AWAY, RND_NEAREST_EVEN, RND_TOWARD_ZERO, RND_UPWARD,
 };
 
-use super::{Decimal, Parts, pow10};
+use super::{Decimal, MIN_EXPONENT, Parts, digits, pow10};
 
 /// Which neighbour a number goes to when digits are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,9 +124,19 @@ impl Decimal {
         unbid(intel::bid128_fmod(bid(self), bid(other), &mut flags))
     }
 
+    /// As MongoDB answers it: with all 34 digits, also where fewer would be exact, and a zero as 0E-6176 without sign.
     pub fn pow(self, exponent: Decimal) -> Decimal {
         let mut flags = EXE_CLEAR;
-        unbid(intel::bid128_pow(bid(self), bid(exponent), RND_NEAREST_EVEN, &mut flags))
+        let power = unbid(intel::bid128_pow(bid(self), bid(exponent), RND_NEAREST_EVEN, &mut flags));
+        let Parts::Finite { negative, coefficient, exponent: e } = power.parts() else { return power };
+        if exponent.is_zero() || self.compare(Decimal::ONE).is_eq() {
+            return Decimal::ONE;
+        }
+        if coefficient == 0 {
+            return Decimal::from_parts(false, 0, MIN_EXPONENT).unwrap_or(power);
+        }
+        let zeros = (34 - digits(coefficient) as i32).min(e - MIN_EXPONENT).max(0);
+        Decimal::from_parts(negative, coefficient * pow10(zeros as u32), e - zeros).unwrap_or(power)
     }
 
     /// The angle of the point (`x`, `self`).

@@ -1,7 +1,10 @@
 //! The command line: one file per subcommand.
 
+mod export;
+mod import;
 mod log;
 mod serve;
+mod target;
 
 use std::process::ExitCode;
 
@@ -45,6 +48,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a collection as JSON or CSV
+    Export(export::Args),
+    /// Read JSON, NDJSON or CSV into a collection
+    Import(import::Args),
     /// Serve a database to MongoDB's drivers and shells (the default)
     Serve(serve::Args),
 }
@@ -53,6 +60,8 @@ pub fn main() -> ExitCode {
     let Cli { command, serve } = Cli::parse();
     let outcome = match command {
         None => serve::main(serve),
+        Some(Command::Export(args)) => export::main(args),
+        Some(Command::Import(args)) => import::main(args),
         Some(Command::Serve(args)) => serve::main(args),
     };
     match outcome {

@@ -1,0 +1,202 @@
+//! The program: serving, importing and exporting, as a user runs it.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn smongo(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smongo"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    smongo(args).output().unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A directory with a database in it and input files beside it.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.dir.path().join(name), text).unwrap();
+        self.path(name)
+    }
+
+    fn import(&self, file: &str, args: &[&str]) -> Output {
+        let db = self.path("db");
+        run(&[&["import", "--dbpath", &db, "-d", "t", "-c", "c", "--file", file], args].concat())
+    }
+
+    /// The collection, sorted by `_id`, without ids that were made up.
+    fn export(&self, args: &[&str]) -> String {
+        let db = self.path("db");
+        let output = run(&[&["export", "--dbpath", &db, "-d", "t", "-c", "c", "--sort", r#"{"_id":1}"#], args].concat());
+        assert!(output.status.success(), "{}", err(&output));
+        out(&output)
+    }
+}
+
+/// Starts a server and waits for its line; returns the URI.
+fn serve(dbpath: &str, args: &[&str]) -> (Child, String) {
+    let mut child = smongo(&[&["serve", "--port", "0", "--dbpath", dbpath], args].concat()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let uri = line.trim().split(" ready: ").nth(1).unwrap_or_else(|| panic!("{line}")).to_string();
+    (child, uri)
+}
+
+fn terminate(mut child: Child) {
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let status = child.wait().unwrap();
+    let mut rest = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert!(status.success(), "{rest}");
+    assert_eq!(rest, "", "nothing is logged by default");
+}
+
+#[test]
+fn a_server_says_where_it_is_and_ends_cleanly() {
+    let place = Place::new();
+    let (child, uri) = serve(&place.path("db"), &[]);
+    let port = uri.strip_prefix("mongodb://127.0.0.1:").and_then(|r| r.split('/').next()).unwrap();
+    TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
+    let second = run(&["serve", "--port", "0", "--dbpath", &place.path("db")]);
+    assert_eq!(second.status.code(), Some(100), "a data directory belongs to one process");
+    assert!(!err(&second).is_empty() && out(&second).is_empty());
+    let taken = run(&["--port", port, "--dbpath", &place.path("other")]);
+    assert_eq!(taken.status.code(), Some(48), "{}", err(&taken));
+    terminate(child);
+}
+
+#[test]
+fn a_unix_socket_is_bound_when_asked() {
+    let place = Place::new();
+    let prefix = place.dir.path().display().to_string();
+    let (child, uri) = serve(&place.path("db"), &["--unixSocketPrefix", &prefix, "--storageEngine", "inMemory"]);
+    let port = uri.trim_start_matches("mongodb://127.0.0.1:").split('/').next().unwrap();
+    let socket = place.path(&format!("mongodb-{port}.sock"));
+    assert!(Path::new(&socket).exists());
+    let encoded = format!("mongodb://{}", socket.replace('/', "%2F"));
+    let mut import = smongo(&["import", "--uri", &encoded, "-d", "t", "-c", "c"]).stdin(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(b"{\"a\":1}\n{\"a\":2}\n").unwrap();
+    let imported = import.wait_with_output().unwrap();
+    assert!(imported.status.success(), "{}", err(&imported));
+    let exported = run(&["export", "--uri", &uri, "-d", "t", "-c", "c", "--query", r#"{"a":{"$gt":1}}"#, "--type", "csv", "--fields", "a"]);
+    assert_eq!(out(&exported), "a\n2\n", "{}", err(&exported));
+    terminate(child);
+    assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn what_is_unsafe_or_unknown_is_refused() {
+    let place = Place::new();
+    let db = place.path("db");
+    for (args, words) in [
+        (vec!["--bind_ip", "0.0.0.0"], "--allow-unauthenticated-network"),
+        (vec!["--bind_ip", "127.0.0.1,::"], "--allow-unauthenticated-network"),
+        (vec!["--bind_ip_all"], "--allow-unauthenticated-network"),
+        (vec!["--replSet", "other"], "rs0"),
+        (vec!["--fork"], "--fork"),
+        (vec!["--auth"], "--auth"),
+        (vec!["--setParameter", "nonsense"], "NAME=VALUE"),
+    ] {
+        let refused = run(&[&["serve", "--port", "0", "--dbpath", &db][..], &args].concat());
+        assert!(!refused.status.success() && err(&refused).contains(words), "{args:?}: {}", err(&refused));
+    }
+}
+
+#[test]
+fn json_comes_in_as_an_array_as_lines_or_in_a_row() {
+    let place = Place::new();
+    let kept = "{\"_id\":1,\"n\":{\"$numberLong\":\"5\"}}\n{\"_id\":2,\"d\":{\"$date\":\"2020-01-01T00:00:00Z\"}}\n";
+    let array = "[ {\"_id\":1,\"n\":{\"$numberLong\":\"5\"}},\n {\"_id\":2,\"d\":{\"$date\":\"2020-01-01T00:00:00Z\"}} ]";
+    for (name, text) in [("a.json", array), ("b.json", kept), ("c.jsonl", kept), ("d.json", &kept.replace(",\"", ",\n  \""))] {
+        let file = place.file(name, text);
+        let imported = place.import(&file, &["--drop"]);
+        assert!(imported.status.success(), "{name}: {}", err(&imported));
+        assert!(err(&imported).contains("imported 2 documents into t.c, 0 failed"), "{}", err(&imported));
+        assert_eq!(place.export(&["--jsonFormat", "canonical"]).lines().count(), 2);
+        assert!(place.export(&[]).starts_with("{\"_id\":1,\"n\":5}\n"));
+        assert!(place.export(&["--jsonArray"]).starts_with('['));
+    }
+}
+
+#[test]
+fn a_bad_line_is_named_and_the_rest_kept_or_nothing() {
+    let place = Place::new();
+    let file = place.file("x.ndjson", "{\"_id\":1}\n\n{\"_id\":2,}\n{\"_id\":1}\n{\"_id\":3}\n{\"_id\":{\"$oid\":\"zz\"}}\n");
+    let none = place.import(&file, &["--all-or-nothing"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(err(&none).contains("line 3: ") && err(&none).contains("nothing was imported"), "{}", err(&none));
+    assert!(!Path::new(&place.path("db")).exists());
+    let rest = place.import(&file, &[]);
+    assert_eq!(rest.status.code(), Some(2));
+    for words in ["line 3: ", "line 4: E11000", "line 6: ", "imported 2 documents into t.c, 3 failed"] {
+        assert!(err(&rest).contains(words), "{words}: {}", err(&rest));
+    }
+    assert_eq!(place.export(&[]), "{\"_id\":1}\n{\"_id\":3}\n");
+    let until = place.import(&file, &["--drop", "--stopOnError"]);
+    assert_eq!(until.status.code(), Some(2), "{}", err(&until));
+    assert_eq!(place.export(&[]), "{\"_id\":1}\n");
+}
+
+#[test]
+fn all_or_nothing_takes_back_what_turns_out_double() {
+    let place = Place::new();
+    place.import(&place.file("a.ndjson", "{\"_id\":7}\n"), &[]);
+    let clash = place.file("b.ndjson", "{\"_id\":8}\n{\"_id\":9}\n{\"_id\":7}\n");
+    let none = place.import(&clash, &["--all-or-nothing"]);
+    assert_eq!(none.status.code(), Some(1), "{}", err(&none));
+    assert!(err(&none).contains("line 3: E11000"), "{}", err(&none));
+    assert_eq!(place.export(&[]), "{\"_id\":7}\n");
+    let all = place.import(&clash, &["--all-or-nothing", "--drop"]);
+    assert!(all.status.success(), "{}", err(&all));
+    assert_eq!(place.export(&[]), "{\"_id\":7}\n{\"_id\":8}\n{\"_id\":9}\n");
+}
+
+#[test]
+fn upserts_replace_and_merge() {
+    let place = Place::new();
+    place.import(&place.file("a.ndjson", "{\"_id\":1,\"k\":\"x\",\"n\":1}\n"), &[]);
+    let upsert = place.import(&place.file("b.ndjson", "{\"k\":\"x\",\"m\":2}\n{\"_id\":2,\"k\":\"y\"}\n"), &["--mode", "upsert", "--upsertFields", "k"]);
+    assert!(upsert.status.success(), "{}", err(&upsert));
+    assert_eq!(place.export(&[]), "{\"_id\":1,\"k\":\"x\",\"m\":2}\n{\"_id\":2,\"k\":\"y\"}\n");
+    let merge = place.import(&place.file("c.ndjson", "{\"_id\":1,\"z\":3}\n"), &["--mode", "merge"]);
+    assert!(merge.status.success(), "{}", err(&merge));
+    assert_eq!(place.export(&["--query", "{\"_id\":1}"]), "{\"_id\":1,\"k\":\"x\",\"m\":2,\"z\":3}\n");
+}
+
+#[test]
+fn csv_goes_in_and_comes_out() {
+    let place = Place::new();
+    let file = place.file("cities.csv", "_id,name,at.lat,pop\n1,\"Oslo, Norway\",59.9,700000\n2,Rome,,3000000000\n");
+    let imported = place.import(&file, &["--headerline", "--ignoreBlanks"]);
+    assert!(imported.status.success(), "{}", err(&imported));
+    assert_eq!(place.export(&["--query", "{\"_id\":1}"]), "{\"_id\":1,\"name\":\"Oslo, Norway\",\"at\":{\"lat\":59.9},\"pop\":700000}\n");
+    let fields = ["--type", "csv", "--fields", "name,at.lat,pop"];
+    assert_eq!(place.export(&fields), "name,at.lat,pop\n\"Oslo, Norway\",59.9,700000\nRome,,3000000000\n");
+    assert_eq!(place.export(&[&fields[..], &["--limit", "1", "--skip", "1", "--noHeaderLine"]].concat()), "Rome,,3000000000\n");
+    assert!(!place.import(&file, &[]).status.success(), "a CSV file needs names");
+}

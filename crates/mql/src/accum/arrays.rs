@@ -78,8 +78,7 @@ impl State for Collect {
         Ok(())
     }
     fn finish(&mut self) -> Result<ValueBuf> {
-        let values = std::mem::take(&mut self.values);
-        Ok(super::scalar::list(values.iter().map(ValueBuf::view)))
+        Ok(super::scalar::list(self.values.iter().map(ValueBuf::view)))
     }
     fn partial(&mut self) -> Result<ValueBuf> {
         self.finish()

@@ -24,7 +24,7 @@ pub trait State: Send {
     /// Takes the argument's value for one document. `key` is the sort key of `$top`'s kin, empty for all others.
     fn add(&mut self, value: Value<'_>, key: &[u8]) -> Result<()>;
 
-    /// The result. The state is spent.
+    /// The result so far; documents may still be added.
     fn finish(&mut self) -> Result<ValueBuf>;
 
     /// The state as a value, to be spilled; the state is spent.

@@ -35,7 +35,7 @@ impl State for First {
         Ok(())
     }
     fn finish(&mut self) -> Result<ValueBuf> {
-        Ok(self.value.take().unwrap_or_else(|| ValueBuf::new(Value::Null)))
+        Ok(self.value.clone().unwrap_or_else(|| ValueBuf::new(Value::Null)))
     }
     fn partial(&mut self) -> Result<ValueBuf> {
         self.finish()
@@ -77,8 +77,7 @@ impl State for FirstN {
         Ok(())
     }
     fn finish(&mut self) -> Result<ValueBuf> {
-        let values = std::mem::take(&mut self.values);
-        Ok(super::scalar::list(values.iter().map(ValueBuf::view)))
+        Ok(super::scalar::list(self.values.iter().map(ValueBuf::view)))
     }
     fn partial(&mut self) -> Result<ValueBuf> {
         self.finish()

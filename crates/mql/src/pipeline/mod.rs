@@ -23,8 +23,10 @@ mod set_path;
 mod sort;
 mod source;
 mod spill;
+mod time;
 mod union_with;
 mod unwind;
+mod window;
 
 use smongo_bson::{Array, Doc, DocBuf, Result, Value, bail, err};
 

@@ -2,7 +2,7 @@
 
 use smongo_bson::{Doc, Result, Value, bail};
 
-use super::{Stage, basic, bucket, bucket_auto, documents, facet, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind};
+use super::{Stage, basic, bucket, bucket_auto, documents, facet, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
 use crate::cx::CompileCx;
 use crate::sort::SortPattern;
 
@@ -101,6 +101,7 @@ const ROWS: &[Row] = &[
     first("$search", source::unsupported_search, From::Itself),
     first("$searchMeta", source::unsupported_search_meta, From::Itself),
     row("$set", basic::parse_set),
+    row("$setWindowFields", window::parse),
     row("$skip", basic::parse_skip),
     row("$sort", parse_sort),
     row("$sortByCount", basic::parse_sort_by_count),

@@ -1,0 +1,155 @@
+//! The values of window functions for the documents of a partition.
+
+use std::ops::Range;
+
+use smongo_bson::{Doc, DocBuf, Result, Value, ValueBuf, number};
+
+use super::Partition;
+use super::frame::Frame;
+use super::function::{Function, Rank};
+use super::series;
+use crate::accum::summation::Covariance;
+use crate::accum::{Accumulator, State};
+use crate::arena::Arena;
+use crate::cx::Cx;
+use crate::expr::Expr;
+use crate::stream::Host;
+
+/// One result for each document, in their order.
+pub(super) fn run(function: &Function, partition: &Partition, host: &mut dyn Host) -> Result<Vec<ValueBuf>> {
+    match function {
+        Function::Accumulate { accumulator, frame } => accumulate(accumulator, frame, partition, host),
+        Function::Covariance { input, sample, frame } => covariance(input, *sample, frame, partition),
+        Function::MinMaxScaler { input, low, high, frame } => {
+            let values = evaluate(input, partition)?;
+            frames(frame, partition, |row, range| series::scaled(&values, row, range, low.view(), high.view()))
+        }
+        Function::Derivative { input, unit, frame } => {
+            let values = evaluate(input, partition)?;
+            frames(frame, partition, |_, range| series::derivative(&values, &partition.sort_values, range, *unit))
+        }
+        Function::Integral { input, unit, frame } => {
+            let values = evaluate(input, partition)?;
+            frames(frame, partition, |_, range| series::integral(&values, &partition.sort_values, range, *unit))
+        }
+        Function::Rank(rank) => Ok(ranks(*rank, partition)),
+        Function::Shift { output, by, default } => {
+            let values = evaluate(output, partition)?;
+            let at = |row: usize| usize::try_from(row as i64 + by).ok().and_then(|at| values.get(at)).unwrap_or(default).clone();
+            Ok((0..values.len()).map(at).collect())
+        }
+        Function::ExpMovingAvg { input, alpha } => series::exp_moving_avg(&evaluate(input, partition)?, alpha),
+        Function::LinearFill { input } => series::linear_fill(&evaluate(input, partition)?, &partition.sort_values),
+        Function::Locf { input } => Ok(series::locf(&evaluate(input, partition)?)),
+    }
+}
+
+/// An expression's value for every document.
+fn evaluate(expr: &Expr, partition: &Partition) -> Result<Vec<ValueBuf>> {
+    let mut arena = Arena::new();
+    let mut values = Vec::with_capacity(partition.docs.len());
+    for doc in &partition.docs {
+        arena.reset();
+        values.push(ValueBuf::new(expr.eval(&Cx::new(&arena, doc.as_doc(), expr.slots()))?));
+    }
+    Ok(values)
+}
+
+/// Calls `value` with each document's frame.
+fn frames(frame: &Frame, partition: &Partition, mut value: impl FnMut(usize, Range<usize>) -> Result<ValueBuf>) -> Result<Vec<ValueBuf>> {
+    let mut range = 0..0;
+    let mut out = Vec::with_capacity(partition.docs.len());
+    for row in 0..partition.docs.len() {
+        range = frame.at(row, &range, partition)?;
+        out.push(value(row, range.clone())?);
+    }
+    Ok(out)
+}
+
+fn feed(accumulator: &Accumulator, state: &mut dyn State, docs: &[DocBuf], arena: &mut Arena, key: &mut Vec<u8>) -> Result<()> {
+    for doc in docs {
+        arena.reset();
+        accumulator.feed(state, &Cx::new(arena, doc.as_doc(), accumulator.slots()), key)?;
+    }
+    Ok(())
+}
+
+fn accumulate(accumulator: &Accumulator, frame: &Frame, partition: &Partition, host: &mut dyn Host) -> Result<Vec<ValueBuf>> {
+    let (mut arena, mut key) = (Arena::new(), Vec::new());
+    let docs = |range: Range<usize>| partition.docs.get(range).unwrap_or(&[]);
+    let mut range = 0..0;
+    let mut out: Vec<ValueBuf> = Vec::with_capacity(partition.docs.len());
+    let mut state: Option<Box<dyn State>> = None;
+    let mut fed = 0..0;
+    for row in 0..partition.docs.len() {
+        range = frame.at(row, &range, partition)?;
+        if row > 0 && range == fed {
+            let same = out.last().cloned().unwrap_or_else(|| ValueBuf::new(Value::Null));
+            out.push(same);
+            continue;
+        }
+        if frame.grows() && state.is_some() {
+            if let Some(state) = &mut state {
+                feed(accumulator, state.as_mut(), docs(fed.end..range.end), &mut arena, &mut key)?;
+            }
+        } else {
+            let mut fresh = accumulator.start(Doc::EMPTY, &arena)?;
+            feed(accumulator, fresh.as_mut(), docs(range.clone()), &mut arena, &mut key)?;
+            state = Some(fresh);
+        }
+        fed = range.clone();
+        let value = state.as_mut().map_or_else(|| Ok(ValueBuf::new(Value::Null)), |s| s.finish())?;
+        let removable = !frame.grows() && matches!(accumulator.name, "$stdDevPop" | "$stdDevSamp");
+        let poisoned = removable && matches!(value.view(), Value::Double(x) if x.is_nan());
+        out.push(if poisoned { ValueBuf::new(Value::Null) } else { value });
+        if row % 256 == 0 {
+            host.interrupt()?;
+        }
+    }
+    Ok(out)
+}
+
+fn covariance(input: &Expr, sample: bool, frame: &Frame, partition: &Partition) -> Result<Vec<ValueBuf>> {
+    let values = evaluate(input, partition)?;
+    let mut state = Covariance::default();
+    let mut fed = 0..0;
+    frames(frame, partition, |_, range| {
+        if !frame.grows() || range.start != fed.start {
+            state = Covariance::default();
+            fed = range.start..range.start;
+        }
+        for value in values.get(fed.end..range.end).unwrap_or(&[]) {
+            if let Some((x, y)) = numbers(value.view()) {
+                state.add(x, y);
+            }
+        }
+        fed = range;
+        Ok(ValueBuf::new(state.value(sample, !frame.grows())))
+    })
+}
+
+/// The two numbers of a covariance's argument; anything else does not count.
+fn numbers(value: Value<'_>) -> Option<(Value<'_>, Value<'_>)> {
+    let list = value.as_array()?;
+    let mut items = list.iter();
+    match (items.next(), items.next(), items.next()) {
+        (Some(x), Some(y), None) if number::to_f64(x).is_some() && number::to_f64(y).is_some() => Some((x, y)),
+        _ => None,
+    }
+}
+
+fn ranks(rank: Rank, partition: &Partition) -> Vec<ValueBuf> {
+    let mut current = 0i64;
+    let mut out = Vec::with_capacity(partition.docs.len());
+    for row in 0..partition.docs.len() {
+        let tie = row > 0 && partition.keys.get(row) == partition.keys.get(row - 1);
+        current = match rank {
+            Rank::DocumentNumber => row as i64 + 1,
+            _ if tie => current,
+            Rank::Rank => row as i64 + 1,
+            Rank::DenseRank => current + 1,
+        };
+        out.push(ValueBuf::new(crate::accum::count_value(current)));
+    }
+    out
+}

@@ -2,7 +2,7 @@
 
 use smongo_bson::{Result, Value, bail};
 
-use super::node::{Args, Node};
+use super::node::{Args, Fold, Node};
 use super::parse::{Row, Scope};
 use crate::cx::Cx;
 
@@ -84,7 +84,7 @@ fn parse_switch(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Re
         bail!(40068, "$switch requires at least one branch");
     }
     args.extend(default);
-    Ok(scope.call(row, args))
+    Ok(scope.call_folding(row, args, Fold::Switch))
 }
 
 fn parse_branch(branch: Value<'_>, scope: &mut Scope<'_>) -> Result<(Node, Node)> {

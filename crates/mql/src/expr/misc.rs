@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use smongo_bson::{ObjectId, Result, Value, bail, number};
 
-use super::node::{Args, Node};
+use super::node::{Args, Fold, Node};
 use super::parse::{Row, Scope, nothing};
 use crate::cx::Cx;
 
@@ -50,12 +50,12 @@ fn parse_rand(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Resu
         Value::Document(_) | Value::Array(_) => bail!(3040501, "$rand does not currently accept arguments"),
         _ => bail!(10065, "invalid parameter: expected an object ($rand)"),
     }
-    Ok(scope.impure(row, Vec::new()))
+    Ok(scope.call_folding(row, Vec::new(), Fold::Never))
 }
 
 fn parse_create_object_id(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Result<Node> {
     match spec {
-        Value::Document(d) if d.is_empty() => Ok(scope.impure(row, Vec::new())),
+        Value::Document(d) if d.is_empty() => Ok(scope.call_folding(row, Vec::new(), Fold::Never)),
         Value::Document(_) => bail!(9, "$createObjectId does not accept arguments"),
         _ => bail!(10065, "invalid parameter: expected an object ($createObjectId)"),
     }
@@ -68,7 +68,7 @@ fn parse_sample_rate(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) 
     if !(0.0..=1.0).contains(&rate) {
         bail!(BadValue, "numeric argument to $sampleRate must be in [0, 1]");
     }
-    Ok(scope.impure(row, vec![Node::constant(Value::Double(rate))]))
+    Ok(scope.call_folding(row, vec![Node::constant(Value::Double(rate))], Fold::Never))
 }
 
 /// Metadata that only searches attach to documents; elsewhere it is missing.

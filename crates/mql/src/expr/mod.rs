@@ -10,6 +10,7 @@ mod bitwise;
 mod boolean;
 mod comparison;
 mod conditional;
+mod date;
 mod misc;
 mod node;
 mod object;
@@ -17,6 +18,8 @@ mod parse;
 mod path;
 mod registry;
 mod set;
+mod string;
+mod text;
 mod trigonometry;
 mod variables;
 

@@ -29,8 +29,20 @@ pub(crate) enum Node {
 pub(crate) struct Call {
     pub eval: Eval,
     pub args: Args,
-    /// False for what yields something else each time (`$rand`): never folded.
-    pub pure: bool,
+    pub fold: Fold,
+}
+
+/// How constants among a call's arguments are used while compiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fold {
+    /// A constant when all arguments are.
+    Whole,
+    /// Yields something else each time (`$rand`).
+    Never,
+    /// `$and`, `$or`: a constant argument of this truth decides, wherever it stands.
+    Decides(bool),
+    /// `$switch`: branches whose case is false go with what they would yield.
+    Switch,
 }
 
 pub(crate) type Eval = for<'a> fn(&'a Args, &Cx<'a>) -> Result<Value<'a>>;
@@ -49,6 +61,10 @@ pub(crate) trait Op: Send + Sync {
     /// Visits the argument expressions.
     fn children(&self, visit: &mut dyn FnMut(&Node));
     fn children_mut(&mut self, visit: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<()>;
+    /// Whether it may be replaced by its value while compiling: its arguments are constants and it binds nothing.
+    fn is_constant(&self) -> bool {
+        false
+    }
 }
 
 impl Args {
@@ -80,6 +96,52 @@ impl Deref for Args {
     fn deref(&self) -> &[Node] {
         &self.nodes
     }
+}
+
+impl Call {
+    /// Folds the arguments; whether the call as a whole is a constant then.
+    fn fold_args(&mut self, arena: &Arena) -> Result<bool> {
+        let nodes = &mut self.args.nodes;
+        if self.fold == Fold::Switch {
+            *nodes = fold_switch(std::mem::take(nodes).into_vec(), arena)?;
+        } else {
+            nodes.iter_mut().try_for_each(|n| n.fold(arena))?;
+        }
+        if let Fold::Decides(truth) = self.fold
+            && nodes.iter().any(|n| n.as_const().is_some_and(|v| v.truthy() == truth))
+        {
+            *nodes = Box::new([Node::constant(Value::Bool(truth))]);
+        }
+        Ok(self.fold != Fold::Never && nodes.iter().all(|n| n.as_const().is_some()))
+    }
+}
+
+/// Folds case, then, case, then … default: a constant case that is false drops its branch, one that is true becomes
+/// the default.
+fn fold_switch(mut nodes: Vec<Node>, arena: &Arena) -> Result<Box<[Node]>> {
+    let mut default = if nodes.len() % 2 == 1 { nodes.pop() } else { None };
+    if let Some(node) = &mut default {
+        node.fold(arena)?;
+    }
+    let mut kept = Vec::with_capacity(nodes.len() + 1);
+    let mut branches = nodes.into_iter();
+    while let (Some(mut case), Some(mut then)) = (branches.next(), branches.next()) {
+        case.fold(arena)?;
+        match case.as_const().map(|v| v.truthy()) {
+            Some(false) => continue,
+            Some(true) => {
+                then.fold(arena)?;
+                default = Some(then);
+                break;
+            }
+            None => {
+                then.fold(arena)?;
+                kept.extend([case, then]);
+            }
+        }
+    }
+    kept.extend(default);
+    Ok(kept.into())
 }
 
 impl Node {
@@ -129,13 +191,10 @@ impl Node {
                 items.iter_mut().try_for_each(|n| n.fold(arena))?;
                 items.iter().all(|n| n.as_const().is_some())
             }
-            Node::Call(call) => {
-                call.args.nodes.iter_mut().try_for_each(|n| n.fold(arena))?;
-                call.pure && call.args.nodes.iter().all(|n| n.as_const().is_some())
-            }
+            Node::Call(call) => call.fold_args(arena)?,
             Node::Op(op) => {
                 op.children_mut(&mut |n| n.fold(arena))?;
-                false
+                op.is_constant()
             }
         };
         if foldable {

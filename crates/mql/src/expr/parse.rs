@@ -2,9 +2,10 @@
 
 use smongo_bson::{Doc, Error, Result, Value, bail, err};
 
-use super::node::{Args, Call, Eval, Node, Op};
+use super::node::{Args, Call, Eval, Fold, Node, Op};
 use super::path::{FieldPath, check_component};
 use super::registry;
+use super::text::check_length;
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
 
@@ -138,7 +139,12 @@ impl<'c> Scope<'c> {
                 let items = a.iter().map(|v| self.operand(v)).collect::<Result<Box<[Node]>>>()?;
                 Ok(Node::Array(items))
             }
-            v => Ok(Node::constant(v)),
+            v => {
+                if let Value::String(s) = v {
+                    check_length(s.len())?;
+                }
+                Ok(Node::constant(v))
+            }
         }
     }
 
@@ -215,18 +221,12 @@ impl<'c> Scope<'c> {
     }
 
     pub fn call(&self, row: &'static Row, args: Vec<Node>) -> Node {
-        self.call_fn(row.name, row.eval, args)
+        self.call_folding(row, args, Fold::Whole)
     }
 
-    pub fn call_fn(&self, name: &'static str, eval: Eval, args: Vec<Node>) -> Node {
-        let args = Args { name, nodes: args.into(), collation: self.cx.collation.clone() };
-        Node::Call(Box::new(Call { eval, args, pure: true }))
-    }
-
-    /// A call that yields something else each time.
-    pub fn impure(&self, row: &'static Row, args: Vec<Node>) -> Node {
-        let args = Args { name: row.name, nodes: args.into(), collation: None };
-        Node::Call(Box::new(Call { eval: row.eval, args, pure: false }))
+    pub fn call_folding(&self, row: &'static Row, args: Vec<Node>, fold: Fold) -> Node {
+        let args = Args { name: row.name, nodes: args.into(), collation: self.cx.collation.clone() };
+        Node::Call(Box::new(Call { eval: row.eval, args, fold }))
     }
 
     pub fn op(&self, op: impl Op + 'static) -> Node {
@@ -272,7 +272,7 @@ impl<'c> Scope<'c> {
                 // Not a constant: a variable without a value is still an argument that was given, and the value of a
                 // sub-pipeline's variable is not known while the outer pipeline is compiled.
                 let args = Args { name: "$$", nodes: Box::default(), collation: None };
-                return Ok(Node::Call(Box::new(Call { eval: nothing, args, pure: false })));
+                return Ok(Node::Call(Box::new(Call { eval: nothing, args, fold: Fold::Never })));
             }
             return Ok(below_constant(value.view(), &path));
         }

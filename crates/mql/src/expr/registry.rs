@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::parse::Row;
 use super::{
-    arithmetic, array, basic, bitwise, boolean, comparison, conditional, misc, object, set, trigonometry, variables,
+    arithmetic, array, basic, bitwise, boolean, comparison, conditional, misc, object, set, string, trigonometry, variables,
 };
 
 /// One sorted table per family file.
@@ -24,6 +24,9 @@ static FAMILIES: &[&[Row]] = &[
     misc::ROWS,
     object::ROWS,
     set::ROWS,
+    string::REGEX_ROWS,
+    string::ROWS,
+    string::SUBSTR_ROWS,
     trigonometry::ROWS,
     variables::ROWS,
 ];

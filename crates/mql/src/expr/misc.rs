@@ -99,7 +99,7 @@ fn parse_meta(_: &'static Row, spec: Value<'_>, _: &mut Scope<'_>) -> Result<Nod
     if !NAMES.contains(&name) {
         bail!(17308, "Unsupported argument to $meta: {name}");
     }
-    Ok(Node::absent())
+    Ok(Node::constant(Value::Missing))
 }
 
 fn timestamp<'a>(args: &'a Args, cx: &Cx<'a>, code: i32, part: fn(smongo_bson::Timestamp) -> u32) -> Result<Value<'a>> {

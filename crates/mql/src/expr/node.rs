@@ -15,6 +15,8 @@ use crate::cx::Cx;
 
 pub(crate) enum Node {
     Const(ValueBuf),
+    /// Stands for an optional argument that was not given.
+    Absent,
     /// A path from the document; the empty one is `$$ROOT`.
     Field(FieldPath),
     /// A variable, and a path below it.
@@ -149,18 +151,18 @@ impl Node {
         Node::Const(ValueBuf::new(value))
     }
 
-    /// What stands for an optional argument that was not given.
     pub fn absent() -> Node {
-        Node::Const(ValueBuf::new(Value::Missing))
+        Node::Absent
     }
 
     pub fn is_absent(&self) -> bool {
-        matches!(self, Node::Const(v) if v.view().is_missing())
+        matches!(self, Node::Absent)
     }
 
     pub fn as_const(&self) -> Option<Value<'_>> {
         match self {
             Node::Const(v) => Some(v.view()),
+            Node::Absent => Some(Value::Missing),
             _ => None,
         }
     }
@@ -169,6 +171,7 @@ impl Node {
     pub fn eval<'a>(&'a self, cx: &Cx<'a>) -> Result<Value<'a>> {
         match self {
             Node::Const(v) => Ok(v.view()),
+            Node::Absent => Ok(Value::Missing),
             Node::Field(path) => Ok(path.eval(cx.root, cx)),
             Node::Slot(slot, path) => Ok(path.eval(cx.vars.get(*slot).map_or(Value::Missing, |v| v.get()), cx)),
             Node::Call(call) => (call.eval)(&call.args, cx),
@@ -182,7 +185,7 @@ impl Node {
     /// optimizer reports them, also in branches that no document takes.
     pub fn fold(&mut self, arena: &Arena) -> Result<()> {
         let foldable = match self {
-            Node::Const(_) | Node::Field(_) | Node::Slot(..) => return Ok(()),
+            Node::Const(_) | Node::Absent | Node::Field(_) | Node::Slot(..) => return Ok(()),
             Node::Object(fields) => {
                 fields.iter_mut().try_for_each(|(_, n)| n.fold(arena))?;
                 fields.iter().all(|(_, n)| n.as_const().is_some())
@@ -206,7 +209,7 @@ impl Node {
 
     pub fn dependencies(&self, deps: &mut Dependencies) {
         match self {
-            Node::Const(_) | Node::Slot(..) => {}
+            Node::Const(_) | Node::Absent | Node::Slot(..) => {}
             Node::Field(path) if path.is_empty() => deps.whole_document = true,
             Node::Field(path) => drop(deps.fields.insert(path.text())),
             Node::Object(fields) => fields.iter().for_each(|(_, n)| n.dependencies(deps)),
@@ -241,6 +244,7 @@ impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Node::Const(v) => write!(f, "{v:?}"),
+            Node::Absent => f.write_str("<absent>"),
             Node::Field(path) => write!(f, "$$ROOT.{}", path.text()),
             Node::Slot(slot, path) => write!(f, "$$#{slot}.{}", path.text()),
             Node::Object(fields) => f.debug_map().entries(fields.iter().map(|(k, v)| (k, v))).finish(),

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::parse::Row;
 use super::{
-    arithmetic, array, basic, bitwise, boolean, comparison, conditional, misc, object, set, string, trigonometry, variables,
+    arithmetic, array, basic, bitwise, boolean, comparison, conditional, date, misc, object, set, string, trigonometry, variables,
 };
 
 /// One sorted table per family file.
@@ -21,6 +21,13 @@ static FAMILIES: &[&[Row]] = &[
     boolean::ROWS,
     comparison::ROWS,
     conditional::ROWS,
+    date::ADD_ROWS,
+    date::DIFF_ROWS,
+    date::FORMAT_ROWS,
+    date::PARSE_ROWS,
+    date::PARTS_ROWS,
+    date::ROWS,
+    date::TRUNC_ROWS,
     misc::ROWS,
     object::ROWS,
     set::ROWS,

@@ -19,6 +19,9 @@ pub(crate) static ROWS: &[Row] = &[
     Row::special("$regexMatch", |row, spec, scope| parse(row, spec, scope, Mode::Match), nothing),
 ];
 
+/// Longest pattern in bytes: shorter than what queries allow.
+const MAX_PATTERN: usize = 16 * 1024;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Find,
@@ -107,6 +110,9 @@ fn compile(regex: Value<'_>, options: Value<'_>, op: &str) -> Result<Option<Rege
     }
     if options.contains('\0') {
         bail!(51110, "{op}: regular expression options cannot contain an embedded null byte");
+    }
+    if pattern.len() > MAX_PATTERN {
+        bail!(51111, "Invalid Regex in {op}: pattern is too large");
     }
     match Regex::new(pattern, options) {
         Ok(regex) => Ok(Some(regex)),

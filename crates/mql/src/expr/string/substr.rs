@@ -20,7 +20,8 @@ fn long(v: Value<'_>) -> Result<i64> {
     let out = || Error::new(Code(31109), format!("Can't coerce out of range value {v:?} to long"));
     match v {
         Value::Double(n) if !(n.abs() < 9.223_372_036_854_775e18) => Err(out()),
-        Value::Decimal(d) => d.to_i64_rounded().ok_or_else(out),
+        // A decimal out of range reads as the least long.
+        Value::Decimal(d) => Ok(d.to_i64_rounded().unwrap_or(i64::MIN)),
         v => number::to_i64_saturating(v).ok_or_else(out),
     }
 }
@@ -127,8 +128,8 @@ fn index_of_cp<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     if start > length || end < start {
         return Ok(Value::Int32(-1));
     }
-    let offset = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(at, _)| at);
-    let within = text.get(offset(start)..offset(end)).unwrap_or_default();
-    let found = within.find(token).map(|at| start + within.get(..at).unwrap_or_default().chars().count());
-    Ok(Value::Int32(found.map_or(-1, |at| at as i32)))
+    // Only the start of the match must lie within the bounds.
+    let mut starts = text.char_indices().enumerate().skip(start).take(end.saturating_sub(start));
+    let found = starts.find(|(_, (at, _))| text.get(*at..).is_some_and(|rest| rest.starts_with(token)));
+    Ok(Value::Int32(found.map_or(-1, |(index, _)| index as i32)))
 }

@@ -66,6 +66,14 @@ pub(crate) fn find_nul_ascii(bytes: &[u8]) -> Option<(usize, bool)> {
     Some((zero.trailing_zeros() as usize / 8, word & before & HIGHS == 0))
 }
 
+/// Whether there is a byte 00 or 01.
+#[inline]
+pub(crate) fn has_low(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let low = words.iter().fold(0, |low, w| low | zeros(u64::from_le_bytes(*w) & !ONES));
+    low != 0 || tail.iter().any(|b| *b < 2)
+}
+
 /// Whether no byte has its high bit set: true for most text and quicker than decoding.
 #[inline]
 pub(crate) fn is_ascii(bytes: &[u8]) -> bool {

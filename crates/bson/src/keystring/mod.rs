@@ -24,6 +24,7 @@ mod type_bits;
 
 use crate::compare::Collator;
 use crate::doc::{Doc, Element};
+use crate::scan;
 use crate::value::{Type, Value};
 
 pub use decode::{decode, decode_into, decode_with, skip};
@@ -253,7 +254,7 @@ impl Encoder<'_> {
 
 /// Bytes without 00, in their order, closed by 00.
 fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
-    if bytes.iter().all(|b| *b > 1) {
+    if !scan::has_low(bytes) {
         out.extend_from_slice(bytes);
     } else {
         for b in bytes {

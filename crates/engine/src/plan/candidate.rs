@@ -1,0 +1,258 @@
+//! What one index can do for a query: bounds for its fields, order, and what is left to test.
+
+use std::sync::Arc;
+
+use smongo_bson::compare::Collator;
+use smongo_mql::collation::Collation;
+use smongo_mql::{Matcher, SortPattern};
+
+use super::bounds::{self, Bounds, Field};
+use super::interval::{Interval, Intervals, all_points, intersect, is_full, width};
+use super::predicate::{Conjunct, Predicate, predicates};
+use super::{Filter, partial};
+use crate::catalog::{Index, IndexKind};
+
+/// The most scans that one scan is taken apart into so that their order can be merged.
+const MOST_MERGED: usize = 200;
+
+/// How the order of an index relates to the order that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Not at all: the documents must be sorted.
+    None,
+    /// The scan yields the order.
+    Scan,
+    /// One scan for each combination of points of the first fields yields it; they are merged.
+    Merge { fields: usize },
+}
+
+/// A scan of one index that finds every document that can match.
+#[derive(Clone)]
+pub struct Candidate {
+    pub index: Arc<Index>,
+    /// For each field of the index, ascending.
+    pub fields: Vec<Intervals>,
+    pub forward: bool,
+    pub order: Order,
+    /// What must still be tested once the document is there.
+    pub residual: Option<Filter>,
+    /// Some field is restricted.
+    pub bounded: bool,
+}
+
+/// What the planner asks of an index.
+pub struct Question<'q> {
+    pub matcher: &'q Arc<Matcher>,
+    /// All of these must hold.
+    pub conjuncts: &'q [Conjunct<'q>],
+    pub sort: Option<&'q SortPattern>,
+    /// The index was named by a hint: it is used however little it helps.
+    pub hinted: bool,
+}
+
+pub fn same_collation(a: Option<&Collation>, b: Option<&Collation>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.spec.as_bytes() == b.spec.as_bytes(),
+        _ => false,
+    }
+}
+
+/// The scan of an index that suits the question; `None` when the index cannot be used.
+pub fn candidate(index: &Arc<Index>, question: &Question<'_>) -> Option<Candidate> {
+    if index.kind == IndexKind::Unsupported {
+        return None;
+    }
+    let collation = question.matcher.collation.as_deref();
+    let same = same_collation(index.collation.as_deref(), collation);
+    let collator = collation.filter(|_| same).map(|c| c as &dyn Collator);
+    if let Some(wanted) = &index.partial
+        && !question.hinted
+        && !partial::implies(question.conjuncts, &wanted.root, collator)
+    {
+        return None;
+    }
+    let found = predicates(question.conjuncts);
+    let mut chooser = Chooser { index, found: &found, collator, strings_differ: !same, used: vec![None; index.parts.len()], known: false };
+    let (fields, answered) = chooser.fields(question.conjuncts.len());
+    if index.sparse && !chooser.known && !question.hinted {
+        return None;
+    }
+    let bounded = chooser.used.iter().any(Option::is_some);
+    let (forward, order) = match question.sort.filter(|_| index.kind == IndexKind::Btree) {
+        Some(sort) if same_collation(index.collation.as_deref(), sort.collation.as_deref()) => order(index, &fields, sort),
+        _ => (true, Order::None),
+    };
+    let leads = chooser.used.first().is_some_and(Option::is_some);
+    let useful = leads || question.hinted || (order != Order::None && index.kind == IndexKind::Btree);
+    useful.then(|| Candidate { index: index.clone(), residual: residual(question, &answered), fields, forward, order, bounded })
+}
+
+/// The conjuncts that the index does not answer.
+fn residual(question: &Question<'_>, answered: &[bool]) -> Option<Filter> {
+    let left: Vec<_> = question.conjuncts.iter().zip(answered).filter(|(_, done)| !**done).map(|(c, _)| c.at.clone()).collect();
+    let whole = left.len() == question.conjuncts.len() && left.iter().all(|at| at.len() <= 1);
+    match left.len() {
+        0 => None,
+        _ if whole => Some(Filter { matcher: question.matcher.clone(), parts: None }),
+        _ => Some(Filter { matcher: question.matcher.clone(), parts: Some(left) }),
+    }
+}
+
+struct Chooser<'c, 'q> {
+    index: &'c Arc<Index>,
+    found: &'c [Predicate<'q>],
+    collator: Option<&'c dyn Collator>,
+    strings_differ: bool,
+    /// For each field that is restricted, the `$elemMatch` the restriction is from.
+    used: Vec<Option<Option<usize>>>,
+    /// Some predicate holds only for documents the (sparse) index knows.
+    known: bool,
+}
+
+impl Chooser<'_, '_> {
+    /// The intervals of every field, and which conjuncts they answer entirely.
+    fn fields(&mut self, conjuncts: usize) -> (Vec<Intervals>, Vec<bool>) {
+        let mut answered = vec![false; conjuncts];
+        let fields = (0..self.index.parts.len()).map(|part| self.field(part, &mut answered)).collect();
+        (fields, answered)
+    }
+
+    fn field(&mut self, part: usize, answered: &mut [bool]) -> Intervals {
+        let full = vec![Interval::full()];
+        let index = self.index;
+        let Some(key) = index.parts.get(part) else { return full };
+        let multikey = is_multikey(index, part);
+        let field = Field {
+            collator: self.collator,
+            strings_differ: self.strings_differ,
+            multikey,
+            numbered: key.path.parts().iter().any(|p| p.index.is_some()),
+            element: false,
+        };
+        let mut options: Vec<(&Predicate<'_>, Bounds)> = Vec::new();
+        for p in self.found.iter().filter(|p| p.path == key.path.text()) {
+            let bounds = if key.hashed { hashed(p, field) } else { bounds::of_either(p.node, p.negated, field) };
+            if let Some(bounds) = bounds {
+                self.known |= !bounds.matches_missing;
+                options.push((p, bounds));
+            }
+        }
+        if multikey {
+            options.retain(|(p, _)| self.compatible(part, p.group));
+            // Different elements may satisfy them, so that only one of them restricts the keys.
+            options.sort_by(|a, b| width(&a.1.intervals).total_cmp(&width(&b.1.intervals)));
+            options.truncate(1);
+        }
+        let Some((first, _)) = options.first() else { return full };
+        if let Some(slot) = self.used.get_mut(part) {
+            *slot = Some(first.group);
+        }
+        let mut intervals = full;
+        for (p, b) in &options {
+            intervals = intersect(&intervals, &b.intervals, self.collator);
+            if b.exact && !p.partial && !key.hashed && let Some(done) = answered.get_mut(p.conjunct) {
+                *done = true;
+            }
+        }
+        intervals
+    }
+
+    /// Fields that run through one array can be restricted together only for the same element of it.
+    fn compatible(&self, part: usize, group: Option<usize>) -> bool {
+        self.used.iter().enumerate().take(part).all(|(other, used)| match used {
+            Some(theirs) if is_multikey(self.index, other) && shares_array(self.index, other, part) => {
+                group.is_some() && *theirs == group
+            }
+            _ => true,
+        })
+    }
+}
+
+pub fn is_multikey(index: &Index, part: usize) -> bool {
+    index.multikey() & (1 << part.min(63)) != 0
+}
+
+fn shares_array(index: &Index, a: usize, b: usize) -> bool {
+    match (index.paths.get(a), index.paths.get(b)) {
+        (Some(a), Some(b)) => a.first() == b.first(),
+        _ => false,
+    }
+}
+
+/// Equality with values whose hashes are in the index.
+fn hashed(p: &Predicate<'_>, field: Field<'_>) -> Option<Bounds> {
+    use smongo_mql::matcher::{CompareOp, Node};
+    if p.negated || field.collator.is_some() || field.numbered {
+        return None;
+    }
+    match p.node {
+        Node::Compare { op: CompareOp::Eq, .. } | Node::In { .. } => {}
+        _ => return None,
+    }
+    let bounds = bounds::of(p.node, field)?;
+    if !all_points(&bounds.intervals) {
+        return None;
+    }
+    let hash = |i: &Interval| Interval::point(smongo_bson::Value::Int64(smongo_bson::hash::hashed_index_key(i.low.view())));
+    let points = bounds.intervals.iter().map(hash).collect();
+    Some(Bounds { intervals: super::interval::union(points, None), exact: false, ..bounds })
+}
+
+/// Whether a scan yields the order of a sort pattern, and in which direction.
+fn order(index: &Index, fields: &[Intervals], sort: &SortPattern) -> (bool, Order) {
+    for forward in [true, false] {
+        let order = order_towards(index, fields, sort, forward);
+        if order != Order::None {
+            return (forward, order);
+        }
+    }
+    (true, Order::None)
+}
+
+fn order_towards(index: &Index, fields: &[Intervals], sort: &SortPattern, forward: bool) -> Order {
+    let mut wanted = sort.parts.iter().peekable();
+    let mut merged = 0;
+    let mut scans = 1;
+    let mut matched = false;
+    for (n, (part, intervals)) in index.parts.iter().zip(fields).enumerate() {
+        let one = all_points(intervals) && intervals.len() <= 1;
+        let Some(next) = wanted.peek() else { break };
+        if next.meta.is_some() {
+            return Order::None;
+        }
+        if !part.hashed && next.path == part.path && next.descending == (part.descending == forward) {
+            if !sorts_by(index, fields, n) {
+                return Order::None;
+            }
+            matched = true;
+            wanted.next();
+        } else if one && !(is_multikey(index, n) && next.path == part.path) {
+            // A constant changes nothing.
+            if next.path == part.path {
+                wanted.next();
+            }
+        } else if all_points(intervals) && !matched {
+            merged = n + 1;
+            scans *= intervals.len();
+        } else {
+            return Order::None;
+        }
+    }
+    match (wanted.next(), merged) {
+        (Some(_), _) => Order::None,
+        (None, 0) => Order::Scan,
+        (None, fields) if scans <= MOST_MERGED => Order::Merge { fields },
+        _ => Order::None,
+    }
+}
+
+/// An array counts with its least or greatest element, which a restricted scan may leave out.
+fn sorts_by(index: &Index, fields: &[Intervals], part: usize) -> bool {
+    if !is_multikey(index, part) {
+        return true;
+    }
+    let free = |n: usize| fields.get(n).is_none_or(|f| is_full(f));
+    let numbered = index.paths.get(part).is_some_and(|p| p.parts().iter().any(|c| c.index.is_some()));
+    !numbered && (0..index.parts.len()).all(|n| n == part && free(n) || n != part && (!shares_array(index, n, part) || !is_multikey(index, n)))
+}

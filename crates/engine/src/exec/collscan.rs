@@ -5,14 +5,11 @@ use smongo_mql::Host;
 use smongo_storage::Table;
 
 use super::cursor::Held;
-use super::{Rows, Test};
+use super::{Counters, INTERRUPT_EVERY, Rows, Test};
 use crate::catalog::Collection;
 use crate::keys::{RecordId, record_id, record_key};
 use crate::op::OpCx;
 use crate::plan::Filter;
-
-/// How many documents are looked at between two looks at the clock.
-const INTERRUPT_EVERY: u64 = 128;
 
 pub struct CollScan {
     records: Table,
@@ -23,7 +20,7 @@ pub struct CollScan {
     /// The record the scan has come to.
     at: Option<RecordId>,
     done: bool,
-    examined: u64,
+    counters: Counters,
     buf: Vec<u8>,
 }
 
@@ -38,7 +35,7 @@ impl CollScan {
             cursor: Held::default(),
             at: None,
             done: false,
-            examined: 0,
+            counters: Counters::default(),
             buf: Vec::new(),
         })
     }
@@ -72,14 +69,15 @@ impl Rows for CollScan {
         }
         while self.step(op)? {
             let cursor = self.cursor.require()?;
-            self.examined += 1;
-            if self.examined % INTERRUPT_EVERY == 0 {
+            self.counters.docs += 1;
+            if self.counters.docs % INTERRUPT_EVERY == 0 {
                 op.interrupt()?;
             }
             let store = op.lent();
             let value = store.value(cursor);
             if self.test.passes(Doc::from_checked(value))? {
                 self.at = Some(record_id(store.key(cursor)));
+                self.counters.advanced += 1;
                 self.buf.clear();
                 self.buf.extend_from_slice(value);
                 return Ok(true);
@@ -100,5 +98,9 @@ impl Rows for CollScan {
 
     fn park(&mut self, op: &mut OpCx) {
         self.cursor.release(op);
+    }
+
+    fn counters(&self, out: &mut Vec<Counters>) {
+        out.push(self.counters.clone());
     }
 }

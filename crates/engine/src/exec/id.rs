@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smongo_bson::compare::Collator;
 use smongo_bson::{Doc, Result, Value, ValueBuf, keystring};
 
-use super::Rows;
+use super::{Counters, Rows};
 use crate::catalog::Collection;
 use crate::keys::{RecordId, record_id, record_key};
 use crate::op::OpCx;
@@ -28,11 +28,12 @@ pub struct IdRows {
     value: Option<ValueBuf>,
     rid: RecordId,
     buf: Vec<u8>,
+    counters: Counters,
 }
 
 impl IdRows {
     pub fn new(coll: &Arc<Collection>, value: ValueBuf) -> IdRows {
-        IdRows { coll: coll.clone(), value: Some(value), rid: 0, buf: Vec::new() }
+        IdRows { coll: coll.clone(), value: Some(value), rid: 0, buf: Vec::new(), counters: Counters::default() }
     }
 }
 
@@ -40,6 +41,7 @@ impl Rows for IdRows {
     fn advance(&mut self, op: &mut OpCx) -> Result<bool> {
         let Some(value) = self.value.take() else { return Ok(false) };
         let Some((rid, doc)) = find_by_id(op, &self.coll, value.view())? else { return Ok(false) };
+        self.counters = Counters { advanced: 1, keys: 1, docs: 1, ..Counters::default() };
         self.rid = rid;
         self.buf.extend_from_slice(doc.as_bytes());
         Ok(true)
@@ -54,4 +56,8 @@ impl Rows for IdRows {
     }
 
     fn park(&mut self, _op: &mut OpCx) {}
+
+    fn counters(&self, out: &mut Vec<Counters>) {
+        out.push(self.counters.clone());
+    }
 }

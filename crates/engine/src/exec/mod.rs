@@ -4,9 +4,13 @@
 //! cursor while they run; [`Rows::park`] gives it up and remembers the position.
 
 mod collscan;
+mod combine;
 mod cursor;
+mod fetch;
 mod id;
+mod ixscan;
 mod pipeline;
+mod ranges;
 mod shape;
 mod sort;
 
@@ -14,10 +18,11 @@ use std::any::Any;
 use std::sync::Arc;
 
 use smongo_bson::{Doc, Result, bail};
-use smongo_mql::{Arena, Host, Stream};
+use smongo_mql::{Arena, Host, SortPattern, Stream};
 
 use crate::keys::RecordId;
 use crate::op::OpCx;
+use crate::catalog::{Collection, Index};
 use crate::plan::{Filter, Plan, PlanNode, Query};
 pub use id::find_by_id;
 pub use cursor::Litter;
@@ -30,37 +35,96 @@ pub trait Rows: Send {
     fn record_id(&self) -> RecordId;
     /// The current document, in memory of its own: the storage may be changed while it is borrowed.
     fn doc(&self) -> Doc<'_>;
+    /// The index entry the document was found by, where it is kept.
+    fn entry(&self) -> Option<Entry<'_>> {
+        None
+    }
     /// Lets go of the storage and remembers the position; the next `advance` continues behind it, in whatever snapshot is then current.
     fn park(&mut self, op: &mut OpCx);
+    /// What was done so far, here and then in the inputs.
+    fn counters(&self, out: &mut Vec<Counters>);
+}
+
+/// An entry of an index: its key without the record id, and the type bits.
+pub struct Entry<'a> {
+    pub index: &'a Arc<Index>,
+    pub key: &'a [u8],
+    pub bits: &'a [u8],
+}
+
+/// What a node did, for explain and the profile.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    pub advanced: u64,
+    pub keys: u64,
+    pub docs: u64,
+    pub seeks: u64,
+    pub dups: u64,
 }
 
 /// The rows of a plan, without its projection.
 pub(crate) fn open_rows(plan: Plan) -> Result<Box<dyn Rows>> {
-    let Plan { coll, mut query, root } = plan;
-    build(&coll, &mut query, root)
+    let build = Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup: true };
+    build.node(&plan.root)
 }
 
 /// The documents of a plan as the client sees them.
-pub(crate) fn open_stream(plan: Plan, _op: &mut OpCx) -> Result<Box<dyn Stream>> {
-    let Plan { coll, mut query, root } = plan;
-    let rows = build(&coll, &mut query, root)?;
-    let shape = shape::Shape { projection: query.projection.take(), filter: query.filter.clone(), show_record_id: query.show_record_id };
-    Ok(Box::new(shape::Documents::new(rows, shape)))
+pub(crate) fn open_stream(plan: Plan) -> Result<Box<dyn Stream>> {
+    let build = Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup: false };
+    let rows = build.node(&plan.root)?;
+    let Query { projection, filter, show_record_id, return_key, .. } = plan.query;
+    Ok(Box::new(shape::Documents::new(rows, shape::Shape { projection, filter, show_record_id, return_key })))
 }
 
-fn build(coll: &Arc<crate::catalog::Collection>, query: &mut Query, node: PlanNode) -> Result<Box<dyn Rows>> {
-    Ok(match node {
-        PlanNode::Eof => Box::new(shape::Nothing),
-        PlanNode::Id { value } => Box::new(id::IdRows::new(coll, value)),
-        PlanNode::CollScan { forward, filter, tailable } => Box::new(collscan::CollScan::new(coll, forward, filter, tailable)?),
-        PlanNode::Sort { input, limit } => {
-            let Some(pattern) = query.sort.take() else { bail!(InternalError, "a sort without pattern") };
-            let allow_disk = query.allow_disk_use;
-            Box::new(sort::Sort::new(build(coll, query, *input)?, pattern, limit, allow_disk))
+/// Makes the nodes of a plan.
+struct Build<'p> {
+    coll: &'p Arc<Collection>,
+    query: &'p Query,
+    sort: Option<&'p Arc<SortPattern>>,
+    /// Documents may be changed while the plan runs, and come by once more under another key.
+    dedup: bool,
+}
+
+impl Build<'_> {
+    fn inputs(&self, nodes: &[PlanNode]) -> Result<Vec<Box<dyn Rows>>> {
+        nodes.iter().map(|n| self.node(n)).collect()
+    }
+
+    fn pattern(&self) -> Result<Arc<SortPattern>> {
+        match self.sort {
+            Some(pattern) => Ok(pattern.clone()),
+            None => bail!(InternalError, "a sort without pattern"),
         }
-        PlanNode::Skip { input, count } => Box::new(shape::Skip::new(build(coll, query, *input)?, count)),
-        PlanNode::Limit { input, count } => Box::new(shape::Limit::new(build(coll, query, *input)?, count)),
-    })
+    }
+
+    fn node(&self, node: &PlanNode) -> Result<Box<dyn Rows>> {
+        Ok(match node {
+            PlanNode::Eof => Box::new(shape::Nothing),
+            PlanNode::Id { value } => Box::new(id::IdRows::new(self.coll, value.clone())),
+            PlanNode::CollScan { forward, filter, tailable } => {
+                Box::new(collscan::CollScan::new(self.coll, *forward, filter.clone(), *tailable)?)
+            }
+            PlanNode::IndexScan(scan) => {
+                let ranges = match &scan.between {
+                    Some(between) => between.ranges.clone(),
+                    None => Ranges::compile(&scan.index, &scan.fields),
+                };
+                Box::new(ixscan::IndexScan::new(&scan.index, ranges, scan.forward, scan.dedup || self.dedup, self.query.return_key))
+            }
+            PlanNode::Fetch { input, filter } => {
+                let Some(storage) = self.coll.storage() else { bail!(InternalError, "a fetch from a view") };
+                Box::new(fetch::Fetch::new(self.node(input)?, storage.records.clone(), filter.clone()))
+            }
+            PlanNode::Or { inputs } => Box::new(combine::Or::new(self.inputs(inputs)?)),
+            PlanNode::MergeSort { inputs } => Box::new(combine::MergeSort::new(self.inputs(inputs)?, self.pattern()?)),
+            PlanNode::Sort { input, limit } => {
+                Box::new(sort::Sort::new(self.node(input)?, self.pattern()?, *limit, self.query.allow_disk_use))
+            }
+            PlanNode::Skip { input, count } => Box::new(shape::Skip::new(self.node(input)?, *count)),
+            PlanNode::Limit { input, count } => Box::new(shape::Limit::new(self.node(input)?, *count)),
+            PlanNode::Cover { input } => self.node(input)?,
+        })
+    }
 }
 
 /// The operation that runs a stream.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{Doc, DocWriter, Result};
+use smongo_bson::keystring::TypeBitsReader;
+use smongo_bson::{Doc, DocWriter, Result, keystring};
 use smongo_mql::{Arena, Host, Matcher, Projection, Stream};
 
-use super::{Rows, op_of};
+use super::{Counters, Entry, Rows, op_of};
 use crate::keys::RecordId;
 use crate::op::OpCx;
 
@@ -26,16 +27,21 @@ impl Rows for Nothing {
     }
 
     fn park(&mut self, _op: &mut OpCx) {}
+
+    fn counters(&self, out: &mut Vec<Counters>) {
+        out.push(Counters::default());
+    }
 }
 
 pub struct Skip {
     input: Box<dyn Rows>,
     left: u64,
+    advanced: u64,
 }
 
 impl Skip {
     pub fn new(input: Box<dyn Rows>, count: u64) -> Skip {
-        Skip { input, left: count }
+        Skip { input, left: count, advanced: 0 }
     }
 }
 
@@ -47,7 +53,9 @@ impl Rows for Skip {
             }
             self.left -= 1;
         }
-        self.input.advance(op)
+        let more = self.input.advance(op)?;
+        self.advanced += u64::from(more);
+        Ok(more)
     }
 
     fn record_id(&self) -> RecordId {
@@ -58,19 +66,29 @@ impl Rows for Skip {
         self.input.doc()
     }
 
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.input.entry()
+    }
+
     fn park(&mut self, op: &mut OpCx) {
         self.input.park(op);
+    }
+
+    fn counters(&self, out: &mut Vec<Counters>) {
+        out.push(Counters { advanced: self.advanced, ..Counters::default() });
+        self.input.counters(out);
     }
 }
 
 pub struct Limit {
     input: Box<dyn Rows>,
     left: u64,
+    advanced: u64,
 }
 
 impl Limit {
     pub fn new(input: Box<dyn Rows>, count: u64) -> Limit {
-        Limit { input, left: count }
+        Limit { input, left: count, advanced: 0 }
     }
 }
 
@@ -81,7 +99,9 @@ impl Rows for Limit {
             return Ok(false);
         }
         self.left -= 1;
-        self.input.advance(op)
+        let more = self.input.advance(op)?;
+        self.advanced += u64::from(more);
+        Ok(more)
     }
 
     fn record_id(&self) -> RecordId {
@@ -92,8 +112,17 @@ impl Rows for Limit {
         self.input.doc()
     }
 
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.input.entry()
+    }
+
     fn park(&mut self, op: &mut OpCx) {
         self.input.park(op);
+    }
+
+    fn counters(&self, out: &mut Vec<Counters>) {
+        out.push(Counters { advanced: self.advanced, ..Counters::default() });
+        self.input.counters(out);
     }
 }
 
@@ -103,6 +132,7 @@ pub struct Shape {
     /// For the positional operator.
     pub filter: Arc<Matcher>,
     pub show_record_id: bool,
+    pub return_key: bool,
 }
 
 /// The documents of rows, shaped.
@@ -117,7 +147,7 @@ pub struct Documents {
 
 impl Documents {
     pub fn new(rows: Box<dyn Rows>, shape: Shape) -> Documents {
-        let plain = shape.projection.is_none() && !shape.show_record_id;
+        let plain = shape.projection.is_none() && !shape.show_record_id && !shape.return_key;
         Documents { rows, shape, plain, arena: Arena::new(), buf: Vec::new(), scratch: Vec::new() }
     }
 
@@ -125,6 +155,7 @@ impl Documents {
         let doc = self.rows.doc();
         self.buf.clear();
         match &self.shape.projection {
+            _ if self.shape.return_key => key_document(self.rows.entry(), &mut self.buf)?,
             Some(projection) => {
                 projection.apply(doc, Some(&self.shape.filter), &self.arena, &mut self.buf)?;
                 self.arena.reset();
@@ -140,6 +171,21 @@ impl Documents {
         }
         Ok(())
     }
+}
+
+/// The fields of an index entry under the names of the key pattern; nothing where no index was used.
+fn key_document(entry: Option<Entry<'_>>, out: &mut Vec<u8>) -> Result<()> {
+    let mut w = DocWriter::new(out);
+    if let Some(Entry { index, key, bits }) = entry {
+        let mut bits = TypeBitsReader::new(bits);
+        let mut rest = key;
+        for part in &index.parts {
+            let (value, after) = keystring::decode_with(rest, part.descending, &mut bits)?;
+            rest = after;
+            w.append(part.path.text(), value.view());
+        }
+    }
+    Ok(())
 }
 
 impl Stream for Documents {

@@ -1,9 +1,11 @@
 //! SORT: blocking, in memory; with a limit only the best are kept.
 
+use std::sync::Arc;
+
 use smongo_bson::{Doc, Result, bail};
 use smongo_mql::{Host, SortPattern};
 
-use super::Rows;
+use super::{Counters, Rows};
 use crate::keys::RecordId;
 use crate::op::OpCx;
 
@@ -20,7 +22,7 @@ struct Item {
 
 pub struct Sort {
     input: Box<dyn Rows>,
-    pattern: SortPattern,
+    pattern: Arc<SortPattern>,
     limit: Option<usize>,
     allow_disk: bool,
     sorted: bool,
@@ -30,7 +32,7 @@ pub struct Sort {
 }
 
 impl Sort {
-    pub fn new(input: Box<dyn Rows>, pattern: SortPattern, limit: Option<u64>, allow_disk: bool) -> Sort {
+    pub fn new(input: Box<dyn Rows>, pattern: Arc<SortPattern>, limit: Option<u64>, allow_disk: bool) -> Sort {
         let limit = limit.and_then(|l| usize::try_from(l).ok());
         Sort { input, pattern, limit, allow_disk, sorted: false, buf: Vec::new(), items: Vec::new(), next: 0 }
     }
@@ -104,5 +106,10 @@ impl Rows for Sort {
 
     fn park(&mut self, op: &mut OpCx) {
         self.input.park(op);
+    }
+
+    fn counters(&self, out: &mut Vec<Counters>) {
+        out.push(Counters { advanced: self.next.min(self.items.len()) as u64, ..Counters::default() });
+        self.input.counters(out);
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
+use smongo_bson::index_keys::Multikey;
 use smongo_mql::collation::Collation;
 use smongo_mql::{Matcher, SortPattern};
 
 use super::bounds::{self, Bounds, Field};
 use super::interval::{Interval, Intervals, all_points, intersect, is_full, width};
-use super::predicate::{Conjunct, Predicate, predicates};
+use super::predicate::{Conjunct, Group, Predicate, predicates};
 use super::{Filter, partial};
 use crate::catalog::{Index, IndexKind};
 
@@ -38,6 +39,7 @@ pub struct Candidate {
     pub residual: Option<Filter>,
     /// Some field is restricted.
     pub bounded: bool,
+    pub multikey: Multikey,
 }
 
 /// What the planner asks of an index.
@@ -73,19 +75,29 @@ pub fn candidate(index: &Arc<Index>, question: &Question<'_>) -> Option<Candidat
         return None;
     }
     let found = predicates(question.conjuncts);
-    let mut chooser = Chooser { index, found: &found, collator, strings_differ: !same, used: vec![None; index.parts.len()], known: false };
+    let multikey = index.multikey();
+    let mut chooser = Chooser {
+        index,
+        multikey: &multikey,
+        found: &found,
+        collator,
+        strings_differ: !same,
+        used: vec![None; index.parts.len()],
+        known: false,
+    };
     let (fields, answered) = chooser.fields(question.conjuncts.len());
     if index.sparse && !chooser.known && !question.hinted {
         return None;
     }
     let bounded = chooser.used.iter().any(Option::is_some);
     let (forward, order) = match question.sort.filter(|_| index.kind == IndexKind::Btree) {
-        Some(sort) if same_collation(index.collation.as_deref(), sort.collation.as_deref()) => order(index, &fields, sort),
+        Some(sort) if same_collation(index.collation.as_deref(), sort.collation.as_deref()) => Ordering { index, multikey: &multikey, fields: &fields, sort }.find(),
         _ => (true, Order::None),
     };
     let leads = chooser.used.first().is_some_and(Option::is_some);
     let useful = leads || question.hinted || (order != Order::None && index.kind == IndexKind::Btree);
-    useful.then(|| Candidate { index: index.clone(), residual: residual(question, &answered), fields, forward, order, bounded })
+    let residual = residual(question, &answered);
+    useful.then(|| Candidate { index: index.clone(), residual, fields, forward, order, bounded, multikey })
 }
 
 /// The conjuncts that the index does not answer.
@@ -101,11 +113,12 @@ fn residual(question: &Question<'_>, answered: &[bool]) -> Option<Filter> {
 
 struct Chooser<'c, 'q> {
     index: &'c Arc<Index>,
+    multikey: &'c Multikey,
     found: &'c [Predicate<'q>],
     collator: Option<&'c dyn Collator>,
     strings_differ: bool,
     /// For each field that is restricted, the `$elemMatch` the restriction is from.
-    used: Vec<Option<Option<usize>>>,
+    used: Vec<Option<Option<Group>>>,
     /// Some predicate holds only for documents the (sparse) index knows.
     known: bool,
 }
@@ -122,7 +135,7 @@ impl Chooser<'_, '_> {
         let full = vec![Interval::full()];
         let index = self.index;
         let Some(key) = index.parts.get(part) else { return full };
-        let multikey = is_multikey(index, part);
+        let multikey = self.multikey.is_multikey(part);
         let field = Field {
             collator: self.collator,
             strings_differ: self.strings_differ,
@@ -140,9 +153,7 @@ impl Chooser<'_, '_> {
         }
         if multikey {
             options.retain(|(p, _)| self.compatible(part, p.group));
-            // Different elements may satisfy them, so that only one of them restricts the keys.
-            options.sort_by(|a, b| width(&a.1.intervals).total_cmp(&width(&b.1.intervals)));
-            options.truncate(1);
+            self.of_one_element(part, &mut options);
         }
         let Some((first, _)) = options.first() else { return full };
         if let Some(slot) = self.used.get_mut(part) {
@@ -158,26 +169,37 @@ impl Chooser<'_, '_> {
         intervals
     }
 
+    /// Different elements of an array may satisfy two predicates, so that only one of them restricts the keys, or those
+    /// that stand in one `$elemMatch` if its elements hold no further arrays on the way.
+    fn of_one_element(&self, part: usize, options: &mut Vec<(&Predicate<'_>, Bounds)>) {
+        options.sort_by(|a, b| width(&a.1.intervals).total_cmp(&width(&b.1.intervals)));
+        let Some(group) = options.first().and_then(|(p, _)| p.group) else {
+            options.truncate(1);
+            return;
+        };
+        let inner_arrays = self.multikey.components(part).checked_shr(group.depth as u32).unwrap_or(0);
+        if inner_arrays == 0 {
+            options.retain(|(p, _)| p.group == Some(group));
+        } else {
+            options.truncate(1);
+        }
+    }
+
     /// Fields that run through one array can be restricted together only for the same element of it.
-    fn compatible(&self, part: usize, group: Option<usize>) -> bool {
+    fn compatible(&self, part: usize, group: Option<Group>) -> bool {
         self.used.iter().enumerate().take(part).all(|(other, used)| match used {
-            Some(theirs) if is_multikey(self.index, other) && shares_array(self.index, other, part) => {
-                group.is_some() && *theirs == group
-            }
+            Some(theirs) if shares_array(self.index, self.multikey, other, part) => group.is_some() && *theirs == group,
             _ => true,
         })
     }
 }
 
-pub fn is_multikey(index: &Index, part: usize) -> bool {
-    index.multikey() & (1 << part.min(63)) != 0
-}
-
-fn shares_array(index: &Index, a: usize, b: usize) -> bool {
-    match (index.paths.get(a), index.paths.get(b)) {
-        (Some(a), Some(b)) => a.first() == b.first(),
-        _ => false,
-    }
+/// Whether the paths of two fields run through the same array.
+fn shares_array(index: &Index, multikey: &Multikey, a: usize, b: usize) -> bool {
+    let (Some(x), Some(y)) = (index.paths.get(a), index.paths.get(b)) else { return false };
+    let common = x.parts().iter().zip(y.parts()).take_while(|(p, q)| p.name == q.name).count();
+    let mask = 1u64.checked_shl(common as u32).map_or(u64::MAX, |bit| bit - 1);
+    multikey.components(a) & multikey.components(b) & mask != 0
 }
 
 /// Equality with values whose hashes are in the index.
@@ -200,59 +222,62 @@ fn hashed(p: &Predicate<'_>, field: Field<'_>) -> Option<Bounds> {
 }
 
 /// Whether a scan yields the order of a sort pattern, and in which direction.
-fn order(index: &Index, fields: &[Intervals], sort: &SortPattern) -> (bool, Order) {
-    for forward in [true, false] {
-        let order = order_towards(index, fields, sort, forward);
-        if order != Order::None {
-            return (forward, order);
-        }
-    }
-    (true, Order::None)
+struct Ordering<'o> {
+    index: &'o Index,
+    multikey: &'o Multikey,
+    fields: &'o [Intervals],
+    sort: &'o SortPattern,
 }
 
-fn order_towards(index: &Index, fields: &[Intervals], sort: &SortPattern, forward: bool) -> Order {
-    let mut wanted = sort.parts.iter().peekable();
-    let mut merged = 0;
-    let mut scans = 1;
-    let mut matched = false;
-    for (n, (part, intervals)) in index.parts.iter().zip(fields).enumerate() {
-        let one = all_points(intervals) && intervals.len() <= 1;
-        let Some(next) = wanted.peek() else { break };
-        if next.meta.is_some() {
-            return Order::None;
-        }
-        if !part.hashed && next.path == part.path && next.descending == (part.descending == forward) {
-            if !sorts_by(index, fields, n) {
+impl Ordering<'_> {
+    fn find(&self) -> (bool, Order) {
+        let towards = |forward| (forward, self.towards(forward));
+        [true, false].into_iter().map(towards).find(|(_, order)| *order != Order::None).unwrap_or((true, Order::None))
+    }
+
+    fn towards(&self, forward: bool) -> Order {
+        let mut wanted = self.sort.parts.iter().peekable();
+        let (mut merged, mut scans, mut matched) = (0, 1, false);
+        for (n, (part, intervals)) in self.index.parts.iter().zip(self.fields).enumerate() {
+            let one = all_points(intervals) && intervals.len() <= 1;
+            let Some(next) = wanted.peek() else { break };
+            if next.meta.is_some() {
                 return Order::None;
             }
-            matched = true;
-            wanted.next();
-        } else if one && !(is_multikey(index, n) && next.path == part.path) {
-            // A constant changes nothing.
-            if next.path == part.path {
+            if !part.hashed && next.path == part.path && next.descending == (part.descending == forward) {
+                if !self.sorts_by(n) {
+                    return Order::None;
+                }
+                matched = true;
                 wanted.next();
+            } else if one && !(self.multikey.is_multikey(n) && next.path == part.path) {
+                // A constant changes nothing.
+                if next.path == part.path {
+                    wanted.next();
+                }
+            } else if all_points(intervals) && !matched {
+                merged = n + 1;
+                scans *= intervals.len();
+            } else {
+                return Order::None;
             }
-        } else if all_points(intervals) && !matched {
-            merged = n + 1;
-            scans *= intervals.len();
-        } else {
-            return Order::None;
+        }
+        match (wanted.next(), merged) {
+            (Some(_), _) => Order::None,
+            (None, 0) => Order::Scan,
+            (None, fields) if scans <= MOST_MERGED => Order::Merge { fields },
+            _ => Order::None,
         }
     }
-    match (wanted.next(), merged) {
-        (Some(_), _) => Order::None,
-        (None, 0) => Order::Scan,
-        (None, fields) if scans <= MOST_MERGED => Order::Merge { fields },
-        _ => Order::None,
-    }
-}
 
-/// An array counts with its least or greatest element, which a restricted scan may leave out.
-fn sorts_by(index: &Index, fields: &[Intervals], part: usize) -> bool {
-    if !is_multikey(index, part) {
-        return true;
+    /// An array counts with its least or greatest element, which a restricted scan may leave out.
+    fn sorts_by(&self, part: usize) -> bool {
+        if !self.multikey.is_multikey(part) {
+            return true;
+        }
+        let numbered = self.index.paths.get(part).is_some_and(|p| p.parts().iter().any(|c| c.index.is_some()));
+        let restricted = |n: usize| self.fields.get(n).is_some_and(|f| !is_full(f));
+        let shared = |n: usize| n == part || shares_array(self.index, self.multikey, n, part);
+        !numbered && !(0..self.index.parts.len()).any(|n| restricted(n) && shared(n))
     }
-    let free = |n: usize| fields.get(n).is_none_or(|f| is_full(f));
-    let numbered = index.paths.get(part).is_some_and(|p| p.parts().iter().any(|c| c.index.is_some()));
-    !numbered && (0..index.parts.len()).all(|n| n == part && free(n) || n != part && (!shares_array(index, n, part) || !is_multikey(index, n)))
 }

@@ -1,6 +1,12 @@
 //! The planner: a compiled query and the collection's indexes in, a plan out.
 
+pub(crate) mod bounds;
+mod candidate;
+mod choose;
+pub(crate) mod interval;
 mod node;
+mod partial;
+mod predicate;
 
 use std::sync::Arc;
 
@@ -11,7 +17,8 @@ use smongo_mql::{Matcher, Projection, SortPattern, Stream};
 use crate::catalog::Collection;
 use crate::exec::{self, Rows};
 use crate::op::OpCx;
-pub use node::{Filter, NodePath, PlanNode};
+use choose::Choice;
+pub use node::{Filter, IndexScan, NodePath, PlanNode};
 
 /// What find, update, delete, count, distinct and the front of an aggregation ask of one collection.
 pub struct Query {
@@ -70,15 +77,19 @@ pub enum Hint {
 pub struct Plan {
     pub(crate) coll: Arc<Collection>,
     pub(crate) query: Query,
+    pub(crate) sort: Option<Arc<SortPattern>>,
     /// From the source up to and including sort, skip and limit; projection is on top of it.
     pub(crate) root: PlanNode,
+    /// Sources that could have served too.
+    pub(crate) rejected: Vec<PlanNode>,
 }
 
 /// Chooses a plan. Begins the operation's transaction, so that what is known of the indexes is at least as new as its snapshot.
-pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, query: Query) -> Result<Plan> {
+pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<Plan> {
     op.store()?;
-    let mut root = source(coll, &query);
-    if query.sort.is_some() {
+    let sort = query.sort.take().filter(|s| !s.parts.is_empty()).map(Arc::new);
+    let Choice { mut root, sorted, rejected } = source(coll, &query, sort.as_deref())?;
+    if sort.is_some() && !sorted {
         let limit = query.limit.map(|l| l.saturating_add(query.skip));
         root = PlanNode::Sort { input: Box::new(root), limit };
     }
@@ -88,30 +99,36 @@ pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, query: Query) -> Result<Plan>
     if let Some(count) = query.limit {
         root = PlanNode::Limit { input: Box::new(root), count };
     }
-    Ok(Plan { coll: coll.clone(), query, root })
+    Ok(Plan { coll: coll.clone(), query, sort, root, rejected })
 }
 
-fn source(coll: &Arc<Collection>, query: &Query) -> PlanNode {
+fn source(coll: &Arc<Collection>, query: &Query, sort: Option<&SortPattern>) -> Result<Choice> {
+    let one = |root| Choice { root, sorted: true, rejected: Vec::new() };
+    if let Some(hint) = &query.hint
+        && !matches!(hint, Hint::Natural { .. })
+    {
+        choose::hinted(coll, hint)?;
+    }
     if matches!(query.filter.root, Node::AlwaysFalse) || coll.storage().is_none() {
-        return PlanNode::Eof;
+        return Ok(one(PlanNode::Eof));
     }
     if query.hint.is_none()
         && query.min.is_none()
         && query.max.is_none()
+        && !query.return_key
         && let Node::Compare { path, op: CompareOp::Eq, value, .. } = &query.filter.root
         && path.text() == "_id"
         && is_point(coll, value.view(), query.filter.collation.is_some())
     {
-        return PlanNode::Id { value: value.clone() };
+        return Ok(one(PlanNode::Id { value: value.clone() }));
     }
-    let forward = !matches!(query.hint, Some(Hint::Natural { forward: false }));
-    PlanNode::CollScan { forward, filter: Filter::whole(&query.filter), tailable: query.tailable }
+    choose::choose(coll, query, sort)
 }
 
 impl Plan {
     /// The documents as the client sees them: with projection, sort, skip and limit.
-    pub fn open(self, op: &mut OpCx) -> Result<Box<dyn Stream>> {
-        exec::open_stream(self, op)
+    pub fn open(self, _op: &mut OpCx) -> Result<Box<dyn Stream>> {
+        exec::open_stream(self)
     }
 
     /// The documents as they are stored, for whoever changes them.

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use smongo_bson::ValueBuf;
+use smongo_bson::{DocBuf, ValueBuf};
 use smongo_mql::Matcher;
 use smongo_mql::matcher::Node;
+
+use super::interval::Intervals;
+use crate::catalog::Index;
+use crate::exec::Ranges;
 
 /// A step of a plan; its inputs are below it.
 pub enum PlanNode {
@@ -13,10 +17,38 @@ pub enum PlanNode {
     /// Equality of `_id`: index, then record.
     Id { value: ValueBuf },
     CollScan { forward: bool, filter: Option<Filter>, tailable: bool },
+    IndexScan(IndexScan),
+    /// The documents of entries.
+    Fetch { input: Box<PlanNode>, filter: Option<Filter> },
+    /// Each record of any input once.
+    Or { inputs: Vec<PlanNode> },
+    /// The same, of inputs that are in the query's order.
+    MergeSort { inputs: Vec<PlanNode> },
     /// By the query's sort pattern; only the first `limit` documents are wanted.
     Sort { input: Box<PlanNode>, limit: Option<u64> },
     Skip { input: Box<PlanNode>, count: u64 },
     Limit { input: Box<PlanNode>, count: u64 },
+    /// Documents made of the keys alone, as far as a projection needs them.
+    Cover { input: Box<PlanNode> },
+}
+
+/// A scan of an index.
+pub struct IndexScan {
+    pub index: Arc<Index>,
+    /// For each field, ascending.
+    pub fields: Vec<Intervals>,
+    /// `min` and `max` of a find instead of `fields`.
+    pub between: Option<Between>,
+    pub forward: bool,
+    /// One record may have several keys in the bounds.
+    pub dedup: bool,
+}
+
+/// Bounds that are given as whole keys.
+pub struct Between {
+    pub ranges: Ranges,
+    pub min: Option<DocBuf>,
+    pub max: Option<DocBuf>,
 }
 
 /// The way from the root of a filter to one of its nodes, by positions of children.
@@ -39,7 +71,7 @@ impl Filter {
     pub fn node(&self, path: &[usize]) -> Option<&Node> {
         path.iter().try_fold(&self.matcher.root, |node, at| match node {
             Node::And(children) | Node::Or(children) | Node::Nor(children) => children.get(*at),
-            Node::Not(child) => Some(&**child),
+            Node::Not(child) => Some(child),
             _ => None,
         })
     }

@@ -19,9 +19,17 @@ pub struct Predicate<'q> {
     /// The position of its conjunct.
     pub conjunct: usize,
     /// The `$elemMatch` it stands in: one array element passes all predicates of a group.
-    pub group: Option<usize>,
+    pub group: Option<Group>,
     /// It is not the whole of its conjunct, which must be tested anyway.
     pub partial: bool,
+}
+
+/// An `$elemMatch` over documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    id: usize,
+    /// How many components its path has.
+    pub depth: usize,
 }
 
 /// The conditions of a node that must all hold, and where they stand.
@@ -53,26 +61,27 @@ struct Collector<'f, 'q> {
 }
 
 impl<'q> Collector<'_, 'q> {
-    fn node(&mut self, node: &'q Node, prefix: &str, group: Option<usize>, partial: bool) {
+    fn node(&mut self, node: &'q Node, prefix: &str, group: Option<Group>, partial: bool) {
         match node {
             Node::And(children) => children.iter().for_each(|c| self.node(c, prefix, group, true)),
             Node::Nor(children) => {
                 for child in children {
-                    self.leaf(child, child, true, prefix, group, true);
+                    self.leaf(child, true, prefix, group, true);
                 }
             }
-            Node::Not(child) => self.leaf(child, child, true, prefix, group, partial),
+            Node::Not(child) => self.leaf(child, true, prefix, group, partial),
             Node::ElemMatchObject { path, filter } => {
                 *self.groups += 1;
-                let group = *self.groups;
-                self.node(filter, &join(prefix, path.text()), Some(group), true);
+                let path = join(prefix, path.text());
+                let group = Group { id: *self.groups, depth: path.split('.').count() };
+                self.node(filter, &path, Some(group), true);
             }
-            other => self.leaf(other, other, false, prefix, group, partial),
+            other => self.leaf(other, false, prefix, group, partial),
         }
     }
 
-    fn leaf(&mut self, node: &'q Node, leaf: &'q Node, negated: bool, prefix: &str, group: Option<usize>, partial: bool) {
-        if let Some(path) = path_of(leaf) {
+    fn leaf(&mut self, node: &'q Node, negated: bool, prefix: &str, group: Option<Group>, partial: bool) {
+        if let Some(path) = path_of(node) {
             let conjunct = self.conjunct;
             self.found.push(Predicate { path: join(prefix, path), node, negated, conjunct, group, partial });
         }

@@ -75,6 +75,11 @@ impl IndexScan {
         let Some(range) = self.current() else { return Ok(false) };
         let store = op.store()?;
         match (self.forward, &range.end) {
+            // An empty key is none to WiredTiger.
+            (true, _) if range.start.is_empty() => {
+                store.reset(cursor)?;
+                Ok(store.next(cursor)?)
+            }
             (true, _) => Ok(store.seek_ge(cursor, &range.start)?),
             (false, Some(end)) => seek_below(op, cursor, end),
             (false, None) => {

@@ -20,13 +20,17 @@ use std::sync::Arc;
 use smongo_bson::{Doc, Result, bail};
 use smongo_mql::{Arena, Host, SortPattern, Stream};
 
+use crate::catalog::{Collection, Index};
 use crate::keys::RecordId;
 use crate::op::OpCx;
-use crate::catalog::{Collection, Index};
 use crate::plan::{Filter, Plan, PlanNode, Query};
-pub use id::find_by_id;
 pub use cursor::Litter;
+pub use id::find_by_id;
 pub use pipeline::open_pipeline;
+pub use ranges::Ranges;
+
+/// How many keys or documents are looked at between two looks at the clock.
+const INTERRUPT_EVERY: u64 = 128;
 
 /// Documents of a collection, one after the other.
 pub trait Rows: Send {

@@ -1,6 +1,5 @@
 //! Aggregations: views resolved, the front of the pipeline absorbed into the query, the rest folded over its documents.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, Result, ValueBuf, bail};

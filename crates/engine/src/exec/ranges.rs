@@ -58,6 +58,9 @@ pub enum Verdict {
 impl Ranges {
     /// The bytes of intervals for each field of an index.
     pub fn compile(index: &Index, fields: &[Intervals]) -> Ranges {
+        if fields.iter().any(Vec::is_empty) {
+            return Ranges { ranges: Vec::new(), rest: None, points: false };
+        }
         let collator = index.collation.as_deref().map(|c| c as &dyn Collator);
         let mut prefixes: Vec<Vec<u8>> = vec![Vec::new()];
         let mut at = 0;

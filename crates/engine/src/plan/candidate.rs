@@ -216,7 +216,7 @@ fn hashed(p: &Predicate<'_>, field: Field<'_>) -> Option<Bounds> {
     if !all_points(&bounds.intervals) {
         return None;
     }
-    let hash = |i: &Interval| Interval::point(smongo_bson::Value::Int64(smongo_bson::hash::hashed_index_key(i.low.view())));
+    let hash = |i: &Interval| Interval::point(smongo_bson::Value::Int64(smongo_bson::hash::hash_value(i.low.view()) as i64));
     let points = bounds.intervals.iter().map(hash).collect();
     Some(Bounds { intervals: super::interval::union(points, None), exact: false, ..bounds })
 }

@@ -42,7 +42,7 @@ pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>) -> R
             let index = hinted(coll, hint)?;
             return match candidate(index, &question) {
                 Some(c) => Ok(single(&c)),
-                None => bail!(NoQueryExecutionPlans, "error processing query: ns={} planner returned error: no plan can use the hinted index", coll.ns),
+                None => bail!(291, "error processing query: ns={} planner returned error: no plan can use the hinted index", coll.ns),
             };
         }
         None if query.tailable => return Ok(Choice::unsorted(scan(true))),

@@ -18,7 +18,7 @@ use crate::catalog::Collection;
 use crate::exec::{self, Rows};
 use crate::op::OpCx;
 use choose::Choice;
-pub use node::{Filter, IndexScan, NodePath, PlanNode};
+pub use node::{Filter, NodePath, PlanNode};
 
 /// What find, update, delete, count, distinct and the front of an aggregation ask of one collection.
 pub struct Query {

@@ -71,7 +71,7 @@ impl Filter {
     pub fn node(&self, path: &[usize]) -> Option<&Node> {
         path.iter().try_fold(&self.matcher.root, |node, at| match node {
             Node::And(children) | Node::Or(children) | Node::Nor(children) => children.get(*at),
-            Node::Not(child) => Some(child),
+            Node::Not(child) => Some(&**child),
             _ => None,
         })
     }

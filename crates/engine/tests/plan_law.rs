@@ -1,0 +1,289 @@
+//! The law of the planner: whatever indexes there are, a query answers what a collection scan answers, in order when it is sorted.
+
+use smongo_bson::json::{parse_doc, to_relaxed};
+use smongo_bson::{Doc, DocBuf, Value};
+use smongo_engine::{Client, Engine, Options, Request, Session};
+use smongo_mql::{CompileCx, SortPattern};
+
+/// splitmix64: tests repeat themselves.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+
+    fn chance(&mut self, one_in: usize) -> bool {
+        self.below(one_in) == 0
+    }
+}
+
+const SCALARS: &[&str] = &[
+    "1", "2", "3", "4", "5", "2.5", "-1", "null", "\"a\"", "\"ab\"", "\"b\"", "true", "false", "{\"x\": 1}", "{}", "0",
+    "{\"$date\": \"2020-01-01T00:00:00Z\"}", "{\"$numberDouble\": \"NaN\"}", "{\"$numberDouble\": \"Infinity\"}", "{\"$minKey\": 1}",
+    "{\"$numberLong\": \"3\"}", "{\"$numberDecimal\": \"2.5\"}", "{\"$regularExpression\": {\"pattern\": \"^a\", \"options\": \"\"}}",
+];
+
+const PATHS: &[&str] = &["a", "b", "c.x", "c.y", "d"];
+
+/// Few different values, so that filters meet documents.
+fn scalar(r: &mut Random) -> String {
+    if r.chance(3) { r.pick(SCALARS).to_owned() } else { r.pick(&["1", "2", "3", "4", "5"]).to_owned() }
+}
+
+fn value(r: &mut Random, arrays: bool) -> String {
+    if !arrays || !r.chance(4) {
+        return scalar(r);
+    }
+    let items: Vec<String> = (0..r.below(4)).map(|_| if r.chance(8) { format!("[{}]", scalar(r)) } else { scalar(r) }).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn sub_document(r: &mut Random, arrays: bool) -> String {
+    let mut fields = Vec::new();
+    let x_array = arrays && r.chance(4);
+    if !r.chance(4) {
+        fields.push(format!("\"x\": {}", value(r, x_array)));
+    }
+    if !r.chance(4) {
+        fields.push(format!("\"y\": {}", value(r, arrays && !x_array)));
+    }
+    format!("{{{}}}", fields.join(", "))
+}
+
+/// Arrays stand in one field at most, so that compound indexes take every document.
+fn document(r: &mut Random, id: usize, arrays: bool) -> String {
+    let place = if arrays { r.below(4) } else { 9 };
+    let mut fields = vec![format!("\"_id\": {id}")];
+    for (n, name) in ["a", "b", "d"].iter().enumerate() {
+        if !r.chance(5) {
+            fields.push(format!("\"{name}\": {}", value(r, place == n)));
+        }
+    }
+    match r.below(6) {
+        0 => {}
+        1 => fields.push(format!("\"c\": {}", scalar(r))),
+        2 | 3 if place == 3 => {
+            let items: Vec<String> = (0..r.below(4)).map(|_| if r.chance(6) { scalar(r) } else { sub_document(r, false) }).collect();
+            fields.push(format!("\"c\": [{}]", items.join(", ")));
+        }
+        _ => fields.push(format!("\"c\": {}", sub_document(r, place == 3))),
+    }
+    format!("{{{}}}", fields.join(", "))
+}
+
+fn not_regex(r: &mut Random) -> String {
+    loop {
+        let v = value(r, true);
+        if !v.contains("regularExpression") {
+            return v;
+        }
+    }
+}
+
+/// `{$operator: …}` that may stand under `$not` and `$elemMatch` too.
+fn operators(r: &mut Random) -> String {
+    match r.below(10) {
+        0 => format!("{{\"$eq\": {}}}", not_regex(r)),
+        1 | 2 => format!("{{\"{}\": {}}}", r.pick(&["$gt", "$gte", "$lt", "$lte"]), not_regex(r)),
+        3 => format!("{{\"{}\": {}, \"{}\": {}}}", r.pick(&["$gt", "$gte"]), not_regex(r), r.pick(&["$lt", "$lte"]), not_regex(r)),
+        4 => {
+            let items: Vec<String> = (0..r.below(5)).map(|_| value(r, true)).collect();
+            format!("{{\"{}\": [{}]}}", r.pick(&["$in", "$nin"]), items.join(", "))
+        }
+        5 => format!("{{\"$ne\": {}}}", not_regex(r)),
+        6 => format!("{{\"$exists\": {}}}", r.pick(&["true", "false"])),
+        7 => {
+            let types = &["\"number\"", "\"string\"", "\"null\"", "\"array\"", "\"int\"", "[\"bool\", \"date\"]", "\"object\""];
+            format!("{{\"$type\": {}}}", r.pick(types))
+        }
+        8 => format!("{{\"$regex\": \"{}\"}}", r.pick(&["^a", "^ab", "b", "^a.*", "^(a|b)"])),
+        _ => r.pick(&["{\"$size\": 2}", "{\"$mod\": [2, 1]}"]).to_owned(),
+    }
+}
+
+fn condition(r: &mut Random) -> String {
+    match r.below(8) {
+        0..3 => not_regex(r),
+        3..6 => operators(r),
+        6 => format!("{{\"$not\": {}}}", operators(r)),
+        _ => format!("{{\"$elemMatch\": {}}}", operators(r)),
+    }
+}
+
+fn filter(r: &mut Random, depth: usize) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for _ in 0..1 + r.below(3) {
+        if depth > 0 && r.chance(6) {
+            let branches: Vec<String> = (0..2 + r.below(2)).map(|_| filter(r, depth - 1)).collect();
+            parts.push(format!("{{\"{}\": [{}]}}", r.pick(&["$or", "$or", "$and", "$nor"]), branches.join(", ")));
+        } else if r.chance(8) {
+            parts.push(format!("{{\"c\": {{\"$elemMatch\": {{\"x\": {}, \"y\": {}}}}}}}", condition(r), condition(r)));
+        } else {
+            parts.push(format!("{{\"{}\": {}}}", r.pick(PATHS), condition(r)));
+        }
+    }
+    if parts.len() == 1 { parts.remove(0) } else { format!("{{\"$and\": [{}]}}", parts.join(", ")) }
+}
+
+fn key(r: &mut Random, max: usize) -> String {
+    let mut paths: Vec<&str> = PATHS.to_vec();
+    let mut fields = Vec::new();
+    for _ in 0..1 + r.below(max) {
+        let at = r.below(paths.len());
+        fields.push(format!("\"{}\": {}", paths.remove(at), r.pick(&["1", "-1"])));
+    }
+    format!("{{{}}}", fields.join(", "))
+}
+
+struct Db {
+    session: Session,
+}
+
+impl Db {
+    fn run(&mut self, command: &str) -> DocBuf {
+        let body = parse_doc(command).unwrap_or_else(|e| panic!("{command}: {e}"));
+        let mut out = Vec::new();
+        self.session.run(&Request::new(body.as_doc()), &mut out);
+        DocBuf::from_checked(out)
+    }
+
+    /// The documents a find yields, or its error.
+    fn find(&mut self, rest: &str) -> Result<Vec<DocBuf>, String> {
+        let reply = self.run(&format!("{{\"find\": \"t\", \"$db\": \"law\", \"batchSize\": 7, {rest}}}"));
+        let mut docs = Vec::new();
+        let mut reply = reply;
+        loop {
+            if !reply.get("ok").truthy() {
+                return Err(format!("{reply:?}"));
+            }
+            let cursor = reply.get("cursor").as_doc().unwrap_or(Doc::EMPTY);
+            for name in ["firstBatch", "nextBatch"] {
+                docs.extend(cursor.get(name).as_array().into_iter().flat_map(|a| a.iter()).filter_map(|v| v.as_doc()).map(DocBuf::from));
+            }
+            let Value::Int64(id) = cursor.get("id") else { return Err(format!("{reply:?}")) };
+            if id == 0 {
+                return Ok(docs);
+            }
+            reply = self.run(&format!("{{\"getMore\": {{\"$numberLong\": \"{id}\"}}, \"collection\": \"t\", \"$db\": \"law\", \"batchSize\": 50}}"));
+        }
+    }
+}
+
+fn id(doc: &DocBuf) -> i32 {
+    if let Value::Int32(n) = doc.get("_id") { n } else { -1 }
+}
+
+fn ids(docs: &[DocBuf]) -> Vec<i32> {
+    let mut ids: Vec<i32> = docs.iter().map(id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn in_order(docs: &[DocBuf], sort: &str) -> bool {
+    let spec = parse_doc(sort).expect("a sort");
+    let pattern = SortPattern::compile(spec.as_doc(), &CompileCx::default()).expect("a sort");
+    let key = |d: &DocBuf| {
+        let mut key = Vec::new();
+        pattern.append_key(d.as_doc(), &mut key).expect("a key");
+        key
+    };
+    docs.iter().map(key).collect::<Vec<_>>().is_sorted()
+}
+
+fn index_options(r: &mut Random) -> String {
+    match r.below(6) {
+        0 => ", \"sparse\": true".to_owned(),
+        1 => format!(", \"partialFilterExpression\": {{\"{}\": {{\"$gt\": {}}}}}", r.pick(PATHS), r.pick(&["1", "3"])),
+        2 => format!(", \"partialFilterExpression\": {{\"{}\": {{\"$exists\": true}}}}", r.pick(PATHS)),
+        _ => String::new(),
+    }
+}
+
+/// Makes a collection with some indexes; returns the names of those that hold every document.
+fn prepare(r: &mut Random, db: &mut Db, arrays: bool) -> Vec<(String, String)> {
+    let docs: Vec<String> = (0..60).map(|id| document(r, id, arrays)).collect();
+    let insert = |db: &mut Db| {
+        for d in &docs {
+            db.run(&format!("{{\"insert\": \"t\", \"$db\": \"law\", \"documents\": [{d}]}}"));
+        }
+    };
+    let early = r.chance(2);
+    if early {
+        insert(db);
+    }
+    let mut names = Vec::new();
+    for n in 0..2 + r.below(3) {
+        let options = index_options(r);
+        let key = key(r, 3);
+        let command = format!("{{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{{\"key\": {key}, \"name\": \"i{n}\"{options}}}]}}");
+        if db.run(&command).get("ok").truthy() && options.is_empty() {
+            names.push((format!("i{n}"), key));
+        }
+    }
+    if !early {
+        insert(db);
+    }
+    names
+}
+
+/// One random collection with random indexes, and random queries of it.
+fn round(seed: u64, arrays: bool, queries: usize) -> usize {
+    let mut r = Random(seed);
+    let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
+    let mut db = Db { session: engine.session(Client::default()) };
+    let names = prepare(&mut r, &mut db, arrays);
+    let mut answered = 0;
+    for _ in 0..queries {
+        let mut rest = format!("\"filter\": {}", filter(&mut r, 2));
+        let sort = r.chance(2).then(|| key(&mut r, 2));
+        if let Some(sort) = &sort {
+            rest.push_str(&format!(", \"sort\": {sort}"));
+        }
+        let Ok(expected) = db.find(&format!("{rest}, \"hint\": {{\"$natural\": 1}}")) else { continue };
+        answered += expected.len();
+        let mut hints = vec![String::new()];
+        hints.extend(names.iter().map(|(n, _)| format!(", \"hint\": \"{n}\"")));
+        for hint in hints {
+            let found = db.find(&format!("{rest}{hint}")).unwrap_or_else(|e| panic!("seed {seed}: {rest}{hint}: {e}"));
+            let (want, got) = (ids(&expected), ids(&found));
+            if want != got {
+                let count = |all: &[i32], one: i32| all.iter().filter(|i| **i == one).count();
+                let odd = expected.iter().chain(&found).find(|d| count(&want, id(d)) != count(&got, id(d)));
+                let odd = odd.map_or(String::new(), |d| to_relaxed(d.as_doc()));
+                panic!("seed {seed}: {rest}{hint}\nindexes {names:?}\nwant {want:?}\ngot  {got:?}\n{odd}");
+            }
+            if let Some(sort) = &sort {
+                assert!(in_order(&found, sort), "seed {seed}: {rest}{hint}: out of order, indexes {names:?}");
+            }
+        }
+    }
+    answered
+}
+
+fn rounds() -> u64 {
+    std::env::var("SMONGO_LAW_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
+}
+
+#[test]
+fn scalars() {
+    let answered: usize = (0..rounds()).map(|seed| round(seed, false, 60)).sum();
+    assert!(answered > 1000, "only {answered} documents were found");
+}
+
+#[test]
+fn arrays() {
+    let answered: usize = (1000..1000 + rounds()).map(|seed| round(seed, true, 60)).sum();
+    assert!(answered > 1000, "only {answered} documents were found");
+}

@@ -33,6 +33,12 @@ fn run(request: Doc<'_>) -> Result<DocBuf> {
                     kept.push(doc);
                 }
             }
+            if let Some(near) = matcher.near() {
+                if !request.get("geo").as_str().is_some_and(|kind| near.index_kinds().contains(&kind)) {
+                    bail!(291, "unable to find index for $geoNear query");
+                }
+                kept.sort_by(|a, b| near.distance(*a).partial_cmp(&near.distance(*b)).unwrap_or(std::cmp::Ordering::Equal));
+            }
             docs = kept;
         } else {
             let pattern = SortPattern::compile_stage(e.value(), &cx)?;

@@ -10,6 +10,7 @@ mod element;
 mod eval;
 mod explain;
 mod fold;
+mod geo;
 mod parse;
 mod schema;
 mod set;
@@ -33,6 +34,7 @@ use crate::regex::Regex;
 pub use bits::{BitsOp, BitsTest};
 pub use compare::{CompareOp, Test};
 pub use element::ElementMatcher;
+pub use geo::Near;
 pub use set::InSet;
 
 /// A compiled filter.
@@ -105,6 +107,9 @@ pub enum Node {
         path: Path,
         test: Box<dyn FieldTest>,
     },
+    /// `$near`, `$nearSphere`: at most one, at the top or in the `And` there. Matches what lies within the distances; results
+    /// are wanted in the order of [`Near::distance`].
+    Near(Near),
     /// A test of the whole document that only the matcher itself understands (`$jsonSchema`, `$sampleRate`).
     Opaque(Box<dyn Predicate>),
     AlwaysFalse,
@@ -172,6 +177,12 @@ impl Matcher {
     /// The filter `{}`.
     pub fn is_empty(&self) -> bool {
         matches!(&self.root, Node::And(children) if children.is_empty())
+    }
+
+    /// The `$near` or `$nearSphere` of the filter: results come in the order of its distances.
+    pub fn near(&self) -> Option<&Near> {
+        let nodes = if let Node::And(children) = &self.root { children.as_slice() } else { std::slice::from_ref(&self.root) };
+        nodes.iter().find_map(|n| if let Node::Near(near) = n { Some(near) } else { None })
     }
 
     /// The filter as it was given.

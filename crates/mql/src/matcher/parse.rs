@@ -2,6 +2,7 @@
 
 mod array;
 mod fields;
+mod geo;
 mod logical;
 mod regexes;
 
@@ -23,6 +24,8 @@ pub(super) struct Parser<'p> {
     depth: u32,
     /// Inside `$elemMatch`: operators that need the whole document are refused.
     nested: bool,
+    /// Inside `$or`, `$nor`, `$not` or `$elemMatch`: nothing that orders the results.
+    within: bool,
 }
 
 /// One operator under a field: `{path: {name: value, …siblings}}`.
@@ -47,19 +50,27 @@ const FIELD_OPERATORS: &[(&str, FieldParse)] = &[
     ("$elemMatch", array::elem_match),
     ("$eq", fields::eq),
     ("$exists", fields::exists),
+    ("$geoIntersects", geo::intersects),
+    ("$geoWithin", geo::within),
     ("$gt", fields::range),
     ("$gte", fields::range),
     ("$in", array::in_list),
     ("$lt", fields::range),
     ("$lte", fields::range),
+    ("$maxDistance", geo::distance),
+    ("$minDistance", geo::distance),
     ("$mod", fields::modulo),
     ("$ne", fields::ne),
+    ("$near", geo::near),
+    ("$nearSphere", geo::near),
     ("$nin", array::nin),
     ("$not", logical::not),
     ("$options", regexes::options),
     ("$regex", regexes::regex),
     ("$size", fields::size),
     ("$type", fields::type_of),
+    ("$uniqueDocs", fields::ignored),
+    ("$within", geo::within),
 ];
 
 /// Operators in the place of a field, sorted.
@@ -83,7 +94,12 @@ fn row<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 
 /// Parses a whole filter.
 pub(super) fn filter(filter: Doc<'_>, cx: &CompileCx) -> Result<Node> {
-    Parser { cx, depth: 0, nested: false }.document(filter)
+    let root = Parser { cx, depth: 0, nested: false, within: false }.document(filter)?;
+    let nodes = if let Node::And(children) = &root { children.as_slice() } else { &[] };
+    if nodes.iter().filter(|n| matches!(n, Node::Near(_))).count() > 1 {
+        bail!(BadValue, "Too many geoNear expressions");
+    }
+    Ok(root)
 }
 
 impl<'p> Parser<'p> {
@@ -127,6 +143,7 @@ impl<'p> Parser<'p> {
 
     /// `path: {$operator: …}`.
     fn operators(self, path: &str, operators: Doc<'_>) -> Result<Node> {
+        super::geo::alone(operators)?;
         let mut nodes = Vec::new();
         for e in operators {
             let name = e.name();

@@ -69,7 +69,7 @@ pub(super) fn all(p: Parser<'_>, op: &FieldOp<'_>) -> Result<Option<Node>> {
 pub(super) fn elem_match(p: Parser<'_>, op: &FieldOp<'_>) -> Result<Option<Node>> {
     let Value::Document(filter) = op.value else { bail!(BadValue, "$elemMatch needs an Object") };
     let path = Path::new(op.path);
-    let inner = Parser { nested: true, ..p.deeper("$elemMatch")? };
+    let inner = Parser { nested: true, within: true, ..p.deeper("$elemMatch")? };
     Ok(Some(if is_value_form(filter) {
         Node::ElemMatchValue { path, filter: Box::new(inner.operators("", filter)?) }
     } else {

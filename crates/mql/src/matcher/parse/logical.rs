@@ -16,7 +16,7 @@ fn branches(p: Parser<'_>, name: &str, value: Value<'_>) -> Result<Vec<Node>> {
     if list.is_empty() {
         bail!(BadValue, "$and/$or/$nor must be a nonempty array");
     }
-    let inner = p.deeper(name)?;
+    let inner = Parser { within: p.within || name != "$and", ..p.deeper(name)? };
     let mut nodes = Vec::new();
     for v in list.iter() {
         let Value::Document(d) = v else { bail!(BadValue, "$or/$and/$nor entries need to be full objects") };
@@ -41,7 +41,7 @@ pub(super) fn not(p: Parser<'_>, op: &FieldOp<'_>) -> Result<Option<Node>> {
     let node = match op.value {
         Value::Regex(r) => Node::Regex { path: Path::new(op.path), regex: Regex::from_bson(r)? },
         Value::Document(d) if d.is_empty() => bail!(BadValue, "$not cannot be empty"),
-        Value::Document(d) if is_expression(d) => p.deeper("$not")?.operators(op.path, d)?,
+        Value::Document(d) if is_expression(d) => Parser { within: true, ..p.deeper("$not")? }.operators(op.path, d)?,
         Value::Document(d) => bail!(BadValue, "unknown operator: {}", d.first().map_or("", |e| e.name())),
         _ => bail!(BadValue, "$not needs a regex or a document"),
     };

@@ -196,6 +196,7 @@ codes! {
     NotPrimaryNoSecondaryOk = 13435,
     OutOfDiskSpace = 14031,
     AmbiguousIndexKeyPattern = 181,
+    FailPointSetFailed = 145,
     IDLFailedToParse = 40414,
     IDLUnknownField = 40415,
 }
@@ -214,13 +215,15 @@ pub struct Error(Box<Inner>);
 struct Inner {
     code: Code,
     message: String,
-    labels: Vec<&'static str>,
+    labels: Vec<Cow<'static, str>>,
+    /// The labels are exactly these: nobody adds any.
+    sealed: bool,
     info: Option<DocBuf>,
 }
 
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { code, message: message.into(), labels: Vec::new(), info: None }))
+        Error(Box::new(Inner { code, message: message.into(), labels: Vec::new(), sealed: false, info: None }))
     }
 
     pub fn code(&self) -> Code {
@@ -231,15 +234,22 @@ impl Error {
         &self.0.message
     }
 
-    pub fn labels(&self) -> &[&'static str] {
+    pub fn labels(&self) -> &[Cow<'static, str>] {
         &self.0.labels
     }
 
     /// Adds a label such as `TransientTransactionError`, once.
     pub fn with_label(mut self, label: &'static str) -> Error {
-        if !self.0.labels.contains(&label) {
-            self.0.labels.push(label);
+        if !self.0.sealed && !self.0.labels.iter().any(|l| l == label) {
+            self.0.labels.push(Cow::Borrowed(label));
         }
+        self
+    }
+
+    /// Sets the labels; none are added later. For fail points.
+    pub fn with_exact_labels(mut self, labels: Vec<String>) -> Error {
+        self.0.labels = labels.into_iter().map(Cow::Owned).collect();
+        self.0.sealed = true;
         self
     }
 

@@ -1,32 +1,158 @@
 //! Fail points, for the test suites of drivers: `configureFailPoint`, with `enableTestCommands` only.
 
-use smongo_bson::{Doc, DocBuf, Result};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, bail, number};
 
 use crate::door::Client;
 
+/// Fail points that exist beside `failCommand`; they can be set and have no effect on one member without replication.
+const OTHERS: &[&str] = &[
+    "failGetMoreAfterCursorCheckout", "maxTimeAlwaysTimeOut", "maxTimeNeverTimeOut", "onPrimaryTransactionalWrite", "disableMaxSyncSourceLagSecs",
+    "WTPauseStableTimestamp", "waitInFindBeforeMakingBatch", "hangBeforeReadingIndex",
+];
+
 pub struct FailPoints {
     enabled: bool,
+    any: AtomicBool,
+    active: Mutex<HashMap<String, FailPoint>>,
+}
+
+struct FailPoint {
+    /// How many more times it fires; `None` for always.
+    times: Option<i64>,
+    /// How many commands pass first.
+    skip: i64,
+    activations: i64,
+    data: DocBuf,
 }
 
 /// What a fail point does to a command, beyond failing or delaying it.
 #[derive(Default)]
 pub struct Fail {
     pub close: bool,
-    pub write_concern_error: Option<DocBuf>,
+    /// Fields to add to the reply.
+    pub patch: Option<DocBuf>,
 }
 
 impl FailPoints {
     pub fn new(enabled: bool) -> FailPoints {
-        FailPoints { enabled }
+        FailPoints { enabled, any: AtomicBool::new(false), active: Mutex::default() }
+    }
+
+    /// `configureFailPoint: name, mode, data`. Returns how often the point has fired.
+    pub fn configure(&self, name: &str, mode: Value<'_>, data: Option<Doc<'_>>) -> Result<i64> {
+        if name != "failCommand" && !OTHERS.contains(&name) {
+            bail!(FailPointSetFailed, "{name} not found");
+        }
+        let (times, skip) = match mode {
+            Value::String("off") => {
+                let mut active = self.active.lock();
+                let fired = active.remove(name).map_or(0, |p| p.activations);
+                self.any.store(!active.is_empty(), Ordering::Relaxed);
+                return Ok(fired);
+            }
+            Value::String("alwaysOn") => (None, 0),
+            Value::Document(d) => match (number::to_i64_exact(d.get("times")), number::to_i64_exact(d.get("skip"))) {
+                (Some(times), None) => (Some(times), 0),
+                (None, Some(skip)) => (None, skip),
+                _ => bail!(BadValue, "'mode' must hold 'times' or 'skip'"),
+            },
+            _ => bail!(BadValue, "'mode' must be a string or JSON object"),
+        };
+        let data = data.map(DocBuf::from).unwrap_or_default();
+        let mut active = self.active.lock();
+        let fired = active.insert(name.to_owned(), FailPoint { times, skip, activations: 0, data }).map_or(0, |p| p.activations);
+        self.any.store(true, Ordering::Relaxed);
+        Ok(fired)
     }
 
     /// Called at the start of each command.
-    pub fn enter(&self, _command: &str, _client: &Client, _metadata: Option<&DocBuf>, _body: Doc<'_>) -> Result<Fail> {
-        if !self.enabled {
+    pub fn enter(&self, command: &str, _client: &Client, metadata: Option<&DocBuf>, body: Doc<'_>) -> Result<Fail> {
+        if !self.enabled || !self.any.load(Ordering::Relaxed) || command == "configureFailPoint" {
             return Ok(Fail::default());
         }
-        Ok(Fail::default())
+        let Some(data) = self.fires(command, metadata, body) else { return Ok(Fail::default()) };
+        if data.get("blockConnection").truthy() {
+            let ms = number::to_i64_exact(data.get("blockTimeMS")).unwrap_or(0).max(0);
+            std::thread::sleep(Duration::from_millis(ms as u64));
+        }
+        if data.get("closeConnection").truthy() {
+            return Ok(Fail { close: true, patch: None });
+        }
+        if let Some(code) = number::to_i64_exact(data.get("errorCode")) {
+            let mut e = Error::new(Code(code as i32), format!("Failing command via 'failCommand' failpoint: {command}"));
+            match data.get("errorLabels").as_array() {
+                Some(labels) => e = e.with_exact_labels(labels.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()),
+                None => e = default_label(e, body),
+            }
+            return Err(e);
+        }
+        let patch = match data.get("writeConcernError") {
+            Value::Document(d) => Some(DocBuf::build(|w| {
+                w.append("writeConcernError", d);
+                if let Some(labels) = data.get("errorLabels").as_array() {
+                    w.append("errorLabels", labels);
+                } else if retryable_code(number::to_i64_exact(d.get("code")).unwrap_or(0) as i32) && body.contains("txnNumber") {
+                    w.array("errorLabels").push("RetryableWriteError");
+                }
+            })),
+            _ => None,
+        };
+        Ok(Fail { close: false, patch })
     }
+
+    fn fires(&self, command: &str, metadata: Option<&DocBuf>, body: Doc<'_>) -> Option<DocBuf> {
+        let mut active = self.active.lock();
+        let point = active.get_mut("failCommand")?;
+        let named = |v: Value<'_>| v.as_str().is_some_and(|s| s == command || (s == "isMaster" && command == "ismaster"));
+        if !point.data.get("failCommands").as_array().is_some_and(|a| a.iter().any(named)) {
+            return None;
+        }
+        if let Some(wanted) = point.data.get("appName").as_str() {
+            let app = metadata.and_then(|m| m.get("application").as_doc()).and_then(|a| a.get("name").as_str());
+            if app != Some(wanted) {
+                return None;
+            }
+        }
+        if let Some(ns) = point.data.get("namespace").as_str() {
+            let coll = body.first().and_then(|e| e.value().as_str()).unwrap_or_default();
+            if ns != format!("{}.{coll}", body.get("$db").as_str().unwrap_or_default()) {
+                return None;
+            }
+        }
+        if point.skip > 0 {
+            point.skip -= 1;
+            return None;
+        }
+        match &mut point.times {
+            Some(0) => return None,
+            Some(n) => *n -= 1,
+            None => {}
+        }
+        point.activations += 1;
+        Some(point.data.clone())
+    }
+}
+
+/// Codes after which a driver may send a retryable write again.
+fn retryable_code(code: i32) -> bool {
+    matches!(code, 11600 | 11602 | 10107 | 13435 | 13436 | 189 | 91 | 7 | 6 | 89 | 9001 | 262)
+}
+
+fn default_label(e: Error, body: Doc<'_>) -> Error {
+    let write = body.contains("txnNumber") && !body.contains("autocommit");
+    let ends = body.first().is_some_and(|f| matches!(f.name(), "commitTransaction" | "abortTransaction"));
+    if retryable_code(e.code().0) && (write || ends) {
+        return e.with_label("RetryableWriteError");
+    }
+    if body.contains("autocommit") && !ends && retryable_code(e.code().0) {
+        return e.with_label("TransientTransactionError");
+    }
+    e
 }
 
 /// Adds fields to a finished reply.

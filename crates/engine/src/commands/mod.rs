@@ -4,9 +4,11 @@ pub mod args;
 
 mod aggregate;
 mod build_info;
+mod coll_mod;
 mod create;
 mod delete;
 mod drop;
+mod fail_point;
 mod find;
 mod find_and_modify;
 mod get_more;
@@ -75,7 +77,9 @@ pub static COMMANDS: &[Command] = &[
     aggregate::AGGREGATE,
     build_info::BUILD_INFO,
     build_info::BUILD_INFO_LOWER,
+    coll_mod::COLL_MOD,
     session_commands::COMMIT_TRANSACTION,
+    fail_point::CONFIGURE_FAIL_POINT,
     create::CREATE,
     indexes::CREATE_INDEXES,
     delete::DELETE,

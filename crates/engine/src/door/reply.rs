@@ -28,7 +28,7 @@ pub fn fail(w: &mut DocWriter<'_>, shared: Option<&Shared>, e: &Error) {
     if !e.labels().is_empty() {
         let mut labels = w.array("errorLabels");
         for label in e.labels() {
-            labels.push(*label);
+            labels.push(&**label);
         }
     }
     if let Some(shared) = shared {

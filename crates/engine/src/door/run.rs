@@ -94,7 +94,7 @@ impl Session {
         }
         let result = self.run_row(command, request, &generic, &mut args, out);
         let after = result.map_err(|e| label(e, &generic, command))?;
-        if let Some(patch) = fail.write_concern_error {
+        if let Some(patch) = fail.patch {
             crate::failpoint::patch_reply(out, start, patch.as_doc());
         }
         Ok(after)

@@ -1,0 +1,21 @@
+//! configureFailPoint
+
+use smongo_bson::{DocWriter, Result, Value};
+
+use super::{ADMIN, Args, Command, TEST_ONLY};
+use crate::door::Cx;
+
+pub const CONFIGURE_FAIL_POINT: Command = Command::new("configureFailPoint", configure_fail_point, ADMIN | TEST_ONLY);
+
+fn configure_fail_point(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let name = match args.first() {
+        Value::String(name) => name,
+        v => return Err(args.wrong_type("configureFailPoint", v, "string")),
+    };
+    let mode = args.value("mode");
+    let data = args.doc("data")?;
+    args.finish()?;
+    let count = cx.op.shared.failpoints.configure(name, mode, data)?;
+    reply.append("count", count as i32);
+    Ok(())
+}

@@ -74,20 +74,28 @@ fn interesting(n: u8) -> Value<'static> {
 }
 
 /// Bytes that decide; zero, "leave it", when they are used up.
-struct Steer<'d>(&'d [u8]);
+struct Steer<'d> {
+    bytes: &'d [u8],
+    /// One decision in so many can change something: a command that is bent little gets further.
+    rarity: u8,
+}
 
 impl Steer<'_> {
     fn next(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
+        let Some((first, rest)) = self.bytes.split_first() else { return 0 };
+        self.bytes = rest;
         *first
+    }
+
+    /// What to do with the next element: one of few things, or more often nothing.
+    fn how(&mut self) -> u8 {
+        self.next() % self.rarity
     }
 }
 
 fn bend_doc(from: Doc<'_>, whole: Doc<'_>, steer: &mut Steer<'_>, w: &mut DocWriter<'_>, depth: usize) {
     for e in from {
-        let how = steer.next();
-        match how % 40 {
+        match steer.how() {
             1 => {}
             2 => {
                 w.append(e.name(), interesting(steer.next()));
@@ -123,7 +131,7 @@ fn bend_doc(from: Doc<'_>, whole: Doc<'_>, steer: &mut Steer<'_>, w: &mut DocWri
 
 fn bend_array<'a>(from: impl Iterator<Item = Element<'a>>, whole: Doc<'_>, steer: &mut Steer<'_>, w: &mut ArrayWriter<'_>, depth: usize) {
     for e in from {
-        match steer.next() % 40 {
+        match steer.how() {
             1 => {}
             2 => {
                 w.push(interesting(steer.next()));
@@ -171,7 +179,8 @@ pub fn command(data: &[u8]) {
     thread_local! {
         static SESSION: RefCell<Session> = RefCell::new(engine().session(Client::default()));
     }
-    let mut steer = Steer(data);
+    let mut steer = Steer { bytes: data, rarity: 1 };
+    steer.rarity = [20, 60, 120, 250][usize::from(steer.next() % 4)];
     let seed = &seeds()[usize::from(steer.next()) % SEEDS.len()];
     let bent = DocBuf::build(|w| {
         bend_doc(seed.as_doc(), seed.as_doc(), &mut steer, w, 0);

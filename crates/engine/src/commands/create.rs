@@ -61,7 +61,7 @@ fn options(cx: &Cx<'_>, ns: &Ns, args: &mut Args<'_>) -> Result<DocBuf> {
         if capped {
             // MongoDB rounds sizes up to a multiple of 256 bytes.
             let size = size.unwrap_or(0).max(1);
-            w.append("capped", true).append("size", Value::Int64((size + 255) / 256 * 256));
+            w.append("capped", true).append("size", Value::Int64(size.saturating_add(255) / 256 * 256));
             if let Some(max) = max.filter(|m| *m > 0) {
                 w.append("max", max);
             }

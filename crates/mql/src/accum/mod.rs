@@ -6,6 +6,7 @@
 mod arrays;
 pub mod percentile;
 mod pick;
+pub mod removable;
 mod scalar;
 mod spec;
 pub mod summation;

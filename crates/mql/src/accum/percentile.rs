@@ -60,7 +60,7 @@ fn parse_method(name: &str, value: Value<'_>) -> Result<Method> {
 fn parse_p(value: Value<'_>, cx: &CompileCx) -> Result<Vec<f64>> {
     let expr = Expr::compile(value, cx)?;
     let Some(Value::Array(list)) = expr.constant() else {
-        bail!(7750300, "The $percentile 'p' field must be an array of constant values, but found value: {value:?}");
+        bail!(7750301, "The $percentile 'p' field must be an array of constant values, but found value: {value:?}");
     };
     let list: Vec<_> = list.iter().collect();
     if list.is_empty() {

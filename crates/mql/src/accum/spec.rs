@@ -198,7 +198,7 @@ pub fn parse_n(value: Value<'_>) -> Result<usize> {
     };
     match usize::try_from(n) {
         Ok(n) if n > 0 => Ok(n),
-        _ => Err(err!(5787908, "'n' must be greater than 0, found {n}")),
+        _ => Err(err!(7548606, "'n' must be greater than 0, found {n}")),
     }
 }
 

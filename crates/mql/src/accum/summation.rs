@@ -44,6 +44,12 @@ impl DoubleDouble {
         self.add(low as f64);
     }
 
+    pub fn subtract_i64(&mut self, n: i64) {
+        let low = n & 0xffff_ffff;
+        self.add(-((n - low) as f64));
+        self.add(-(low as f64));
+    }
+
     pub fn add_other(&mut self, other: DoubleDouble) {
         self.add(other.sum);
         self.add(other.addend);
@@ -263,56 +269,5 @@ impl Deviation {
             _ if self.poisoned => Value::Double(f64::NAN),
             n => Value::Double((self.m2 / n as f64).sqrt()),
         }
-    }
-}
-
-/// Covariance of pairs in one pass. Decimals are computed as decimals once one was seen.
-#[derive(Clone, Debug)]
-pub struct Covariance {
-    count: i64,
-    mean_x: Value<'static>,
-    mean_y: Value<'static>,
-    product: Value<'static>,
-    special: bool,
-}
-
-impl Default for Covariance {
-    fn default() -> Self {
-        let zero = Value::Double(0.0);
-        Covariance { count: 0, mean_x: zero, mean_y: zero, product: zero, special: false }
-    }
-}
-
-fn arithmetic(op: fn(Value<'_>, Value<'_>) -> smongo_bson::Result<Value<'static>>, a: Value<'_>, b: Value<'_>) -> Value<'static> {
-    op(a, b).unwrap_or(Value::Double(f64::NAN))
-}
-
-fn quotient(a: Value<'_>, n: i64) -> Value<'static> {
-    match a {
-        Value::Decimal(d) => Value::Decimal(d.div(Decimal::from_i64(n))),
-        v => Value::Double(smongo_bson::number::to_f64(v).unwrap_or(f64::NAN) / n as f64),
-    }
-}
-
-impl Covariance {
-    pub fn add(&mut self, x: Value<'_>, y: Value<'_>) {
-        use smongo_bson::number::{add, is_infinite, is_nan, multiply, subtract};
-        self.count += 1;
-        self.special |= [x, y].into_iter().any(|v| is_nan(v) || is_infinite(v));
-        let delta_x = arithmetic(subtract, x, self.mean_x);
-        self.mean_x = arithmetic(add, self.mean_x, quotient(delta_x, self.count));
-        let delta_y = arithmetic(subtract, y, self.mean_y);
-        self.mean_y = arithmetic(add, self.mean_y, quotient(delta_y, self.count));
-        let rest = arithmetic(subtract, y, self.mean_y);
-        self.product = arithmetic(add, self.product, arithmetic(multiply, delta_x, rest));
-    }
-
-    /// Null without pairs (for a sample: with fewer than two). In a frame that loses documents, null too when one is not finite.
-    pub fn value(&self, sample: bool, removable: bool) -> Value<'static> {
-        let divisor = if sample { self.count - 1 } else { self.count };
-        if divisor <= 0 || (removable && self.special) {
-            return Value::Null;
-        }
-        quotient(self.product, divisor)
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
             "default" => {
                 let expr = Expr::compile(value, cx)?;
                 let Some(constant) = expr.constant() else { bail!(40195, "The $bucket 'default' field must be a constant expression, but found: {value:?}.") };
-                default = Some(ValueBuf::new(constant));
+                default = Some(default_id(constant));
             }
             "output" => {
                 let Value::Document(d) = value else {
@@ -63,6 +63,18 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
         w.append("_id", 1);
     });
     registry::parse_sort(Value::Document(order.as_doc()), cx, out)
+}
+
+/// What the default bucket's `_id` is: MongoDB passes the value through BSON in a way that turns code into a string and wraps the
+/// keys that bound all others.
+fn default_id(value: Value<'_>) -> ValueBuf {
+    match value {
+        Value::JavaScript(code) => ValueBuf::new(Value::String(code)),
+        Value::MinKey | Value::MaxKey => ValueBuf::document(DocBuf::build(|w| {
+            w.append("", value);
+        })),
+        v => ValueBuf::new(v),
+    }
 }
 
 fn parse_boundaries(value: Value<'_>, cx: &CompileCx) -> Result<Vec<ValueBuf>> {

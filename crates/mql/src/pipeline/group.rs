@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
-use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail, keystring};
+use smongo_bson::{Code, Doc, DocBuf, DocWriter, Error, Result, Value, ValueBuf, bail, keystring};
 
 use super::spill::{Sorted, Sorter, over_limit};
 use super::{Operator, Stage};
@@ -117,6 +117,17 @@ struct Table {
     key: Vec<u8>,
     sort_key: Vec<u8>,
     arena: Arena,
+}
+
+/// The codes of errors in expressions of a `$group`, which MongoDB's other execution engine runs, are its own.
+fn pushed_down(e: Error) -> Error {
+    let code = match (e.code().0, e.message()) {
+        (2, m) if m.contains("$divide by zero") => 4848401,
+        (16610, _) => 4848403,
+        (40400, m) if m.starts_with("$mergeObjects requires object") => 5911200,
+        _ => return e,
+    };
+    Error::new(Code(code), e.message())
 }
 
 /// The keys of the index are hashes already.
@@ -256,7 +267,7 @@ impl GroupStream {
         let mut sorter: Option<Sorter> = None;
         let mut n = 0u32;
         while self.input.advance(host)? {
-            self.table.feed(self.input.doc())?;
+            self.table.feed(self.input.doc()).map_err(pushed_down)?;
             n = n.wrapping_add(1);
             if n % 512 == 0 {
                 host.interrupt()?;

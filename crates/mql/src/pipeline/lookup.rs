@@ -12,7 +12,7 @@ use crate::expr::Expr;
 use crate::stream::{Host, Stream};
 
 /// The most bytes of foreign documents one local document may take up in an array.
-const MAX_ARRAY: usize = 16 * 1024 * 1024;
+const MAX_ARRAY: usize = 100 * 1024 * 1024;
 /// How much of an uncorrelated result is kept for the next local document.
 const MAX_CACHE: usize = 100 * 1024 * 1024;
 
@@ -51,7 +51,7 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
             field_path(foreign)?;
             Some((Path::new(local), foreign.to_owned()))
         }
-        (None, None) if local.is_none() && foreign.is_none() => None,
+        (None, None) => None,
         _ => bail!(FailedToParse, "$lookup requires both or neither of 'localField' and 'foreignField' to be specified"),
     };
     if pipeline.is_none() && lets.is_some() {
@@ -198,9 +198,10 @@ impl Lookup {
         }
         let Some((local, foreign)) = &self.equality else { return host.open(&cx.db, &cx.coll, &self.stages, &cx) };
         let values = local_values(doc, local.parts());
-        let mut stages = Vec::with_capacity(self.stages.len() + 1);
-        stages.push(match_stage(foreign, &values));
-        stages.extend(self.stages.iter().cloned());
+        // A pipeline that makes its own documents has nothing to match before it has made them.
+        let source = usize::from(cx.coll.is_empty()).min(self.stages.len());
+        let mut stages = self.stages.clone();
+        stages.insert(source, match_stage(foreign, &values));
         host.open(&cx.db, &cx.coll, &stages, &cx)
     }
 

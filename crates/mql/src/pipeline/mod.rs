@@ -7,8 +7,10 @@ mod args;
 mod basic;
 mod bucket;
 mod bucket_auto;
+mod densify;
 mod documents;
 mod facet;
+mod fill;
 mod granularity;
 mod graph_lookup;
 mod group;
@@ -104,6 +106,7 @@ impl Pipeline {
         if cx.depth > MAX_DEPTH {
             bail!(MaxSubPipelineDepthExceeded, "Maximum number of nested sub-pipelines exceeded. Limit is {MAX_DEPTH}");
         }
+        registry::check_texts(&docs)?;
         let mut compiled = Vec::with_capacity(docs.len());
         for doc in &docs {
             registry::compile(*doc, cx, within, &mut compiled)?;

@@ -2,7 +2,7 @@
 
 use smongo_bson::{Doc, Result, Value, bail};
 
-use super::{Stage, basic, bucket, bucket_auto, documents, facet, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
+use super::{Stage, basic, bucket, bucket_auto, densify, documents, facet, fill, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
 use crate::cx::CompileCx;
 use crate::sort::SortPattern;
 
@@ -71,8 +71,10 @@ const ROWS: &[Row] = &[
     first("$collStats", source::parse_coll_stats, From::Itself),
     row("$count", basic::parse_count),
     first("$currentOp", source::parse_current_op, From::Database),
+    row("$densify", densify::parse),
     first("$documents", documents::parse, From::Database),
     Row { facet: false, ..row("$facet", facet::parse) },
+    row("$fill", fill::parse),
     first("$geoNear", source::unsupported_geo_near, From::Itself),
     row("$graphLookup", graph_lookup::parse),
     row("$group", group::parse),
@@ -179,6 +181,46 @@ fn check_namespace(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -> Result
         }
         _ => Ok(()),
     }
+}
+
+/// `$text` may only stand in the first stage; what it computes (and `$geoNear`) is there only behind it.
+pub(super) fn check_texts(stages: &[Doc<'_>]) -> Result<()> {
+    fn field<'d>(stage: &Doc<'d>) -> Option<(&'d str, Value<'d>)> {
+        stage.first().map(|f| (f.name(), f.value()))
+    }
+    let text = stages.first().and_then(field).is_some_and(|(name, v)| name == "$match" && v.as_doc().is_some_and(has_text));
+    let near = stages.first().and_then(field).is_some_and(|(name, _)| name == "$geoNear");
+    for (at, stage) in stages.iter().enumerate() {
+        match field(stage) {
+            Some(("$match", Value::Document(filter))) if at > 0 && has_text(filter) => {
+                bail!(17313, "$match with $text is only allowed as the first pipeline stage")
+            }
+            Some(("$sort", Value::Document(order))) => {
+                for part in order {
+                    let meta = part.value().as_doc().map(|d| d.get("$meta"));
+                    let known = match meta {
+                        Some(Value::String("textScore")) => text,
+                        Some(Value::String("geoNearDistance" | "geoNearPoint")) => near,
+                        _ => true,
+                    };
+                    if !known {
+                        bail!(40218, "query requires {} metadata, but it is not available", meta.and_then(|m| m.as_str()).unwrap_or(""));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a filter has a `$text`, be it below `$and`, `$or`, `$nor`.
+fn has_text(filter: Doc<'_>) -> bool {
+    filter.iter().any(|f| match (f.name(), f.value()) {
+        ("$text", _) => true,
+        ("$and" | "$or" | "$nor", Value::Array(list)) => list.iter().any(|v| v.as_doc().is_some_and(has_text)),
+        _ => false,
+    })
 }
 
 pub(super) fn parse_sort(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Result<()> {

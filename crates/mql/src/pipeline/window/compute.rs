@@ -8,8 +8,8 @@ use super::Partition;
 use super::frame::Frame;
 use super::function::{Function, Rank};
 use super::series;
-use crate::accum::summation::Covariance;
-use crate::accum::{Accumulator, State};
+use crate::accum::removable::{Covariance, RemovableDeviation, RemovableSum};
+use crate::accum::{Accumulator, Arguments, State};
 use crate::arena::Arena;
 use crate::cx::Cx;
 use crate::expr::Expr;
@@ -75,6 +75,11 @@ fn feed(accumulator: &Accumulator, state: &mut dyn State, docs: &[DocBuf], arena
 }
 
 fn accumulate(accumulator: &Accumulator, frame: &Frame, partition: &Partition, host: &mut dyn Host) -> Result<Vec<ValueBuf>> {
+    if let Arguments::One(input) = accumulator.arguments() {
+        if let Some(results) = sliding(accumulator, input, frame, partition)? {
+            return Ok(results);
+        }
+    }
     let (mut arena, mut key) = (Arena::new(), Vec::new());
     let docs = |range: Range<usize>| partition.docs.get(range).unwrap_or(&[]);
     let mut range = 0..0;
@@ -99,9 +104,7 @@ fn accumulate(accumulator: &Accumulator, frame: &Frame, partition: &Partition, h
         }
         fed = range.clone();
         let value = state.as_mut().map_or_else(|| Ok(ValueBuf::new(Value::Null)), |s| s.finish())?;
-        let removable = !frame.grows() && matches!(accumulator.name, "$stdDevPop" | "$stdDevSamp");
-        let poisoned = removable && matches!(value.view(), Value::Double(x) if x.is_nan());
-        out.push(if poisoned { ValueBuf::new(Value::Null) } else { value });
+        out.push(value);
         if row % 256 == 0 {
             host.interrupt()?;
         }
@@ -112,20 +115,54 @@ fn accumulate(accumulator: &Accumulator, frame: &Frame, partition: &Partition, h
 fn covariance(input: &Expr, sample: bool, frame: &Frame, partition: &Partition) -> Result<Vec<ValueBuf>> {
     let values = evaluate(input, partition)?;
     let mut state = Covariance::default();
-    let mut fed = 0..0;
+    slide(frame, partition, &mut state, |state, at, entering| {
+        let pair = values.get(at).and_then(|v| numbers(v.view()));
+        match pair {
+            Some((x, y)) if entering => state.add(x, y),
+            Some((x, y)) => state.remove(x, y),
+            None => {}
+        }
+    }, |state| state.value(sample))
+}
+
+/// Moves over the frames: documents enter at their end first, then leave at their start.
+fn slide<S>(
+    frame: &Frame,
+    partition: &Partition,
+    state: &mut S,
+    mut change: impl FnMut(&mut S, usize, bool),
+    value: impl Fn(&S) -> Value<'static>,
+) -> Result<Vec<ValueBuf>> {
+    let mut held = 0..0;
     frames(frame, partition, |_, range| {
-        if !frame.grows() || range.start != fed.start {
-            state = Covariance::default();
-            fed = range.start..range.start;
+        for at in held.end..range.end {
+            change(state, at, true);
         }
-        for value in values.get(fed.end..range.end).unwrap_or(&[]) {
-            if let Some((x, y)) = numbers(value.view()) {
-                state.add(x, y);
-            }
+        for at in held.start..range.start {
+            change(state, at, false);
         }
-        fed = range;
-        Ok(ValueBuf::new(state.value(sample, !frame.grows())))
+        held = range.start..range.end.max(held.end);
+        Ok(ValueBuf::new(value(state)))
     })
+}
+
+/// `$sum`, `$avg`, `$count` and `$stdDev…` over frames that lose documents at their start.
+fn sliding(accumulator: &Accumulator, input: &Expr, frame: &Frame, partition: &Partition) -> Result<Option<Vec<ValueBuf>>> {
+    let name = accumulator.name;
+    if !matches!(name, "$sum" | "$avg" | "$stdDevPop" | "$stdDevSamp") || frame.grows() {
+        return Ok(None);
+    }
+    let values = evaluate(input, partition)?;
+    let view = |at: usize| values.get(at).map_or(Value::Missing, ValueBuf::view);
+    if name.starts_with("$stdDev") {
+        let mut state = RemovableDeviation::default();
+        let sample = name == "$stdDevSamp";
+        return slide(frame, partition, &mut state, |s, at, enters| s.change(view(at), if enters { 1 } else { -1 }), |s| s.value(sample)).map(Some);
+    }
+    let mut state = RemovableSum::default();
+    let average = name == "$avg";
+    let change = |s: &mut RemovableSum, at: usize, enters: bool| if enters { s.add(view(at)) } else { s.remove(view(at)) };
+    slide(frame, partition, &mut state, change, |s| if average { s.average() } else { s.value() }).map(Some)
 }
 
 /// The two numbers of a covariance's argument; anything else does not count.

@@ -71,7 +71,7 @@ pub(super) fn derivative(values: &[ValueBuf], sort: &[ValueBuf], range: Range<us
 
 /// The area below the line through the documents of the frame.
 pub(super) fn integral(values: &[ValueBuf], sort: &[ValueBuf], range: Range<usize>, unit: Option<TimeUnit>) -> Result<ValueBuf> {
-    let mut total = Value::Int32(0);
+    let mut total = Value::Double(0.0);
     for at in range.clone() {
         let (x, y) = (view(sort, at), view(values, at));
         if y.is_nullish() || x.is_nullish() {
@@ -101,7 +101,8 @@ pub(super) fn exp_moving_avg(values: &[ValueBuf], alpha: &Alpha) -> Result<Vec<V
             continue;
         }
         let next = match &current {
-            None => value.clone(),
+            None if is_decimal(v) => value.clone(),
+            None => ValueBuf::new(Value::Double(number::to_f64(v).unwrap_or(f64::NAN))),
             Some(before) => ValueBuf::new(averaged(before.view(), v, alpha)?),
         };
         out.push(next.clone());

@@ -103,6 +103,12 @@ impl State {
         }
     }
 
+    /// Sets what a count found; nobody writes meanwhile.
+    pub fn set(&self, documents: i64, bytes: i64) {
+        self.documents.store(documents, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// The number of documents, when it is known.
     pub fn known_documents(&self) -> Option<i64> {
         let n = self.documents.load(Ordering::Relaxed);

@@ -100,6 +100,24 @@ impl Catalog {
         }
     }
 
+    /// Counts a collection's documents and bytes, which are not known after a crash. Writers wait meanwhile.
+    pub fn recount(&self, op: &mut OpCx, coll: &Arc<Collection>) -> Result<()> {
+        let Some(storage) = coll.storage() else { return Ok(()) };
+        let _alone = self.exclusive(op, coll)?;
+        let mut reader = OpCx::new(&op.shared)?;
+        let cursor = reader.store()?.open(&storage.records)?;
+        let (mut documents, mut bytes) = (0, 0);
+        while reader.store()?.next(cursor)? {
+            documents += 1;
+            bytes += reader.lent().value(cursor).len() as i64;
+            if documents % 1024 == 0 {
+                op.interrupt()?;
+            }
+        }
+        coll.state.set(documents, bytes);
+        Ok(())
+    }
+
     /// Drops a collection or view; `false` when there is none.
     pub fn drop_collection(&self, op: &mut OpCx, ns: &Ns) -> Result<bool> {
         let _ddl = self.ddl.lock();

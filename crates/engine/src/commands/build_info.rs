@@ -32,3 +32,9 @@ fn build_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> R
     w.append("smongoVersion", env!("CARGO_PKG_VERSION"));
     Ok(())
 }
+
+/// `8.2.0`.
+pub fn version() -> String {
+    let [major, minor, patch, _] = VERSION;
+    format!("{major}.{minor}.{patch}")
+}

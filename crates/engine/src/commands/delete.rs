@@ -43,7 +43,7 @@ fn delete(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     Ok(())
 }
 
-fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64> {
+pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64> {
     let stmt = write_reply::stmt_id(cx, n);
     if let Some(before) = write_reply::retried(cx, stmt) {
         return Ok(number::to_i64_exact(before.get("n")).unwrap_or(0) as u64);

@@ -33,7 +33,7 @@ fn insert(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     let mut inserted = 0;
     let mut next = 0;
     while next < docs.len() {
-        let (done, error) = insert_group(cx, coll.clone(), &docs, next, bypass)?;
+        let (done, error) = insert_group(cx, coll.clone(), &docs, next, next, bypass)?;
         inserted += done;
         next += done;
         if let Some(e) = error {
@@ -50,11 +50,18 @@ fn insert(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
 }
 
 /// Inserts documents from `from` on, as many as a group holds. Returns how many went in, and the error of the next one if
-/// it has one; what went in before the error is committed.
-fn insert_group(cx: &mut Cx<'_>, mut coll: Arc<Collection>, docs: &[Doc<'_>], from: usize, bypass: bool) -> Result<(usize, Option<smongo_bson::Error>)> {
+/// it has one; what went in before the error is committed. `first_statement` numbers the first of them in its command.
+pub fn insert_group(
+    cx: &mut Cx<'_>,
+    mut coll: Arc<Collection>,
+    docs: &[Doc<'_>],
+    from: usize,
+    first_statement: usize,
+    bypass: bool,
+) -> Result<(usize, Option<smongo_bson::Error>)> {
     let mut buf = Vec::new();
     let lsid = cx.lsid.clone();
-    let stmts: Vec<Option<i32>> = (from..docs.len().min(from + GROUP)).map(|n| write_reply::stmt_id(cx, n)).collect();
+    let stmts: Vec<Option<i32>> = (0..(docs.len() - from).min(GROUP)).map(|n| write_reply::stmt_id(cx, first_statement + n)).collect();
     let shared = cx.op.shared.clone();
     let seen = |stmt: Option<i32>| Some(shared.sessions.retried(lsid.as_ref()?, stmt?)?.get("n").truthy());
     let mut stale = false;

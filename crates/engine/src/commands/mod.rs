@@ -4,9 +4,11 @@ pub mod args;
 
 mod aggregate;
 mod build_info;
+mod bulk_write;
 mod coll_mod;
 mod create;
 mod delete;
+mod diagnostic;
 mod drop;
 mod fail_point;
 mod find;
@@ -77,11 +79,17 @@ pub static COMMANDS: &[Command] = &[
     aggregate::AGGREGATE,
     build_info::BUILD_INFO,
     build_info::BUILD_INFO_LOWER,
+    bulk_write::BULK_WRITE,
     coll_mod::COLL_MOD,
+    diagnostic::COLL_STATS,
+    diagnostic::COLL_STATS_LOWER,
     session_commands::COMMIT_TRANSACTION,
     fail_point::CONFIGURE_FAIL_POINT,
+    diagnostic::CONNECTION_STATUS,
     create::CREATE,
     indexes::CREATE_INDEXES,
+    diagnostic::DB_STATS,
+    diagnostic::DB_STATS_LOWER,
     delete::DELETE,
     indexes::DELETE_INDEXES,
     drop::DROP,
@@ -91,20 +99,26 @@ pub static COMMANDS: &[Command] = &[
     find::FIND,
     find_and_modify::FIND_AND_MODIFY,
     find_and_modify::FIND_AND_MODIFY_LOWER,
+    diagnostic::FSYNC,
+    diagnostic::GET_LOG,
     get_more::GET_MORE,
     handshake::HELLO,
+    diagnostic::HOST_INFO,
     insert::INSERT,
     handshake::IS_MASTER,
     handshake::IS_MASTER_LOWER,
     get_more::KILL_CURSORS,
     lists::LIST_COLLECTIONS,
+    diagnostic::LIST_COMMANDS,
     lists::LIST_DATABASES,
     indexes::LIST_INDEXES,
     handshake::PING,
     session_commands::REFRESH_SESSIONS,
     drop::RENAME_COLLECTION,
+    diagnostic::SERVER_STATUS,
     session_commands::START_SESSION,
     update::UPDATE,
+    diagnostic::WHATS_MY_URI,
 ];
 
 /// The row of a command.

@@ -68,7 +68,7 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     Ok(())
 }
 
-fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool) -> Result<Outcome> {
+pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool) -> Result<Outcome> {
     let stmt = write_reply::stmt_id(cx, n);
     if let Some(before) = write_reply::retried(cx, stmt) {
         return Ok(Outcome::from_doc(before.as_doc()));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use smongo_bson::{Code, Doc, DocBuf};
+use smongo_bson::{Code, Doc, DocBuf, Value};
 
 use crate::door::{Client, Generic};
 use crate::op::KillSwitch;
@@ -31,6 +31,26 @@ pub struct Operation {
     pub connection: u64,
     pub since: Instant,
     pub kill: Arc<KillSwitch>,
+}
+
+impl Operation {
+    /// As currentOp shows it.
+    pub fn describe(&self) -> DocBuf {
+        let running = self.since.elapsed();
+        let ns = match self.body.as_doc().first().map(|e| e.value()) {
+            Some(Value::String(coll)) => format!("{}.{coll}", self.db),
+            _ => format!("{}.$cmd", self.db),
+        };
+        DocBuf::build(|w| {
+            w.append("type", "op").append("desc", &*format!("conn{}", self.connection)).append("connectionId", self.connection as i64);
+            w.append("client", &*self.client).append("active", true).append("opid", self.id as i64);
+            w.append("secs_running", running.as_secs() as i64).append("microsecs_running", running.as_micros() as i64);
+            if let Some(lsid) = &self.lsid {
+                w.append("lsid", lsid.to_doc().as_doc());
+            }
+            w.append("op", "command").append("ns", &*ns).append("command", self.body.as_doc());
+        })
+    }
 }
 
 /// Takes the operation off the list when the command is over.

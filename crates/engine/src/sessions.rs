@@ -195,6 +195,18 @@ impl Sessions {
         drop(gone);
     }
 
+    /// Aborts the transactions of sessions that do not run a command just now.
+    pub fn abort(&self, ids: &[Lsid]) {
+        let all = self.all.lock();
+        for slot in ids.iter().filter_map(|id| all.get(id)) {
+            if let Some(mut s) = slot.try_lock()
+                && matches!(s.txn, Txn::InProgress { op: Some(_), .. })
+            {
+                s.txn = Txn::Aborted;
+            }
+        }
+    }
+
     pub fn refresh(&self, ids: &[Lsid]) -> Result<()> {
         for id in ids {
             self.slot(id)?.lock().last_use = Instant::now();

@@ -18,10 +18,13 @@ mod handshake;
 mod index_spec;
 mod indexes;
 mod insert;
+mod kill;
 mod lists;
+mod parameters;
 mod session_commands;
 mod target;
 mod update;
+mod validate;
 mod write_reply;
 
 use smongo_bson::{DocWriter, Result, bail};
@@ -88,6 +91,7 @@ pub static COMMANDS: &[Command] = &[
     diagnostic::CONNECTION_STATUS,
     create::CREATE,
     indexes::CREATE_INDEXES,
+    kill::CURRENT_OP,
     diagnostic::DB_STATS,
     diagnostic::DB_STATS_LOWER,
     delete::DELETE,
@@ -100,14 +104,20 @@ pub static COMMANDS: &[Command] = &[
     find_and_modify::FIND_AND_MODIFY,
     find_and_modify::FIND_AND_MODIFY_LOWER,
     diagnostic::FSYNC,
+    parameters::GET_CMD_LINE_OPTS,
     diagnostic::GET_LOG,
     get_more::GET_MORE,
+    parameters::GET_PARAMETER,
     handshake::HELLO,
     diagnostic::HOST_INFO,
     insert::INSERT,
     handshake::IS_MASTER,
     handshake::IS_MASTER_LOWER,
+    kill::KILL_ALL_SESSIONS,
+    kill::KILL_ALL_SESSIONS_BY_PATTERN,
     get_more::KILL_CURSORS,
+    kill::KILL_OP,
+    kill::KILL_SESSIONS,
     lists::LIST_COLLECTIONS,
     diagnostic::LIST_COMMANDS,
     lists::LIST_DATABASES,
@@ -116,8 +126,10 @@ pub static COMMANDS: &[Command] = &[
     session_commands::REFRESH_SESSIONS,
     drop::RENAME_COLLECTION,
     diagnostic::SERVER_STATUS,
+    parameters::SET_PARAMETER,
     session_commands::START_SESSION,
     update::UPDATE,
+    validate::VALIDATE,
     diagnostic::WHATS_MY_URI,
 ];
 

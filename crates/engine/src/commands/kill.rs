@@ -1,0 +1,88 @@
+//! killOp, currentOp, killSessions, killAllSessions, killAllSessionsByPattern
+
+use smongo_bson::{DocWriter, Result, Value, bail, number};
+
+use super::{ADMIN, Args, Command, LIGHT};
+use crate::door::Cx;
+use crate::sessions::Lsid;
+
+pub const KILL_OP: Command = Command::new("killOp", kill_op, ADMIN | LIGHT);
+pub const CURRENT_OP: Command = Command::new("currentOp", current_op, ADMIN | LIGHT);
+pub const KILL_SESSIONS: Command = Command::new("killSessions", kill_sessions, LIGHT);
+pub const KILL_ALL_SESSIONS: Command = Command::new("killAllSessions", kill_all_sessions, LIGHT);
+pub const KILL_ALL_SESSIONS_BY_PATTERN: Command = Command::new("killAllSessionsByPattern", kill_all_sessions, LIGHT);
+
+fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let id = match args.value("op") {
+        v if v.is_missing() => bail!(NoSuchKey, "Missing expected field \"op\""),
+        v => match number::to_i64_exact(v) {
+            Some(id) => id,
+            None => bail!(TypeMismatch, "Expected field \"op\" to have a value exactly representable as a 64-bit integer, but found {}", v.type_name()),
+        },
+    };
+    args.finish()?;
+    cx.op.shared.operations.kill(id as u64);
+    reply.append("info", "attempting to kill op");
+    Ok(())
+}
+
+fn current_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    // What is left of the arguments is a filter over the listing.
+    args.accept(&["$ownOps", "$all"]);
+    let filter = smongo_bson::DocBuf::build(|w| {
+        for e in args.rest() {
+            w.append_element(&e);
+        }
+    });
+    let matcher = smongo_mql::Matcher::compile(filter.as_doc(), &cx.op.compile)?;
+    let arena = smongo_mql::Arena::new();
+    let mut list = reply.array("inprog");
+    for operation in cx.op.shared.operations.list() {
+        let doc = operation.describe();
+        if matcher.matches(doc.as_doc(), &arena)? {
+            list.push(doc.as_doc());
+        }
+    }
+    Ok(())
+}
+
+fn kill_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let list = match args.first() {
+        Value::Array(list) => list,
+        v => return Err(args.wrong_type(cx.command.name, v, "array")),
+    };
+    args.finish()?;
+    let mut ids = Vec::new();
+    for v in list.iter() {
+        match v {
+            Value::Document(d) => ids.push(Lsid::parse(d)?),
+            v => bail!(TypeMismatch, "a session id must be an object, found {}", v.type_name()),
+        }
+    }
+    if ids.is_empty() {
+        ids = cx.op.shared.sessions.ids();
+    }
+    kill(cx, &ids);
+    Ok(())
+}
+
+/// Without users every session is everybody's, so any pattern means all of them.
+fn kill_all_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    match args.first() {
+        Value::Array(_) => {}
+        v => return Err(args.wrong_type(cx.command.name, v, "array")),
+    }
+    args.finish()?;
+    let ids = cx.op.shared.sessions.ids();
+    kill(cx, &ids);
+    Ok(())
+}
+
+fn kill(cx: &Cx<'_>, ids: &[Lsid]) {
+    let shared = &cx.op.shared;
+    let own = cx.lsid.as_ref();
+    let others: Vec<Lsid> = ids.iter().filter(|id| Some(*id) != own).cloned().collect();
+    shared.operations.kill_sessions(&others);
+    shared.cursors.kill_where(|c| c.lsid.as_ref().is_some_and(|l| ids.contains(l)));
+    shared.sessions.abort(ids);
+}

@@ -105,6 +105,11 @@ impl FailPoints {
         Ok(Fail { close: false, patch })
     }
 
+    /// Whether a time limit must be taken as exceeded at once.
+    pub fn times_out(&self) -> bool {
+        self.any.load(Ordering::Relaxed) && self.active.lock().contains_key("maxTimeAlwaysTimeOut")
+    }
+
     fn fires(&self, command: &str, metadata: Option<&DocBuf>, body: Doc<'_>) -> Option<DocBuf> {
         let mut active = self.active.lock();
         let point = active.get_mut("failCommand")?;

@@ -40,6 +40,7 @@ impl Shared {
         let store = Store::open(options.storage())?;
         let catalog = Catalog::open(&store)?;
         let oplog = store.create_table(crate::keys::OPLOG, smongo_storage::TableKind::Log)?;
+        catalog.publish_oplog(&oplog)?;
         let clock = Clock::starting_after(oplog::newest(&store, &oplog)?.max(crate::clock::wall()));
         let shared = Shared {
             oplog,

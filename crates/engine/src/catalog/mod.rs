@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use smongo_bson::{Result, err};
+use smongo_bson::{DocBuf, Result, err};
 use smongo_storage::{Store, Table};
+use uuid::Uuid;
 
 pub use collection::{Collection, Kind, LockGuard, State, Storage, Validator, View};
 pub use index::{Index, IndexKind, KeyPart};
@@ -56,6 +57,18 @@ impl Catalog {
 
     pub fn all(&self) -> Vec<Arc<Collection>> {
         self.collections.read().values().cloned().collect()
+    }
+
+    /// Makes the oplog readable as the capped collection `local.oplog.rs`: its keys are timestamps, which serve as record ids.
+    /// It is in no entry of the catalog's table, and nothing but the oplog writes to it.
+    pub fn publish_oplog(&self, table: &Table) -> Result<()> {
+        let options = DocBuf::build(|w| {
+            w.append("capped", true).append("size", 1i64 << 30).append("autoIndexId", false);
+        });
+        let state = Arc::new(State::new(0, State::UNKNOWN, 0));
+        let oplog = persist::define(Ns::unchecked("local", "oplog.rs"), Uuid::nil(), options, Some((0, table.clone())), Vec::new(), state)?;
+        self.publish(Arc::new(oplog));
+        Ok(())
     }
 
     fn new_id(&self) -> u64 {

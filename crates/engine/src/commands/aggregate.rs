@@ -4,13 +4,13 @@ use smongo_bson::{Array, DocWriter, Result, Value, bail};
 use smongo_mql::pipeline::{Pipeline, stage_documents};
 
 use super::find::{compile_cx, default_collation, hint};
-use super::{Args, Command, IN_TXN, READS};
+use super::{Args, Command, IN_TXN, READS, WRITES};
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 use crate::limits;
 use crate::namespace::Ns;
 
-pub const AGGREGATE: Command = Command::new("aggregate", aggregate, IN_TXN | READS);
+pub const AGGREGATE: Command = Command::new("aggregate", aggregate, IN_TXN | READS | WRITES);
 
 /// The namespace of `{aggregate: 1}` in replies.
 const NO_COLLECTION: &str = "$cmd.aggregate";

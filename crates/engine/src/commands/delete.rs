@@ -60,7 +60,7 @@ pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64
     if limit == 0 && stmt.is_some() {
         bail!(InvalidOptions, "Cannot use (or request) retryable writes with limit=0");
     }
-    let collation = args.doc("collation")?;
+    let collation = args.doc("collation")?.filter(|d| !d.is_empty());
     let hint = hint(&mut args)?;
     args.finish()?;
     let saved = cx.op.compile.clone();

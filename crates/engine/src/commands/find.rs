@@ -42,7 +42,7 @@ impl<'a> FindArgs<'a> {
         let ns = args.ns(&cx.db)?;
         let filter = args.doc("filter")?.unwrap_or(Doc::EMPTY);
         let limit = args.non_negative("limit")?.filter(|n| *n > 0);
-        let find = FindArgs {
+        let mut find = FindArgs {
             ns,
             filter,
             sort: args.doc("sort")?.unwrap_or(Doc::EMPTY),
@@ -66,10 +66,30 @@ impl<'a> FindArgs<'a> {
         args.bool("oplogReplay")?;
         args.bool("allowPartialResults")?;
         args.finish()?;
+        find.natural_order()?;
         if find.await_data && !find.tailable {
             bail!(FailedToParse, "Cannot set 'awaitData' without also setting 'tailable'");
         }
         Ok(find)
+    }
+
+    /// `sort: {$natural: ±1}` asks for the order of the records, which is a hint and not a sort.
+    fn natural_order(&mut self) -> Result<()> {
+        let Some(e) = self.sort.element("$natural") else { return Ok(()) };
+        if self.sort.len() > 1 {
+            bail!(BadValue, "Cannot include '$natural' in compound sort: {:?}", self.sort);
+        }
+        let direction = match smongo_bson::number::to_f64(e.value()) {
+            Some(n) if n.abs() == 1.0 => n > 0.0,
+            _ => bail!(BadValue, "$natural sort cannot be set to a value other than -1 or 1."),
+        };
+        match &self.hint {
+            None | Some(Hint::Natural { .. }) => {}
+            Some(_) => bail!(BadValue, "The index hint cannot be used with a $natural sort"),
+        }
+        self.hint = Some(Hint::Natural { forward: direction });
+        self.sort = Doc::EMPTY;
+        Ok(())
     }
 
     pub fn query(&self, cx: &CompileCx) -> Result<Query> {

@@ -51,8 +51,10 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
     check_options(spec, key, id, cx)?;
     Ok(DocBuf::build(|w| {
         w.append("v", version).append("key", key).append("name", if id { "_id_" } else { name });
-        for flag in ["unique", "sparse", "hidden"] {
-            if spec.get(flag).truthy() && !(id && flag == "unique") {
+        for flag in ["unique", "sparse", "hidden", "background"] {
+            if flag == "background" {
+                w.append(flag, spec.get(flag));
+            } else if spec.get(flag).truthy() && !(id && flag == "unique") {
                 w.append(flag, true);
             }
         }

@@ -84,7 +84,7 @@ pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool)
     let array_filters = args.array("arrayFilters")?;
     let constants = args.doc("c")?;
     let sort = args.doc("sort")?;
-    let collation = args.doc("collation")?;
+    let collation = args.doc("collation")?.filter(|d| !d.is_empty());
     let hint = hint(&mut args)?;
     args.accept(&["upsertSupplied", "sampleId"]);
     args.finish()?;

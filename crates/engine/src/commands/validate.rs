@@ -26,6 +26,7 @@ fn validate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     let full = args.bool("full")?;
     args.bool("checkBSONConformance")?;
     args.bool("metadata")?;
+    args.bool("scandata")?;
     args.refuse(&["repair", "background", "fixMultikey", "enforceFastCount"])?;
     args.finish()?;
     let Some(coll) = cx.op.shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "Collection '{ns}' does not exist to validate.") };

@@ -127,6 +127,10 @@ impl Session {
         op.compile.db = generic.db.to_owned();
         op.compile.allow_disk_use = true;
         op.deadline = (generic.max_time_ms > 0).then(|| Instant::now() + Duration::from_millis(generic.max_time_ms as u64));
+        if generic.max_time_ms > 0 && shared.failpoints.times_out() && !command.is(commands::LIGHT) {
+            op.deadline = Some(Instant::now());
+            op.interrupt()?;
+        }
         let guard = shared.operations.begin(command.name, request.body, generic, &self.client, self.connection);
         op.kill = guard.kill.clone();
         let mut cx = Cx {

@@ -6,8 +6,6 @@
 mod apply;
 mod find;
 mod parse;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 

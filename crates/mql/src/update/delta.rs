@@ -15,10 +15,6 @@ pub(super) struct Level {
 }
 
 impl Level {
-    pub fn is_empty(&self) -> bool {
-        self.deleted.is_empty() && self.updated.is_empty() && self.inserted.is_empty() && self.nested.is_empty()
-    }
-
     pub fn clear(&mut self) {
         self.deleted.clear();
         self.updated.clear();

@@ -166,7 +166,9 @@ impl Update {
             Kind::Pipeline(stages) => stages.apply(base.as_doc(), arena)?.doc.unwrap_or_else(|| base.clone()),
         };
         let new = upsert::with_id(new)?;
-        check_size(&new)?;
+        if new.as_bytes().len() > MAX_DOCUMENT {
+            bail!(17420, "Document to upsert is larger than {MAX_DOCUMENT}");
+        }
         Ok(new)
     }
 }

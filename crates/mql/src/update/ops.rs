@@ -1,7 +1,7 @@
 //! Update operators: the table, and those that set, remove or compute a field.
 
 use smongo_bson::compare::Collator;
-use smongo_bson::{Doc, Result, Timestamp, Value, ValueBuf, bail, compare, number};
+use smongo_bson::{Array, Doc, Result, Timestamp, Value, ValueBuf, bail, compare, number};
 
 use super::parse::{Spec, show_value};
 use crate::arena::Arena;
@@ -38,6 +38,8 @@ pub(super) enum New<'x> {
     Keep,
     Remove,
     Put(Value<'x>),
+    /// A longer array; the elements before the position are the old ones.
+    Grow(Array<'x>, usize),
 }
 
 impl At<'_> {

@@ -1,6 +1,6 @@
 //! `$pull` and `$pullAll`.
 
-use smongo_bson::{Array, DocBuf, Result, Value, ValueBuf, bail, compare};
+use smongo_bson::{Array, Doc, DocBuf, Result, Value, ValueBuf, bail, compare};
 
 use super::ops::{At, Modifier, New};
 use super::parse::Spec;
@@ -66,9 +66,16 @@ fn is_value_condition(value: Value<'_>) -> bool {
     const OF_DOCUMENTS: &[&str] = &["$and", "$comment", "$expr", "$jsonSchema", "$nor", "$or", "$text", "$where"];
     match value {
         Value::Regex(_) => true,
-        Value::Document(doc) => doc.first().is_some_and(|e| e.name().starts_with('$') && !OF_DOCUMENTS.contains(&e.name())),
+        Value::Document(doc) => {
+            doc.first().is_some_and(|e| e.name().starts_with('$') && !OF_DOCUMENTS.contains(&e.name()) && !is_reference(doc))
+        }
         _ => false,
     }
+}
+
+/// A DBRef, which is a value in spite of its `$` names.
+fn is_reference(doc: Doc<'_>) -> bool {
+    doc.first().is_some_and(|e| e.name() == "$ref") && doc.contains("$id")
 }
 
 pub(super) fn pull(spec: &Spec<'_>) -> Result<Box<dyn Modifier>> {
@@ -79,7 +86,7 @@ pub(super) fn pull(spec: &Spec<'_>) -> Result<Box<dyn Modifier>> {
         return Ok(Box::new(Pull::Values(Matcher::compile(filter.as_doc(), spec.cx)?)));
     }
     Ok(Box::new(match spec.value {
-        Value::Document(filter) => Pull::Documents(Matcher::compile(filter, spec.cx)?),
+        Value::Document(filter) if !is_reference(filter) => Pull::Documents(Matcher::compile(filter, spec.cx)?),
         value => Pull::Equal(value.into()),
     }))
 }

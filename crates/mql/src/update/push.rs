@@ -35,7 +35,7 @@ impl Modifier for Push {
         };
         let new = self.values.as_array().unwrap_or(Array::EMPTY);
         if self.position.is_none() && self.slice.is_none() && self.sort.is_none() {
-            return Ok(New::Put(Value::Array(at.arena.array_of(array.iter().chain(new.iter())))));
+            return Ok(grow(old, array, new, at));
         }
         let mut all: Vec<Value<'x>> = array.iter().collect();
         let place = match self.position {
@@ -55,6 +55,21 @@ impl Modifier for Push {
             None => {}
         }
         Ok(New::Put(Value::Array(at.arena.array_of(all))))
+    }
+}
+
+/// The array with elements behind it; what was there is copied as it stands.
+fn grow<'x>(old: Value<'x>, array: Array<'x>, new: Array<'x>, at: &At<'x>) -> New<'x> {
+    let mut count = 0;
+    let grown = at.arena.array(|w| {
+        for element in array.elements().chain(new.elements()) {
+            w.push_element(&element);
+        }
+        count = w.count();
+    });
+    match old {
+        Value::Missing => New::Put(Value::Array(grown)),
+        _ => New::Grow(grown, count - new.len()),
     }
 }
 

@@ -101,11 +101,6 @@ impl Fields {
             Step::All | Step::Filtered(_) => conflict(leaf, at),
         }
     }
-
-    pub fn find(&self, name: &str) -> Option<&Child> {
-        let found = self.children.binary_search_by(|c| order(&c.name, name)).ok()?;
-        self.children.get(found)
-    }
 }
 
 impl Elements {

@@ -32,6 +32,17 @@ pub(super) struct Walk<'a> {
     pub spare: Vec<Level>,
 }
 
+/// What [`Walk::leaf`] wrote in place of an element.
+enum Written {
+    /// Nothing: the element is to be copied.
+    Same,
+    /// Nothing: the element goes.
+    Nothing,
+    Value,
+    /// The array with new elements from this position on.
+    Grown(usize),
+}
+
 impl<'a> Walk<'a> {
     fn at<'x>(&self, name: &'x str) -> At<'x>
     where
@@ -83,15 +94,16 @@ impl<'a> Walk<'a> {
         match node {
             Node::Leaf(leaf) => {
                 let start = self.out.len();
-                if !self.leaf(leaf, name, element, top)? {
-                    self.out.extend_from_slice(element.raw());
-                    return Ok(false);
-                }
-                if self.record {
-                    match self.out.get(start..) {
-                        Some([]) | None => level.delete(name),
-                        Some(written) => level.update(written),
+                let written = self.leaf(leaf, name, element, top)?;
+                match written {
+                    Written::Same => {
+                        self.out.extend_from_slice(element.raw());
+                        return Ok(false);
                     }
+                    Written::Nothing if self.record => level.delete(name),
+                    Written::Value if self.record => level.update(self.out.get(start..).unwrap_or(&[])),
+                    Written::Grown(from) if self.record => self.grown(name, start, from, level),
+                    _ => {}
                 }
                 Ok(true)
             }
@@ -107,23 +119,42 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Applies an operator to an existing element. True: something else than the element was written (possibly nothing).
-    fn leaf(&mut self, leaf: &Leaf, name: &str, element: Element<'a>, top: bool) -> Result<bool> {
+    /// Applies an operator to an existing element and writes what becomes of it.
+    fn leaf(&mut self, leaf: &Leaf, name: &str, element: Element<'a>, top: bool) -> Result<Written> {
         let start = self.out.len();
         let new = leaf.op.apply(element.value(), &self.at(name))?;
-        match new {
-            New::Keep => return Ok(false),
-            New::Remove => return Ok(true),
-            New::Put(value) => append_field(&mut self.out, name.as_bytes(), value),
-        }
+        let written = match new {
+            New::Keep => return Ok(Written::Same),
+            New::Remove => return Ok(Written::Nothing),
+            New::Put(value) => {
+                append_field(&mut self.out, name.as_bytes(), value);
+                Written::Value
+            }
+            New::Grow(array, from) => {
+                append_field(&mut self.out, name.as_bytes(), Value::Array(array));
+                Written::Grown(from)
+            }
+        };
         if self.out.get(start..) == Some(element.raw()) {
             self.out.truncate(start);
-            return Ok(false);
+            return Ok(Written::Same);
         }
         if top && !self.insert {
             storable(name)?;
         }
-        Ok(true)
+        Ok(written)
+    }
+
+    /// Records the new elements of the array that was written at `start`.
+    fn grown(&mut self, name: &str, start: usize, from: usize, level: &mut Level) {
+        let mut sub = self.spare.pop().unwrap_or_default();
+        let value = self.out.get(start + name.len() + 2..).unwrap_or(&[]);
+        for (index, element) in Doc::from_checked(value).iter().enumerate().skip(from) {
+            sub.element(index, element.raw());
+        }
+        level.nest(name, &sub, true);
+        sub.clear();
+        self.spare.push(sub);
     }
 
     fn nested(
@@ -303,12 +334,10 @@ impl<'a> Walk<'a> {
     fn element(&mut self, node: &Node, index: usize, element: Element<'a>, level: &mut Level) -> Result<bool> {
         let Node::Leaf(leaf) = node else { return self.existing(node, element.name(), element, level, false) };
         let start = self.out.len();
-        if !self.leaf(leaf, element.name(), element, false)? {
-            self.out.extend_from_slice(element.raw());
-            return Ok(false);
-        }
-        if self.out.len() == start {
-            append_field(&mut self.out, element.name_bytes(), Value::Null);
+        match self.leaf(leaf, element.name(), element, false)? {
+            Written::Same => self.out.extend_from_slice(element.raw()),
+            Written::Nothing => append_field(&mut self.out, element.name_bytes(), Value::Null),
+            Written::Value | Written::Grown(_) => {}
         }
         let written = self.out.get(start..).unwrap_or(&[]);
         if written == element.raw() {

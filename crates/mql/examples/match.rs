@@ -25,7 +25,7 @@ fn run(request: Doc<'_>) -> Result<DocBuf> {
         let Some(e) = stage.first() else { continue };
         if e.name() == "$match" {
             let Value::Document(filter) = e.value() else { bail!(15959, "the match filter must be an expression in an object") };
-            let matcher = Matcher::compile(filter, &cx)?;
+            let matcher = if request.get("pipeline").as_bool() == Some(true) { Matcher::compile_stage(filter, true, &cx)? } else { Matcher::compile(filter, &cx)? };
             let mut kept = Vec::new();
             for doc in docs {
                 arena.reset();

@@ -99,6 +99,9 @@ impl SortPattern {
     pub fn append_key(&self, doc: Doc<'_>, out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         for part in &self.parts {
+            if let Some(meta) = part.meta.as_deref().filter(|m| *m != "randVal") {
+                bail!(40218, "query requires {meta} metadata, but it is not available");
+            }
             let Some(value) = SortPattern::plain_value(doc, part) else {
                 out.truncate(start);
                 return self.append_array_key(doc, out);

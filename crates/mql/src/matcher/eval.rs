@@ -44,19 +44,26 @@ fn alternatives(children: &[Node]) -> bool {
 pub(super) struct Eval<'r> {
     arena: &'r Arena,
     collator: Option<&'r dyn Collator>,
+    /// Whether positions are asked for.
+    positional: bool,
     /// Where the last predicate that matched through an array did so.
     pub position: Option<u32>,
 }
 
 impl<'r> Eval<'r> {
     pub fn new(arena: &'r Arena, collation: Option<&'r Collation>) -> Eval<'r> {
-        Eval { arena, collator: collation.map(|c| c as &dyn Collator), position: None }
+        Eval { arena, collator: collation.map(|c| c as &dyn Collator), positional: false, position: None }
+    }
+
+    /// One that finds out the position, too.
+    pub fn positional(arena: &'r Arena, collation: Option<&'r Collation>) -> Eval<'r> {
+        Eval { positional: true, ..Eval::new(arena, collation) }
     }
 
     pub fn node(&mut self, node: &Node, doc: Doc<'_>) -> Result<bool> {
         match node {
             Node::And(children) => self.all(children, doc),
-            Node::Or(children) if alternatives(children) => self.any(children, doc),
+            Node::Or(children) if !self.positional || alternatives(children) => self.any(children, doc),
             Node::Or(children) => self.silently(|ev| ev.any(children, doc)),
             Node::Nor(children) => Ok(!self.silently(|ev| ev.any(children, doc))?),
             Node::Not(child) => Ok(!self.silently(|ev| ev.node(child, doc))?),
@@ -89,6 +96,14 @@ impl<'r> Eval<'r> {
 
     /// All children; the position is that of the one MongoDB's order of predicates puts last.
     fn all(&mut self, children: &[Node], doc: Doc<'_>) -> Result<bool> {
+        if !self.positional {
+            for child in children {
+                if !self.node(child, doc)? {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
         let outer = self.position;
         let mut last: Option<(u8, u32)> = None;
         for child in children {
@@ -132,7 +147,7 @@ impl<'r> Eval<'r> {
             at = pos;
             test(e)
         });
-        if found && at.is_some() {
+        if self.positional && found && at.is_some() {
             self.position = at;
         }
         found

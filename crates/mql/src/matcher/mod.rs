@@ -154,7 +154,15 @@ pub trait Predicate: Send + Sync {
 impl Matcher {
     /// Compiles a filter. Errors carry MongoDB's codes: 2 for most malformed operators, 9, 14, 51091 …
     pub fn compile(filter: Doc<'_>, cx: &CompileCx) -> Result<Matcher> {
-        let root = parse::filter(filter, cx)?;
+        let root = parse::filter(filter, parse::Place::Query, cx)?;
+        Ok(Matcher { root, collation: cx.collation.clone(), source: filter.into() })
+    }
+
+    /// Compiles the filter of a `$match` stage, where `$where` (2) and `$near` (5626500) are refused, and `$text` unless
+    /// it is the `first` stage (17313).
+    pub fn compile_stage(filter: Doc<'_>, first: bool, cx: &CompileCx) -> Result<Matcher> {
+        let place = if first { parse::Place::FirstStage } else { parse::Place::Stage };
+        let root = parse::filter(filter, place, cx)?;
         Ok(Matcher { root, collation: cx.collation.clone(), source: filter.into() })
     }
 
@@ -170,7 +178,7 @@ impl Matcher {
     /// Like [`matches`](Self::matches), and where it matches, the position the positional `$` stands for: that of the
     /// element by which the last array on a path matched.
     pub fn matches_with_position(&self, doc: Doc<'_>, arena: &Arena) -> Result<Option<Option<u32>>> {
-        let mut eval = eval::Eval::new(arena, self.collation.as_deref());
+        let mut eval = eval::Eval::positional(arena, self.collation.as_deref());
         Ok(eval.node(&self.root, doc)?.then_some(eval.position))
     }
 

@@ -17,10 +17,20 @@ use crate::cx::CompileCx;
 /// How deep a filter may be nested, as in MongoDB.
 const MAX_DEPTH: u32 = 100;
 
+/// What a filter is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Query,
+    /// A `$match` that begins a pipeline, and any other.
+    FirstStage,
+    Stage,
+}
+
 /// Where in a filter the parser is.
 #[derive(Clone, Copy)]
 pub(super) struct Parser<'p> {
     pub cx: &'p CompileCx,
+    place: Place,
     depth: u32,
     /// Inside `$elemMatch`: operators that need the whole document are refused.
     nested: bool,
@@ -51,6 +61,7 @@ const FIELD_OPERATORS: &[(&str, FieldParse)] = &[
     ("$eq", fields::eq),
     ("$exists", fields::exists),
     ("$geoIntersects", geo::intersects),
+    ("$geoNear", geo::near),
     ("$geoWithin", geo::within),
     ("$gt", fields::range),
     ("$gte", fields::range),
@@ -93,8 +104,8 @@ fn row<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 }
 
 /// Parses a whole filter.
-pub(super) fn filter(filter: Doc<'_>, cx: &CompileCx) -> Result<Node> {
-    let root = Parser { cx, depth: 0, nested: false, within: false }.document(filter)?;
+pub(super) fn filter(filter: Doc<'_>, place: Place, cx: &CompileCx) -> Result<Node> {
+    let root = Parser { cx, place, depth: 0, nested: false, within: false }.document(filter)?;
     let nodes = if let Node::And(children) = &root { children.as_slice() } else { &[] };
     if nodes.iter().filter(|n| matches!(n, Node::Near(_))).count() > 1 {
         bail!(BadValue, "Too many geoNear expressions");

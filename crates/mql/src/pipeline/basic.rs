@@ -15,31 +15,8 @@ type Out<'o> = &'o mut Vec<Stage>;
 
 pub(super) fn parse_match(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
     let Value::Document(filter) = arg else { bail!(15959, "the match filter must be an expression in an object") };
-    check_filter(filter)?;
-    out.push(Stage::Match(Matcher::compile(filter, cx)?));
-    Ok(())
-}
-
-/// Refuses what only a find may have: `$where`, and the operators that sort by distance.
-fn check_filter(filter: Doc<'_>) -> Result<()> {
-    for field in filter {
-        match (field.name(), field.value()) {
-            ("$where", _) => bail!(BadValue, "$where is not allowed in this context"),
-            ("$near" | "$nearSphere" | "$geoNear", _) => bail!(
-                5626500,
-                "$geoNear, $near, and $nearSphere are not allowed in this context, as these operators require sorting geospatial data. If you do not need sort, consider using $geoWithin instead."
-            ),
-            ("$and" | "$or" | "$nor", Value::Array(list)) => {
-                list.iter().filter_map(|v| v.as_doc()).try_for_each(check_filter)?;
-            }
-            (name, Value::Document(d)) if !name.starts_with('$') || matches!(name, "$not" | "$elemMatch") => {
-                if d.first().is_some_and(|f| f.name().starts_with('$')) {
-                    check_filter(d)?;
-                }
-            }
-            _ => {}
-        }
-    }
+    let matcher = Matcher::compile_stage(filter, out.is_empty(), cx)?;
+    out.push(Stage::Match(matcher));
     Ok(())
 }
 

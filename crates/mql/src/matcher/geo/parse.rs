@@ -16,7 +16,7 @@ fn is_geo(name: &str) -> bool {
 fn object<'a>(name: &str, value: Value<'a>) -> Result<Doc<'a>> {
     match value {
         Value::Document(d) => Ok(d),
-        Value::Array(Array(d)) if matches!(name, "$near" | "$nearSphere") => Ok(d),
+        Value::Array(Array(d)) if matches!(name, "$near" | "$nearSphere" | "$geoNear") => Ok(d),
         _ => bail!(BadValue, "geometry must be an object: {name}"),
     }
 }
@@ -209,7 +209,7 @@ fn legacy_near(near: &mut Near, d: Doc<'_>, value: Value<'_>, siblings: Doc<'_>)
 pub(in crate::matcher) fn alone(operators: Doc<'_>) -> Result<()> {
     let geo = operators.iter().filter(|e| is_geo(e.name())).count();
     let other = operators.iter().find(|e| !is_geo(e.name()) && !matches!(e.name(), "$minDistance" | "$maxDistance" | "$uniqueDocs"));
-    let near = operators.first().is_some_and(|e| matches!(e.name(), "$near" | "$nearSphere"));
+    let near = operators.first().is_some_and(|e| matches!(e.name(), "$near" | "$nearSphere" | "$geoNear"));
     match (geo, other) {
         (1, Some(e)) if near => bail!(34413, "unable to mix geo near with other operators: {}", e.name()),
         (1, Some(e)) => bail!(BadValue, "can't parse extra field: {}", e.name()),

@@ -3,7 +3,7 @@
 use smongo_bson::{Result, bail};
 
 use super::super::{Node, geo};
-use super::{FieldOp, Parser};
+use super::{FieldOp, Parser, Place};
 
 pub(super) fn within(_: Parser<'_>, op: &FieldOp<'_>) -> Result<Option<Node>> {
     geo::within(op.path, op.name, op.value).map(Some)
@@ -14,6 +14,9 @@ pub(super) fn intersects(_: Parser<'_>, op: &FieldOp<'_>) -> Result<Option<Node>
 }
 
 pub(super) fn near(p: Parser<'_>, op: &FieldOp<'_>) -> Result<Option<Node>> {
+    if p.place != Place::Query {
+        bail!(5626500, "$geoNear, $near, and $nearSphere are not allowed in this context");
+    }
     let node = geo::near(op.path, op.name, op.value, op.siblings)?;
     if p.within {
         bail!(BadValue, "geo $near must be top-level expr");

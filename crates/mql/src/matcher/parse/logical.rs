@@ -5,7 +5,7 @@ use smongo_bson::{Doc, Result, Value, bail, number};
 
 use super::super::schema::Schema;
 use super::super::{Node, Predicate};
-use super::{FieldOp, Parser, is_expression};
+use super::{FieldOp, Parser, Place, is_expression};
 use crate::arena::Arena;
 use crate::expr::Expr;
 use crate::rand;
@@ -93,12 +93,18 @@ pub(super) fn text(p: Parser<'_>, _: &str, _: Value<'_>) -> Result<Option<Node>>
     if p.nested {
         bail!(BadValue, "$text can only be applied to the top-level document");
     }
+    if p.place == Place::Stage {
+        bail!(17313, "$match with $text is only allowed as the first pipeline stage");
+    }
     bail!(IndexNotFound, "text index required for $text query")
 }
 
 pub(super) fn where_js(p: Parser<'_>, _: &str, _: Value<'_>) -> Result<Option<Node>> {
     if p.nested {
         bail!(BadValue, "$where can only be applied to the top-level document");
+    }
+    if p.place != Place::Query {
+        bail!(BadValue, "$where is not allowed in this context");
     }
     bail!(NotImplemented, "$where is not supported: there is no JavaScript engine")
 }

@@ -3,12 +3,13 @@
 use smongo_bson::{Array, DocWriter, Result, Value, bail};
 use smongo_mql::pipeline::{Pipeline, stage_documents};
 
-use super::find::{compile_cx, default_collation, hint};
+use super::find::{compile_cx, default_collation};
 use super::{Args, Command, IN_TXN, READS, WRITES};
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 use crate::limits;
 use crate::namespace::Ns;
+use crate::plan::Hint;
 
 pub const AGGREGATE: Command = Command::new("aggregate", aggregate, IN_TXN | READS | WRITES);
 
@@ -21,6 +22,7 @@ pub struct AggregateArgs<'a> {
     pub coll: String,
     pub pipeline: Array<'a>,
     pub batch_size: Option<usize>,
+    pub hint: Option<Hint>,
 }
 
 impl<'a> AggregateArgs<'a> {
@@ -52,13 +54,13 @@ impl<'a> AggregateArgs<'a> {
         };
         cx.op.compile.allow_disk_use = args.strict_bool("allowDiskUse")?.unwrap_or(true);
         args.bool("bypassDocumentValidation")?;
-        hint(args)?;
+        let hint = Hint::parse(args.value("hint"))?;
         compile_cx(cx, args)?;
         args.finish()?;
         if explain {
             bail!(NotImplemented, "explain of an aggregation is not implemented");
         }
-        Ok(AggregateArgs { coll, pipeline, batch_size })
+        Ok(AggregateArgs { coll, pipeline, batch_size, hint })
     }
 }
 
@@ -80,7 +82,7 @@ fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) ->
         bail!(OperationNotSupportedInTransaction, "$out and $merge cannot be used in a transaction");
     }
     let stages = stage_documents(parsed.pipeline)?;
-    let stream = crate::exec::open_pipeline(&mut cx.op, ns.db(), &parsed.coll, &stages, &compile)?;
+    let stream = crate::exec::open_hinted(&mut cx.op, ns.db(), &parsed.coll, &stages, &compile, parsed.hint)?;
     let mut cursor = Parked::new(ns, stream);
     cursor.lsid = cx.lsid.clone();
     cursor.txn_number = cx.txn_number;

@@ -139,20 +139,7 @@ fn constants(lets: Doc<'_>, cx: &CompileCx) -> Result<Vec<(String, ValueBuf)>> {
 
 /// `hint`: an index name, a key pattern, or `{$natural: ±1}`.
 pub fn hint(args: &mut Args<'_>) -> Result<Option<Hint>> {
-    match args.value("hint") {
-        v if v.is_nullish() => Ok(None),
-        Value::String(name) if !name.is_empty() => Ok(Some(Hint::Name(name.to_owned()))),
-        Value::String(_) => Ok(None),
-        Value::Document(d) if d.is_empty() => Ok(None),
-        Value::Document(d) => match d.first() {
-            Some(e) if e.name() == "$natural" => {
-                let n = smongo_bson::number::to_f64(e.value());
-                Ok(Some(Hint::Natural { forward: n.is_none_or(|n| n > 0.0) }))
-            }
-            _ => Ok(Some(Hint::Key(DocBuf::from(d)))),
-        },
-        v => Err(args.wrong_type("hint", v, "string, object")),
-    }
+    Hint::parse(args.value("hint"))
 }
 
 fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {

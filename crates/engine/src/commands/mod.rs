@@ -6,9 +6,11 @@ mod aggregate;
 mod build_info;
 mod bulk_write;
 mod coll_mod;
+mod count;
 mod create;
 mod delete;
 mod diagnostic;
+mod distinct;
 mod drop;
 mod fail_point;
 mod find;
@@ -89,6 +91,7 @@ pub static COMMANDS: &[Command] = &[
     session_commands::COMMIT_TRANSACTION,
     fail_point::CONFIGURE_FAIL_POINT,
     diagnostic::CONNECTION_STATUS,
+    count::COUNT,
     create::CREATE,
     indexes::CREATE_INDEXES,
     kill::CURRENT_OP,
@@ -96,6 +99,7 @@ pub static COMMANDS: &[Command] = &[
     diagnostic::DB_STATS_LOWER,
     delete::DELETE,
     indexes::DELETE_INDEXES,
+    distinct::DISTINCT,
     drop::DROP,
     drop::DROP_DATABASE,
     indexes::DROP_INDEXES,

@@ -26,7 +26,7 @@ use crate::op::OpCx;
 use crate::plan::{Filter, Plan, PlanNode, Query};
 pub use cursor::Litter;
 pub use id::find_by_id;
-pub use pipeline::open_pipeline;
+pub use pipeline::{open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
 
 /// How many keys or documents are looked at between two looks at the clock.

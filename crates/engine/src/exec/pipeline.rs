@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{Doc, DocBuf, Result, ValueBuf, bail};
-use smongo_mql::pipeline::Stage;
+use smongo_bson::{Doc, DocBuf, Result, Value, bail};
+use smongo_mql::pipeline::{Stage, stage_array};
 use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Pipeline, Stream};
 
 use crate::catalog::Collection;
 use crate::namespace::Ns;
 use crate::op::OpCx;
-use crate::plan::{self, Query};
+use crate::plan::{self, Hint, Plan, Query};
 
 /// Views on views may be this deep.
 const VIEW_DEPTH: usize = 20;
@@ -51,22 +51,112 @@ fn same_collation(cx: &CompileCx, view: &Collection) -> bool {
 
 /// Opens an aggregation over a collection, a view, or nothing.
 pub fn open_pipeline(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx) -> Result<Box<dyn Stream>> {
-    let resolved = resolve(op, Ns::unchecked(db, coll), stages, cx)?;
-    let array = ValueBuf::array(|w| {
-        for stage in &resolved.stages {
-            w.push(stage.as_doc());
-        }
-    });
-    let Some(array) = array.as_array() else { bail!(InternalError, "a pipeline that is no array") };
-    let pipeline = Pipeline::compile(array, cx)?;
-    let Some(coll) = resolved.coll else { return pipeline.open(Box::new(Docs::new(Vec::new()))) };
-    let (query, rest) = absorb(pipeline, cx)?;
-    let source = plan::plan(op, &coll, query)?.open(op)?;
-    rest.open(source)
+    open_hinted(op, db, coll, stages, cx, None)
 }
 
-/// Takes `$match $sort $skip $limit` from the front of a pipeline into a query.
-fn absorb(pipeline: Pipeline, cx: &CompileCx) -> Result<(Query, Pipeline)> {
+/// The same, with the index the first collection is to be read by.
+pub fn open_hinted(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx, hint: Option<Hint>) -> Result<Box<dyn Stream>> {
+    prepare(op, db, coll, stages, cx, hint)?.open(op)
+}
+
+/// An aggregation before it runs.
+pub struct Prepared {
+    /// How the collection is read; `None` when there is none.
+    pub plan: Option<Plan>,
+    /// The stages that are not part of the plan.
+    pub rest: Pipeline,
+    /// The same as they were given.
+    pub rest_stages: Vec<DocBuf>,
+    /// The collection that is read, behind any views.
+    pub ns: Ns,
+}
+
+impl Prepared {
+    pub fn open(self, op: &mut OpCx) -> Result<Box<dyn Stream>> {
+        let source: Box<dyn Stream> = match self.plan {
+            Some(plan) => plan.open(op)?,
+            None => Box::new(Docs::new(Vec::new())),
+        };
+        self.rest.open(source)
+    }
+}
+
+/// Compiles an aggregation and plans its front.
+pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx, hint: Option<Hint>) -> Result<Prepared> {
+    let mut resolved = resolve(op, Ns::unchecked(db, coll), stages, cx)?;
+    join_matches(&mut resolved.stages);
+    let array = stage_array(&resolved.stages);
+    let Some(array) = array.as_array() else { bail!(InternalError, "a pipeline that is no array") };
+    let pipeline = Pipeline::compile(array, cx)?;
+    let Some(coll) = resolved.coll.filter(|_| !pipeline.is_source()) else {
+        return Ok(Prepared { plan: None, rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns });
+    };
+    let (mut query, rest, taken) = absorb(pipeline, cx)?;
+    query.hint = hint;
+    describe(&mut query, &resolved.stages);
+    let rest_stages = resolved.stages.split_off(taken.min(resolved.stages.len()));
+    let mut plan = plan::plan(op, &coll, query)?;
+    if plan.query.projection.is_none() && rest_stages.first().is_some_and(reads_nothing) {
+        plan.root = plan.root.without_documents();
+    }
+    Ok(Prepared { plan: Some(plan), rest, rest_stages, ns: resolved.ns })
+}
+
+/// The documents a query was made of, for explain.
+fn describe(query: &mut Query, stages: &[DocBuf]) {
+    query.filter_doc = DocBuf::from(query.filter.source());
+    if query.sort.is_some() {
+        let sort = stages.iter().find_map(|s| s.get("$sort").as_doc());
+        query.sort_doc = sort.map(DocBuf::from).unwrap_or_default();
+    }
+    if query.projection.is_some() {
+        let project = stages.iter().find_map(|s| s.get("$project").as_doc());
+        query.projection_doc = project.map(DocBuf::from).unwrap_or_default();
+    }
+}
+
+/// Brings `$match` before a leading `$sort` and makes one of neighbours, so that an index can answer all of them.
+fn join_matches(stages: &mut Vec<DocBuf>) {
+    let is = |s: Option<&DocBuf>, name: &str| s.is_some_and(|s| s.as_doc().first().is_some_and(|e| e.name() == name));
+    while is(stages.first(), "$sort") && is(stages.get(1), "$match") {
+        stages.swap(0, 1);
+        if is(stages.get(2), "$match") {
+            stages.swap(1, 2);
+        }
+    }
+    while is(stages.first(), "$match") && is(stages.get(1), "$match") {
+        let second = stages.remove(1);
+        if let Some(first) = stages.first_mut() {
+            *first = DocBuf::build(|w| {
+                let mut filter = w.document("$match");
+                let mut all = filter.array("$and");
+                all.push(first.get("$match")).push(second.get("$match"));
+            });
+        }
+    }
+}
+
+/// Whether a stage looks at no field: `$count`, and a `$group` of constants, as drivers count documents.
+fn reads_nothing(stage: &DocBuf) -> bool {
+    match stage.as_doc().first() {
+        Some(e) if e.name() == "$count" => true,
+        Some(e) if e.name() == "$group" => e.value().as_doc().is_some_and(|d| d.iter().all(|e| is_constant(e.value()))),
+        _ => false,
+    }
+}
+
+fn is_constant(value: Value<'_>) -> bool {
+    match value {
+        Value::String(s) => !s.starts_with('$'),
+        Value::Document(d) => d.iter().all(|e| is_constant(e.value())),
+        Value::Array(a) => a.iter().all(is_constant),
+        _ => true,
+    }
+}
+
+/// Takes `$match $sort $skip $limit $project` from the front of a pipeline into a query; tells how many stages that were.
+fn absorb(pipeline: Pipeline, cx: &CompileCx) -> Result<(Query, Pipeline, usize)> {
+    let total = pipeline.stages.len();
     let mut stages = pipeline.stages.into_iter().peekable();
     let filter = match stages.next_if(|s| matches!(s, Stage::Match(_))) {
         Some(Stage::Match(matcher)) => matcher,
@@ -87,5 +177,10 @@ fn absorb(pipeline: Pipeline, cx: &CompileCx) -> Result<(Query, Pipeline)> {
             _ => {}
         }
     }
-    Ok((query, Pipeline { stages: stages.collect() }))
+    if let Some(Stage::Project(projection)) = stages.next_if(|s| matches!(s, Stage::Project(_))) {
+        query.projection = Some(projection);
+    }
+    let rest = Pipeline { stages: stages.collect() };
+    let taken = total - rest.stages.len();
+    Ok((query, rest, taken))
 }

@@ -10,7 +10,7 @@ mod predicate;
 
 use std::sync::Arc;
 
-use smongo_bson::{Doc, DocBuf, Result, Value};
+use smongo_bson::{Doc, DocBuf, Result, Value, bail, number};
 use smongo_mql::matcher::{CompareOp, Node};
 use smongo_mql::{Matcher, Projection, SortPattern, Stream};
 
@@ -73,6 +73,31 @@ pub enum Hint {
     Natural { forward: bool },
 }
 
+impl Hint {
+    /// A command's `hint`: an index name, a key pattern, or `{$natural: ±1}`. `{}` is none. FailedToParse for other types.
+    pub fn parse(hint: Value<'_>) -> Result<Option<Hint>> {
+        let key = match hint {
+            Value::Missing => return Ok(None),
+            Value::String(name) => return Ok(Some(Hint::Name(name.to_owned()))),
+            Value::Document(key) if key.is_empty() => return Ok(None),
+            Value::Document(key) => key,
+            v => bail!(FailedToParse, "Hint must be a string or an object, not {}", v.type_name()),
+        };
+        let natural = key.get("$natural");
+        if natural.is_missing() {
+            return Ok(Some(Hint::Key(DocBuf::from(key))));
+        }
+        if key.len() > 1 {
+            bail!(BadValue, "$natural hint cannot be combined with other fields: {key:?}");
+        }
+        match natural.is_number().then(|| number::to_f64(natural)).flatten() {
+            Some(1.0) => Ok(Some(Hint::Natural { forward: true })),
+            Some(-1.0) => Ok(Some(Hint::Natural { forward: false })),
+            _ => bail!(BadValue, "$natural hint must be 1 or -1"),
+        }
+    }
+}
+
 /// How a query will be answered.
 pub struct Plan {
     pub(crate) coll: Arc<Collection>,
@@ -129,6 +154,17 @@ impl Plan {
     /// The documents as the client sees them: with projection, sort, skip and limit.
     pub fn open(self, _op: &mut OpCx) -> Result<Box<dyn Stream>> {
         exec::open_stream(self)
+    }
+
+    /// How many documents there are. Documents are not read when index keys tell already.
+    pub fn count(mut self, op: &mut OpCx) -> Result<u64> {
+        self.root = self.root.without_documents();
+        let mut rows = exec::open_rows(self)?;
+        let mut n = 0;
+        while rows.advance(op)? {
+            n += 1;
+        }
+        Ok(n)
     }
 
     /// The documents as they are stored, for whoever changes them.

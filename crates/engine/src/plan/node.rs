@@ -32,6 +32,18 @@ pub enum PlanNode {
     Cover { input: Box<PlanNode> },
 }
 
+impl PlanNode {
+    /// The same rows without reading documents, where nothing needs them.
+    pub fn without_documents(self) -> PlanNode {
+        match self {
+            PlanNode::Fetch { input, filter: None } => *input,
+            PlanNode::Skip { input, count } => PlanNode::Skip { input: Box::new(input.without_documents()), count },
+            PlanNode::Limit { input, count } => PlanNode::Limit { input: Box::new(input.without_documents()), count },
+            other => other,
+        }
+    }
+}
+
 /// A scan of an index.
 pub struct IndexScan {
     pub index: Arc<Index>,

@@ -1,0 +1,125 @@
+//! count
+
+use std::sync::Arc;
+
+use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_mql::Matcher;
+
+use super::find::{compile_cx, default_collation};
+use super::{Args, Command, IN_TXN, READS};
+use crate::catalog::Collection;
+use crate::door::Cx;
+use crate::exec;
+use crate::namespace::Ns;
+use crate::op::OpCx;
+use crate::plan::{self, Hint, Query};
+
+pub const COUNT: Command = Command::new("count", count, IN_TXN | READS);
+
+/// The arguments of a count.
+pub struct CountArgs<'a> {
+    pub ns: Ns,
+    pub query: Doc<'a>,
+    pub skip: u64,
+    pub limit: Option<u64>,
+    pub hint: Option<Hint>,
+}
+
+impl<'a> CountArgs<'a> {
+    pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<CountArgs<'a>> {
+        let ns = args.ns(&cx.db)?;
+        let query = args.doc("query")?.unwrap_or(Doc::EMPTY);
+        let skip = args.non_negative("skip")?.unwrap_or(0) as u64;
+        let limit = match args.value("limit") {
+            Value::Missing => 0,
+            v if v.is_number() => number::to_i64_saturating(v).unwrap_or(0),
+            v => bail!(BadValue, "BSON field 'count.limit' is the wrong type '{}', expected a number", v.type_name()),
+        };
+        if limit == i64::MIN {
+            bail!(BadValue, "Limit value for count cannot be the least 64-bit integer");
+        }
+        let limit = Some(limit.unsigned_abs()).filter(|n| *n > 0);
+        let hint = Hint::parse(args.value("hint"))?;
+        args.accept(&["fields", "queryOptions"]);
+        compile_cx(cx, args)?;
+        args.finish()?;
+        Ok(CountArgs { ns, query, skip, limit, hint })
+    }
+
+    pub fn query(&self, op: &OpCx) -> Result<Query> {
+        let mut query = Query::new(Arc::new(Matcher::compile(self.query, &op.compile)?));
+        query.skip = self.skip;
+        query.limit = self.limit;
+        query.hint = self.hint.clone();
+        Ok(query)
+    }
+}
+
+fn count(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let count = CountArgs::parse(cx, args)?;
+    let coll = cx.op.shared.catalog.get(&count.ns);
+    if let Some(coll) = &coll {
+        default_collation(cx, &coll.collation);
+    }
+    let query = count.query(&cx.op)?;
+    let n = match coll {
+        None => 0,
+        Some(coll) if coll.view().is_some() => on_view(cx, &count)?,
+        Some(coll) => documents(&mut cx.op, &coll, query)?,
+    };
+    match i32::try_from(n) {
+        Ok(n) => reply.append("n", n),
+        Err(_) => reply.append("n", n as i64),
+    };
+    Ok(())
+}
+
+/// Counts without looking where the number of documents is known.
+fn documents(op: &mut OpCx, coll: &Arc<Collection>, query: Query) -> Result<u64> {
+    let all = query.filter.is_empty() && matches!(query.hint, None | Some(Hint::Natural { .. }));
+    if !all || op.multi {
+        return plan::plan(op, coll, query)?.count(op);
+    }
+    let total = match coll.state.known_documents() {
+        Some(n) => n as u64,
+        None => recount(op, coll)?,
+    };
+    Ok(total.saturating_sub(query.skip).min(query.limit.unwrap_or(u64::MAX)))
+}
+
+/// Counts a collection whose size is not known, as after a crash, and remembers it unless somebody wrote meanwhile.
+fn recount(op: &mut OpCx, coll: &Arc<Collection>) -> Result<u64> {
+    let before = coll.state.documents.load(std::sync::atomic::Ordering::Relaxed);
+    let everything = Matcher::compile(Doc::EMPTY, &Default::default())?;
+    let mut rows = plan::plan(op, coll, Query::new(Arc::new(everything)))?.open_rows(op)?;
+    let (mut n, mut bytes) = (0i64, 0i64);
+    while rows.advance(op)? {
+        n += 1;
+        bytes += rows.doc().as_bytes().len() as i64;
+    }
+    coll.state.counted(before, n, bytes);
+    Ok(n as u64)
+}
+
+fn on_view(cx: &mut Cx<'_>, count: &CountArgs<'_>) -> Result<u64> {
+    let mut stages = vec![DocBuf::build(|w| {
+        w.append("$match", count.query);
+    })];
+    if count.skip > 0 {
+        stages.push(DocBuf::build(|w| {
+            w.append("$skip", count.skip as i64);
+        }));
+    }
+    if let Some(limit) = count.limit {
+        stages.push(DocBuf::build(|w| {
+            w.append("$limit", limit as i64);
+        }));
+    }
+    let compile = cx.op.compile.clone();
+    let mut stream = exec::open_hinted(&mut cx.op, count.ns.db(), count.ns.coll(), &stages, &compile, count.hint.clone())?;
+    let mut n = 0;
+    while stream.advance(&mut cx.op)? {
+        n += 1;
+    }
+    Ok(n)
+}

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p smongo-storage --example floor [-- --docs N --memory --dir DIR
 //! --compressor none|lz4|zstd --cache MIB]`
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use smongo_storage::{Begin, Compressor, Durability, Options, Session, Store, SyncMethod, Table, TableKind};
 use std::hint::black_box;

@@ -6,6 +6,7 @@
 
 mod commit;
 mod error;
+mod memory;
 mod mongo;
 mod options;
 mod session;

@@ -2,6 +2,7 @@
 
 use crate::commit::GroupCommit;
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::Trimmer;
 use crate::options::{Options, SyncMethod};
 use crate::session::{Session, Work};
 use crate::stats::{Stats, TableStats};
@@ -31,7 +32,8 @@ pub struct Store {
 }
 
 pub(crate) struct Inner {
-    // Sessions go before the connection they belong to.
+    // Sessions go before the connection they belong to. Boxed, since they move in and out.
+    #[allow(clippy::vec_box)]
     pool: Mutex<Vec<Box<Work>>>,
     connection: Arc<Connection>,
     shared: Arc<Shared>,
@@ -428,8 +430,9 @@ impl Drop for Inner {
     }
 }
 
-/// Flushes the log at intervals and tries deferred drops, until asked to stop or the store is gone.
+/// Flushes the log at intervals, tries deferred drops and gives memory back, until asked to stop or the store is gone.
 fn background(store: &Weak<Inner>, stop: &Stop, interval: Duration) {
+    let mut trimmer = Trimmer::new();
     let pause = if interval.is_zero() { DROP_RETRY } else { interval };
     loop {
         let mut asked = stop.asked.lock();
@@ -444,6 +447,7 @@ fn background(store: &Weak<Inner>, stop: &Stop, interval: Duration) {
             Some(store) => store.tick(),
             None => return,
         }
+        trimmer.tick();
     }
 }
 

@@ -583,6 +583,18 @@ impl RawSession {
     }
 }
 
+/// Gives memory that the C allocator keeps in holes between cached pages back to the system.
+pub(crate) fn trim_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> c_int;
+        }
+        // SAFETY: thread-safe, takes a number, changes no live allocation.
+        unsafe { malloc_trim(0) };
+    }
+}
+
 #[cold]
 fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::Invalid, message)

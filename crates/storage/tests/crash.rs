@@ -1,6 +1,6 @@
 //! What was acknowledged as durable is there after kill -9. The test starts itself again as the victim.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use smongo_storage::{Begin, Durability, ErrorKind, Options, Store, TableKind};
 use std::io::{BufRead, BufReader, Write};

@@ -44,7 +44,7 @@ pub fn parse_percentiles(name: &str, arg: Value<'_>, cx: &CompileCx) -> Result<P
     Ok(PercentileSpec { p, method, input: Expr::compile(input, cx)? })
 }
 
-fn parse_method(name: &str, value: Value<'_>) -> Result<Method> {
+pub(crate) fn parse_method(name: &str, value: Value<'_>) -> Result<Method> {
     let Value::String(text) = value else {
         bail!(TypeMismatch, "BSON field '{name}.method' is the wrong type '{}', expected type 'string'", value.type_name());
     };
@@ -57,7 +57,7 @@ fn parse_method(name: &str, value: Value<'_>) -> Result<Method> {
 }
 
 /// `p`: a constant expression whose value is a non-empty array of numbers from 0 to 1.
-fn parse_p(value: Value<'_>, cx: &CompileCx) -> Result<Vec<f64>> {
+pub(crate) fn parse_p(value: Value<'_>, cx: &CompileCx) -> Result<Vec<f64>> {
     let expr = Expr::compile(value, cx)?;
     let Some(Value::Array(list)) = expr.constant() else {
         bail!(7750301, "The $percentile 'p' field must be an array of constant values, but found value: {value:?}");

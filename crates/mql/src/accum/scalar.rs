@@ -25,7 +25,11 @@ pub(super) fn avg(_n: usize, _s: &Setup) -> Box<dyn State> {
 
 impl State for Sum {
     fn add(&mut self, value: Value<'_>, _key: &[u8]) -> Result<()> {
-        self.total.add(value);
+        if self.average {
+            self.total.add_to_average(value);
+        } else {
+            self.total.add(value);
+        }
         Ok(())
     }
     fn finish(&mut self) -> Result<ValueBuf> {

@@ -136,13 +136,21 @@ impl Total {
                 Widest::Double
             }
             Value::Decimal(d) => {
-                self.decimal = Some(self.decimal.map_or(d, |sum| sum.add(d)));
+                self.decimal = Some(self.decimal.unwrap_or(Decimal::ZERO).add(d));
                 Widest::Decimal
             }
             _ => return,
         };
         self.count += 1;
         self.widest = self.widest.max(kind);
+    }
+
+    /// Adds a number as `$avg` does: longs count as the nearest double.
+    pub fn add_to_average(&mut self, value: Value<'_>) {
+        match value {
+            Value::Int64(n) => self.add(Value::Double(n as f64)),
+            v => self.add(v),
+        }
     }
 
     fn decimal_total(&self) -> Decimal {

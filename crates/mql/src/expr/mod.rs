@@ -3,6 +3,7 @@
 //! - [`parse`]: from BSON to [`node::Node`]s; names, variables, argument counts. [`path`]: `$a.b` with array fan-out.
 //! - [`node`]: evaluation, constant folding, dependencies. [`registry`]: all operators' rows, from one table per family file.
 
+mod accumulators;
 mod arithmetic;
 mod array;
 mod basic;
@@ -10,6 +11,7 @@ mod bitwise;
 mod boolean;
 mod comparison;
 mod conditional;
+mod convert;
 mod date;
 mod misc;
 mod node;

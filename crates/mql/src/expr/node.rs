@@ -43,6 +43,8 @@ pub(crate) enum Fold {
     Never,
     /// `$and`, `$or`: a constant argument of this truth decides, wherever it stands.
     Decides(bool),
+    /// Constants may be looked at last: where another argument is null they are not looked at.
+    Commutative,
     /// `$switch`: branches whose case is false go with what they would yield.
     Switch,
 }
@@ -113,6 +115,9 @@ impl Call {
             && nodes.iter().any(|n| n.as_const().is_some_and(|v| v.truthy() == truth))
         {
             *nodes = Box::new([Node::constant(Value::Bool(truth))]);
+        }
+        if self.fold == Fold::Commutative {
+            nodes.sort_by_key(|n| n.as_const().is_some());
         }
         Ok(self.fold != Fold::Never && nodes.iter().all(|n| n.as_const().is_some()))
     }

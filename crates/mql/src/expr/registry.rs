@@ -4,11 +4,12 @@ use std::sync::OnceLock;
 
 use super::parse::Row;
 use super::{
-    arithmetic, array, basic, bitwise, boolean, comparison, conditional, date, misc, object, set, string, trigonometry, variables,
+    accumulators, arithmetic, array, basic, bitwise, boolean, comparison, conditional, convert, date, misc, object, set, string, trigonometry, variables,
 };
 
 /// One sorted table per family file.
 static FAMILIES: &[&[Row]] = &[
+    accumulators::ROWS,
     arithmetic::FUNCTION_ROWS,
     arithmetic::ROUND_ROWS,
     arithmetic::ROWS,
@@ -21,6 +22,7 @@ static FAMILIES: &[&[Row]] = &[
     boolean::ROWS,
     comparison::ROWS,
     conditional::ROWS,
+    convert::ROWS,
     date::ADD_ROWS,
     date::DIFF_ROWS,
     date::FORMAT_ROWS,

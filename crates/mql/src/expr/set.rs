@@ -2,7 +2,7 @@
 
 use smongo_bson::{Array, Result, Value, bail};
 
-use super::node::{Args, Node};
+use super::node::{Args, Fold, Node};
 use super::parse::{Row, Scope};
 use crate::cx::Cx;
 
@@ -11,9 +11,9 @@ pub(super) static ROWS: &[Row] = &[
     Row::special("$anyElementTrue", parse_elements_true, any_element_true),
     Row::exact("$setDifference", 2, set_difference),
     Row::special("$setEquals", parse_set_equals, set_equals),
-    Row::any("$setIntersection", set_intersection),
+    Row::special("$setIntersection", parse_commutative, set_intersection),
     Row::exact("$setIsSubset", 2, set_is_subset),
-    Row::any("$setUnion", set_union),
+    Row::special("$setUnion", parse_commutative, set_union),
 ];
 
 /// Sorted values without duplicates.
@@ -87,6 +87,11 @@ fn set_difference<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
             }
         }
     })))
+}
+
+fn parse_commutative(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Result<Node> {
+    let args = scope.args(spec)?;
+    Ok(scope.call_folding(row, args, Fold::Commutative))
 }
 
 fn parse_set_equals(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Result<Node> {

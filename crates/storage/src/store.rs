@@ -151,7 +151,7 @@ impl Store {
     pub fn close(self) -> Result<()> {
         if !self.inner.closed.swap(true, Ordering::AcqRel) {
             self.inner.stop_background();
-            self.inner.try_deferred();
+            self.inner.try_deferred(PATIENCE);
             if self.inner.path.is_some() {
                 self.inner.work_even_closed()?.raw().checkpoint(None)?;
             }
@@ -383,10 +383,10 @@ impl Inner {
         result
     }
 
-    fn try_deferred(&self) {
+    fn try_deferred(&self, patience: Duration) {
         let tables = std::mem::take(&mut *self.deferred.lock());
         for table in tables {
-            match self.drop_table(&table, Duration::ZERO) {
+            match self.drop_table(&table, patience) {
                 Err(error) if error.kind() == ErrorKind::Busy => self.deferred.lock().push(table),
                 Err(error) => tracing::warn!("dropping table {}: {error}", table.name()),
                 Ok(()) => {}
@@ -407,7 +407,7 @@ impl Inner {
             }
         }
         if !self.deferred.lock().is_empty() {
-            self.try_deferred();
+            self.try_deferred(Duration::ZERO);
         }
     }
 

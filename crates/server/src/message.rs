@@ -137,7 +137,7 @@ pub const REPLY_BODY: usize = HEADER + 5;
 
 /// Ends a reply: flags, length and, when the request carried one, a checksum.
 pub fn finish_reply(out: &mut Vec<u8>, more_to_come: bool, checksum: bool) {
-    let flags = u32::from(checksum) * CHECKSUM_PRESENT | u32::from(more_to_come) * MORE_TO_COME;
+    let flags = (u32::from(checksum) * CHECKSUM_PRESENT) | (u32::from(more_to_come) * MORE_TO_COME);
     if let Some(at) = out.get_mut(HEADER..HEADER + 4) {
         at.copy_from_slice(&flags.to_le_bytes());
     }

@@ -111,7 +111,6 @@ fn get_more_streams_batches_until_the_cursor_ends() {
 }
 
 #[test]
-#[ignore = "the engine has no configureFailPoint yet"]
 fn a_fail_point_closes_the_connection() {
     let server = start();
     let mut client = server.client();

@@ -62,7 +62,7 @@ impl Target {
             }
         };
         match reply.get("ok") {
-            Value::Double(n) if n == 1.0 => Ok(reply),
+            Value::Double(1.0) => Ok(reply),
             _ => Err(Failure::new(reply.get("errmsg").as_str().unwrap_or("the command failed without a message"))),
         }
     }

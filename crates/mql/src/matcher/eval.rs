@@ -4,7 +4,7 @@ use smongo_bson::compare::Collator;
 use smongo_bson::path::Path;
 use smongo_bson::{Doc, Element, Error, Result, Value, number};
 
-use super::walk::walk;
+use super::walk::{plain, walk};
 use super::{CompareOp, Node, TypeSet};
 use crate::arena::Arena;
 use crate::collation::Collation;
@@ -97,12 +97,7 @@ impl<'r> Eval<'r> {
     /// All children; the position is that of the one MongoDB's order of predicates puts last.
     fn all(&mut self, children: &[Node], doc: Doc<'_>) -> Result<bool> {
         if !self.positional {
-            for child in children {
-                if !self.node(child, doc)? {
-                    return Ok(false);
-                }
-            }
-            return Ok(true);
+            return self.all_plain(children, doc);
         }
         let outer = self.position;
         let mut last: Option<(u8, u32)> = None;
@@ -120,6 +115,31 @@ impl<'r> Eval<'r> {
             }
         }
         self.position = last.map(|(_, p)| p).or(outer);
+        Ok(true)
+    }
+
+    /// The same where no position is wanted. Comparisons of one path beside each other, such as the ends of a range,
+    /// share one look at the document.
+    fn all_plain(&mut self, children: &[Node], doc: Doc<'_>) -> Result<bool> {
+        let mut shared: Option<(&Path, std::result::Result<Option<Element<'_>>, ()>)> = None;
+        for child in children {
+            let Node::Compare { path, op, value, test } = child else {
+                if !self.node(child, doc)? {
+                    return Ok(false);
+                }
+                continue;
+            };
+            if !shared.as_ref().is_some_and(|(p, _)| *p == path) {
+                shared = Some((path, plain(doc, path.parts())));
+            }
+            let found = match &shared {
+                Some((_, Ok(e))) => test.matches(*op, value, e.as_ref(), self.collator),
+                _ => self.node(child, doc)?,
+            };
+            if !found {
+                return Ok(false);
+            }
+        }
         Ok(true)
     }
 

@@ -16,12 +16,6 @@ where
 }
 
 #[inline]
-fn find<'a>(doc: Doc<'a>, name: &str) -> Option<Element<'a>> {
-    let name = name.as_bytes();
-    doc.iter().find(|e| e.name_bytes() == name)
-}
-
-#[inline]
 fn in_doc<'a, F>(doc: Doc<'a>, path: &[Part], expand_last: bool, pos: Option<u32>, visit: &mut F) -> bool
 where
     F: FnMut(Option<&Element<'a>>, Option<u32>) -> bool,
@@ -29,7 +23,7 @@ where
     let mut doc = doc;
     let mut path = path;
     while let Some((part, rest)) = path.split_first() {
-        let Some(e) = find(doc, &part.name) else { return visit(None, pos) };
+        let Some(e) = doc.element(&part.name) else { return visit(None, pos) };
         match (e.tag(), rest.is_empty()) {
             (4, true) if expand_last => return leaf_array(&e, pos, visit),
             (_, true) => return visit(Some(&e), pos),
@@ -87,4 +81,21 @@ where
         index += 1;
     }
     false
+}
+
+/// The one element a path leads to when no array lies on it: `Err` when one does and only [`walk`] tells.
+#[inline]
+pub(super) fn plain<'a>(mut doc: Doc<'a>, path: &[Part]) -> Result<Option<Element<'a>>, ()> {
+    let mut path = path;
+    while let Some((part, rest)) = path.split_first() {
+        let Some(e) = doc.element(&part.name) else { return Ok(None) };
+        match (e.tag(), rest.is_empty()) {
+            (4, _) => return Err(()),
+            (_, true) => return Ok(Some(e)),
+            (3, false) => doc = Doc::from_checked(e.value_bytes()),
+            _ => return Ok(None),
+        }
+        path = rest;
+    }
+    Ok(None)
 }

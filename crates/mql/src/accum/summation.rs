@@ -156,7 +156,6 @@ impl Total {
     fn decimal_total(&self) -> Decimal {
         let plain = self.plain.to_decimal();
         match self.decimal {
-            Some(d) if self.plain == DoubleDouble::default() => d,
             Some(d) => d.add(plain),
             None => plain,
         }

@@ -1,19 +1,20 @@
 //! Functions of one number: `$abs $ceil $exp $floor $ln $log10 $sigmoid $sqrt`.
 
+use smongo_bson::decimal::Rounding;
 use smongo_bson::{Decimal, Result, Value, bail};
 
 use crate::cx::Cx;
-use crate::expr::node::Args;
-use crate::expr::parse::Row;
+use crate::expr::node::{Args, Node};
+use crate::expr::parse::{Row, Scope};
 
 pub(crate) static ROWS: &[Row] = &[
     Row::exact("$abs", 1, abs),
-    Row::exact("$ceil", 1, |args, cx| whole(args, cx, f64::ceil, Decimal::ceil)),
+    Row::exact("$ceil", 1, |args, cx| whole(args, cx, f64::ceil, Rounding::Up)),
     Row::exact("$exp", 1, |args, cx| map(args, cx, |x| Ok(x.exp()), |d| Ok(d.exp()))),
-    Row::exact("$floor", 1, |args, cx| whole(args, cx, f64::floor, Decimal::floor)),
+    Row::exact("$floor", 1, |args, cx| whole(args, cx, f64::floor, Rounding::Down)),
     Row::exact("$ln", 1, |args, cx| map(args, cx, |x| positive(x, x <= 0.0).map(f64::ln), |d| positive_decimal(d).map(Decimal::ln))),
     Row::exact("$log10", 1, log10),
-    Row::exact("$sigmoid", 1, sigmoid),
+    Row::special("$sigmoid", parse_sigmoid, sigmoid),
     Row::exact("$sqrt", 1, sqrt),
 ];
 
@@ -33,18 +34,21 @@ fn map<'a>(
     double: fn(f64) -> Result<f64>,
     decimal: fn(Decimal) -> Result<Decimal>,
 ) -> Result<Value<'a>> {
+    // Of a decimal NaN logarithms make a double.
+    let keep_nan = !matches!(args.name, "$ln" | "$log10");
     Ok(match number(args, cx)? {
         None => Value::Null,
-        Some(Value::Decimal(d)) => Value::Decimal(decimal(d)?),
+        Some(Value::Decimal(d)) if !d.is_nan() || keep_nan => Value::Decimal(decimal(d)?),
         Some(v) => Value::Double(double(smongo_bson::number::to_f64(v).unwrap_or(f64::NAN))?),
     })
 }
 
-fn whole<'a>(args: &'a Args, cx: &Cx<'a>, double: fn(f64) -> f64, decimal: fn(Decimal) -> Decimal) -> Result<Value<'a>> {
+/// A decimal that has no 34 digits left of the point for its integer becomes NaN, as do infinities.
+fn whole<'a>(args: &'a Args, cx: &Cx<'a>, double: fn(f64) -> f64, rounding: Rounding) -> Result<Value<'a>> {
     Ok(match number(args, cx)? {
         None => Value::Null,
         Some(Value::Double(n)) => Value::Double(double(n)),
-        Some(Value::Decimal(d)) => Value::Decimal(decimal(d)),
+        Some(Value::Decimal(d)) => Value::Decimal(d.quantize(0, rounding)),
         Some(v) => v,
     })
 }
@@ -105,11 +109,17 @@ fn sqrt<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     )
 }
 
+/// The argument is never in an array.
+fn parse_sigmoid(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Result<Node> {
+    let arg = scope.operand(spec)?;
+    Ok(scope.call(row, vec![arg]))
+}
+
 /// 1 / (1 + e^-x).
 fn sigmoid<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     match args.eval(0, cx)? {
         v if v.is_nullish() => Ok(Value::Null),
-        Value::Decimal(d) => Ok(Value::Decimal(Decimal::ONE.div(Decimal::ONE.add(d.neg().exp())))),
+        Value::Decimal(d) => Ok(Value::Decimal(Decimal::ONE.div(Decimal::ONE.add(d.mul(Decimal::from_i64(-1)).exp())))),
         v => match smongo_bson::number::to_f64(v) {
             Some(x) => Ok(Value::Double(1.0 / (1.0 + (-x).exp()))),
             None => bail!(TypeMismatch, "$sigmoid only supports numeric types, not {}", v.type_name()),

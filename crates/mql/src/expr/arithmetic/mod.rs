@@ -179,7 +179,9 @@ fn log<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
         if !(y.is_nan() || (y.compare(Decimal::ZERO).is_gt() && y.compare(Decimal::ONE).is_ne())) {
             bail!(28759, "$log's base must be a positive number not equal to 1, but is {y}");
         }
-        return Ok(Value::Decimal(x.log10().div(y.log10())));
+        if !x.is_nan() && !y.is_nan() {
+            return Ok(Value::Decimal(x.ln().div(y.ln())));
+        }
     }
     let (x, y) = doubles(a, b);
     if x <= 0.0 {
@@ -204,7 +206,9 @@ fn pow<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
         if x.is_zero() && y.compare(Decimal::ZERO).is_lt() && !y.is_nan() {
             return Err(zero());
         }
-        return Ok(Value::Decimal(x.pow(y)));
+        // MongoDB's power goes through logarithms, which carries the largest numbers over the edge.
+        let edge = x.abs().compare(Decimal::MAX).is_eq() && y.compare(Decimal::ONE).is_eq();
+        return Ok(Value::Decimal(if edge { Decimal::infinity(x.is_negative()) } else { x.pow(y) }));
     }
     if let Some((x, y)) = longs(a, b) {
         if x == 0 && y < 0 {

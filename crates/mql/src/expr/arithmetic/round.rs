@@ -81,5 +81,12 @@ fn decimal(d: Decimal, place: i32, rounding: Rounding) -> Decimal {
     if !d.is_finite() {
         return d;
     }
+    // $trunc fills up with zeros, $round does not.
+    if rounding == Rounding::TowardZero && place > 0 {
+        let filled = d.quantize(-place, rounding);
+        if !filled.is_nan() {
+            return filled;
+        }
+    }
     d.round_to_place(place, rounding)
 }

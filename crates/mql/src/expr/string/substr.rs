@@ -124,6 +124,9 @@ fn index_of_cp<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     let Some((text, token)) = texts(args, cx, 40093, 40094)? else { return Ok(Value::Null) };
     let (start, end) = bounds(args, cx)?;
     let length = text.chars().count();
+    if length == 0 && token.is_empty() && start == 0 {
+        return Ok(Value::Int32(0));
+    }
     let end = end.min(length);
     if start > length || end < start {
         return Ok(Value::Int32(-1));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use smongo_bson::{Code, DocBuf, Error, Result, Timestamp, bail, err};
+use smongo_mql::stream::{Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Host, Stream};
 use smongo_storage as storage;
 
@@ -253,6 +254,14 @@ impl Host for OpCx {
 
     fn open(&mut self, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx) -> Result<Box<dyn Stream>> {
         crate::exec::open_pipeline(self, db, coll, stages, cx)
+    }
+
+    fn source(&mut self, source: &SourceSpec) -> Result<Box<dyn Stream>> {
+        crate::exec::open_source(self, source)
+    }
+
+    fn write(&mut self, target: &WriteSpec) -> Result<Box<dyn Sink>> {
+        crate::exec::open_sink(self, target)
     }
 
     fn spill_file(&mut self) -> Result<std::fs::File> {

@@ -1,6 +1,7 @@
 //! An index as the catalog knows it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use smongo_bson::index_keys::Multikey;
@@ -28,6 +29,8 @@ pub struct Index {
     pub table: Table,
     /// Where documents hold arrays along the paths. Grows before the write that makes it true commits, and never shrinks.
     multikey: Arc<RwLock<Multikey>>,
+    /// Plans that used the index since the database was opened.
+    uses: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,7 @@ impl Index {
             expire_after: number::to_f64(spec.get("expireAfterSeconds")).map(|n| n as i64),
             table,
             multikey: Arc::new(RwLock::new(multikey)),
+            uses: Arc::default(),
             spec,
         })
     }
@@ -88,6 +92,15 @@ impl Index {
 
     pub fn key(&self) -> smongo_bson::Doc<'_> {
         self.spec.get("key").as_doc().unwrap_or(smongo_bson::Doc::EMPTY)
+    }
+
+    /// How many plans used the index.
+    pub fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    pub fn used(&self) {
+        self.uses.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn multikey(&self) -> Multikey {
@@ -108,6 +121,7 @@ impl Index {
     pub fn with_spec(&self, spec: DocBuf) -> Result<Index> {
         let mut index = Index::from_spec(self.id, spec, self.table.clone(), Multikey::default())?;
         index.multikey = self.multikey.clone();
+        index.uses = self.uses.clone();
         Ok(index)
     }
 

@@ -29,10 +29,18 @@ impl<'a> CountArgs<'a> {
     pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<CountArgs<'a>> {
         let ns = args.ns(&cx.db)?;
         let query = args.doc("query")?.unwrap_or(Doc::EMPTY);
-        let skip = args.non_negative("skip")?.unwrap_or(0) as u64;
+        let skip = match args.value("skip") {
+            v if v.is_nullish() => 0,
+            v if v.is_number() => long(v),
+            v => return Err(args.wrong_type("skip", v, "long, int, decimal, double")),
+        };
+        if skip < 0 {
+            bail!(BadValue, "BSON field 'skip' value must be >= 0, actual value '{skip}'");
+        }
+        let skip = skip as u64;
         let limit = match args.value("limit") {
             Value::Missing => 0,
-            v if v.is_number() => number::to_i64_saturating(v).unwrap_or(0),
+            v if v.is_number() => long(v),
             v => bail!(BadValue, "BSON field 'count.limit' is the wrong type '{}', expected a number", v.type_name()),
         };
         if limit == i64::MIN {
@@ -52,6 +60,15 @@ impl<'a> CountArgs<'a> {
         query.limit = self.limit;
         query.hint = self.hint.clone();
         Ok(query)
+    }
+}
+
+/// Doubles are cut off, decimals rounded to even; what is too large saturates, NaN is 0.
+fn long(v: Value<'_>) -> i64 {
+    match v {
+        Value::Decimal(d) => d.to_i64_rounded().or_else(|| number::to_i64_saturating(v)).unwrap_or(0),
+        Value::Double(d) => d as i64,
+        _ => number::to_i64_saturating(v).unwrap_or(0),
     }
 }
 

@@ -19,7 +19,7 @@ mod get_more;
 mod handshake;
 mod index_spec;
 mod indexes;
-mod insert;
+pub(crate) mod insert;
 mod kill;
 mod lists;
 mod parameters;
@@ -27,7 +27,7 @@ mod session_commands;
 mod target;
 mod update;
 mod validate;
-mod write_reply;
+pub(crate) mod write_reply;
 
 use smongo_bson::{DocWriter, Result, bail};
 

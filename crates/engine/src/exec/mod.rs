@@ -12,7 +12,9 @@ mod ixscan;
 mod pipeline;
 mod ranges;
 mod shape;
+mod sink;
 mod sort;
+mod source;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub use cursor::Litter;
 pub use id::find_by_id;
 pub use pipeline::{open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
+pub use sink::open as open_sink;
+pub use source::open as open_source;
 
 /// How many keys or documents are looked at between two looks at the clock.
 const INTERRUPT_EVERY: u64 = 128;
@@ -109,6 +113,7 @@ impl Build<'_> {
                 Box::new(collscan::CollScan::new(self.coll, *forward, filter.clone(), *tailable)?)
             }
             PlanNode::IndexScan(scan) => {
+                scan.index.used();
                 let ranges = match &scan.between {
                     Some(between) => between.ranges.clone(),
                     None => Ranges::compile(&scan.index, &scan.fields),

@@ -84,6 +84,13 @@ impl Prepared {
 /// Compiles an aggregation and plans its front.
 pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx, hint: Option<Hint>) -> Result<Prepared> {
     let mut resolved = resolve(op, Ns::unchecked(db, coll), stages, cx)?;
+    let own;
+    let cx = if cx.db == db && cx.coll == coll {
+        cx
+    } else {
+        own = CompileCx { db: db.to_owned(), coll: coll.to_owned(), ..cx.clone() };
+        &own
+    };
     join_matches(&mut resolved.stages);
     let array = stage_array(&resolved.stages);
     let Some(array) = array.as_array() else { bail!(InternalError, "a pipeline that is no array") };

@@ -1,0 +1,190 @@
+//! Stages whose documents the engine makes: statistics and lists.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, err, number};
+use smongo_mql::Stream;
+use smongo_mql::stream::{Docs, SourceSpec};
+
+use crate::catalog::Collection;
+use crate::clock::now_millis;
+use crate::namespace::Ns;
+use crate::op::OpCx;
+
+pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
+    let spec = source.spec.view().as_doc().unwrap_or(Doc::EMPTY);
+    let ns = Ns::unchecked(&source.db, &source.coll);
+    let docs = match source.name {
+        "$collStats" => vec![coll_stats(op, &ns, spec)?],
+        "$indexStats" => index_stats(op, &ns)?,
+        "$currentOp" => op.shared.operations.list().iter().map(|o| o.describe()).collect(),
+        "$listLocalSessions" | "$listSessions" => sessions(op),
+        "$listCatalog" => catalog(op, source),
+        "$planCacheStats" => {
+            let known = op.shared.catalog.get(&ns);
+            if known.is_none() {
+                bail!(50933, "cannot execute aggregation stage $planCacheStats on a nonexistent collection: {ns}");
+            }
+            Vec::new()
+        }
+        "$listSampledQueries" | "$queryStats" | "$querySettings" => Vec::new(),
+        "$listClusterCatalog" => cluster_catalog(op, source),
+        name => bail!(NotImplemented, "the stage {name} is not implemented"),
+    };
+    Ok(Box::new(Docs::new(docs)))
+}
+
+/// The name this process goes by, as host:port where there is one.
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |h| h.trim().to_owned())
+}
+
+fn index_stats(op: &mut OpCx, ns: &Ns) -> Result<Vec<DocBuf>> {
+    let Some(coll) = op.shared.catalog.get(ns) else { return Ok(Vec::new()) };
+    let since = now_millis() - op.shared.started.elapsed().as_millis() as i64;
+    let host = host();
+    let one = |index: &Arc<crate::catalog::Index>| {
+        DocBuf::build(|w| {
+            w.append("name", &*index.name).append("key", index.key()).append("host", &*host);
+            w.document("accesses").append("ops", index.uses() as i64).append("since", Value::DateTime(since));
+            w.append("spec", index.spec.as_doc());
+        })
+    };
+    Ok(coll.indexes.iter().map(one).collect())
+}
+
+fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
+    let coll = op.shared.catalog.get(ns);
+    let needs = ["storageStats", "count"].into_iter().find(|name| spec.contains(name));
+    if let (None, Some(name)) = (&coll, needs) {
+        return Err(err!(NamespaceNotFound, "$collStats {name}: Collection [{ns}] not found."));
+    }
+    if let Some(coll) = &coll
+        && coll.storage().is_some()
+        && coll.state.known_documents().is_none()
+    {
+        let shared = op.shared.clone();
+        shared.catalog.recount(op, coll)?;
+    }
+    let mut failed = Ok(());
+    let doc = DocBuf::build(|w| {
+        w.append("ns", ns.as_str()).append("host", &*host()).append("localTime", Value::DateTime(now_millis()));
+        if let Value::Document(latency) = spec.get("latencyStats") {
+            latency_stats(&mut w.document("latencyStats"), latency.get("histograms").truthy());
+        }
+        let Some(coll) = &coll else { return };
+        if let Value::Document(storage) = spec.get("storageStats") {
+            let scale = number::to_i64_saturating(storage.get("scale")).unwrap_or(1).max(1);
+            failed = storage_stats(op, coll, scale, &mut w.document("storageStats"));
+        }
+        if spec.contains("count") {
+            w.append("count", coll.state.known_documents().unwrap_or(0) as i32);
+        }
+        if spec.contains("queryExecStats") {
+            let mut stats = w.document("queryExecStats");
+            let mut scans = stats.document("collectionScans");
+            scans.append("total", 0i64).append("nonTailable", 0i64);
+        }
+    });
+    failed.map(|()| doc)
+}
+
+fn latency_stats(w: &mut DocWriter<'_>, histograms: bool) {
+    for kind in ["reads", "writes", "commands", "transactions"] {
+        let mut stats = w.document(kind);
+        if histograms {
+            stats.array("histogram");
+        }
+        stats.append("latency", 0i64).append("ops", 0i64).append("queryableEncryptionLatencyMicros", 0i64);
+    }
+}
+
+fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter<'_>) -> Result<()> {
+    let Some(storage) = coll.storage() else {
+        bail!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns);
+    };
+    let store = &op.shared.store;
+    let (count, size) = (coll.state.known_documents().unwrap_or(0), coll.state.bytes.load(Ordering::Relaxed).max(0));
+    let file = store.table_stats(&storage.records)?.file_bytes as i64;
+    let mut sizes = Vec::new();
+    for index in &coll.indexes {
+        sizes.push((index.name.as_str(), store.table_stats(&index.table)?.file_bytes as i64));
+    }
+    let total: i64 = sizes.iter().map(|(_, n)| n).sum();
+    let fit = |n: i64| -> Value<'static> { i32::try_from(n / scale).map_or(Value::Int64(n / scale), Value::Int32) };
+    w.append("size", fit(size)).append("count", count as i32);
+    if count > 0 {
+        w.append("avgObjSize", (size / count) as i32);
+    }
+    w.append("numOrphanDocs", 0).append("storageSize", fit(file)).append("freeStorageSize", fit(0));
+    w.append("capped", storage.capped.is_some());
+    if let Some(capped) = storage.capped {
+        w.append("max", capped.documents.unwrap_or(0) as i32).append("maxSize", fit(capped.bytes));
+    }
+    w.append("nindexes", coll.indexes.len() as i32);
+    w.array("indexBuilds");
+    w.append("totalIndexSize", fit(total)).append("totalSize", fit(file + total));
+    {
+        let mut w = w.document("indexSizes");
+        for (name, n) in &sizes {
+            w.append(name, fit(*n));
+        }
+    }
+    w.append("scaleFactor", scale as i32);
+    Ok(())
+}
+
+fn sessions(op: &OpCx) -> Vec<DocBuf> {
+    let now = now_millis();
+    let one = |id: &crate::sessions::Lsid| {
+        DocBuf::build(|w| {
+            w.append("_id", id.to_doc().as_doc()).append("lastUse", Value::DateTime(now));
+        })
+    };
+    op.shared.sessions.ids().iter().map(one).collect()
+}
+
+/// The collections a list is about: one, those of a database, or all.
+fn listed(op: &OpCx, source: &SourceSpec) -> Vec<Arc<Collection>> {
+    match (source.db.as_str(), source.coll.as_str()) {
+        ("admin", "") => op.shared.catalog.all(),
+        (db, "") => op.shared.catalog.collections(db),
+        (db, coll) => op.shared.catalog.get(&Ns::unchecked(db, coll)).into_iter().collect(),
+    }
+}
+
+fn catalog(op: &OpCx, source: &SourceSpec) -> Vec<DocBuf> {
+    let one = |coll: &Arc<Collection>| {
+        DocBuf::build(|w| {
+            w.append("db", coll.ns.db()).append("name", coll.ns.coll());
+            w.append("type", if coll.view().is_some() { "view" } else { "collection" });
+            let mut md = w.document("md");
+            md.append("ns", coll.ns.as_str()).append("options", coll.options());
+            let mut indexes = md.array("indexes");
+            for index in &coll.indexes {
+                let mut w = indexes.document();
+                w.append("spec", index.spec.as_doc()).append("ready", true).append("multikey", index.multikey().any());
+            }
+        })
+    };
+    listed(op, source).iter().map(one).collect()
+}
+
+fn cluster_catalog(op: &OpCx, source: &SourceSpec) -> Vec<DocBuf> {
+    let one = |coll: &Arc<Collection>| {
+        DocBuf::build(|w| {
+            w.append("ns", coll.ns.as_str()).append("db", coll.ns.db());
+            w.append("type", if coll.view().is_some() { "view" } else { "collection" });
+            w.append("options", coll.options());
+            if coll.view().is_none() {
+                let mut raw = vec![4];
+                raw.extend_from_slice(coll.uuid.as_bytes());
+                w.document("info").append("readOnly", false).append("uuid", Value::Binary(smongo_bson::Binary::from_raw(&raw)));
+                w.append("idIndex", coll.id_index().map_or(Value::Missing, |i| i.spec.as_doc().into()));
+            }
+            w.append("sharded", false);
+        })
+    };
+    listed(op, source).iter().map(one).collect()
+}

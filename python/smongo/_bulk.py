@@ -31,8 +31,9 @@ def insert_many(coll: LocalCollection[Any], documents: Iterable[Any], ordered: b
     ids = []
     run = _Run(_INSERT)
     for document in documents:
-        common.validate_is_document_type("document", document)
-        if not isinstance(document, RawBSONDocument):
+        if type(document) is not dict:
+            common.validate_is_document_type("document", document)
+        if type(document) is dict or not isinstance(document, RawBSONDocument):
             if "_id" not in document:
                 document["_id"] = ObjectId()
             ids.append(document["_id"])

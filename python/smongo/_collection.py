@@ -177,9 +177,10 @@ class LocalCollection(Collection[_DocumentType]):
         self, document: Any, bypass_document_validation: bool | None = None, session: Any = None, comment: Any | None = None
     ) -> InsertOneResult:
         if session is None and comment is None and bypass_document_validation is None and self._writes and _timeout(None) is None and not _bound():
+            raw = False
             if type(document) is not dict:
                 common.validate_is_document_type("document", document)
-            raw = isinstance(document, RawBSONDocument)
+                raw = isinstance(document, RawBSONDocument)
             if not raw and "_id" not in document:
                 document["_id"] = ObjectId()
             data = _dict_to_bson(document, False, self._codec_options)
@@ -312,9 +313,19 @@ class LocalCollection(Collection[_DocumentType]):
         common.validate_is_mapping("filter", filter)
         return DeleteResult(self._statement("delete", "deletes", {"q": filter, "limit": 0}), True)
 
-    def find_one_and_delete(self, filter: Mapping[str, Any], projection: Any | None = None, sort: Any | None = None, **kwargs: Any) -> Any:
-        if kwargs or not self._can_write():
-            return super().find_one_and_delete(filter, projection, sort, **kwargs)
+    def find_one_and_delete(
+        self,
+        filter: Mapping[str, Any],
+        projection: Any | None = None,
+        sort: Any | None = None,
+        hint: Any | None = None,
+        session: Any = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        if kwargs or not (hint is session is let is comment is None and self._can_write()):
+            return super().find_one_and_delete(filter, projection, sort, hint, session, let, comment, **kwargs)
         return self._find_and_modify_shortly(filter, projection, sort, {"remove": True})
 
     def find_one_and_replace(
@@ -325,11 +336,15 @@ class LocalCollection(Collection[_DocumentType]):
         sort: Any | None = None,
         upsert: bool = False,
         return_document: bool | str = ReturnDocument.BEFORE,
+        hint: Any | None = None,
+        session: Any = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any | None = None,
         **kwargs: Any,
     ) -> Any:
         after = _return_document(return_document)
-        if kwargs or not self._can_write():
-            return super().find_one_and_replace(filter, replacement, projection, sort, upsert, after, **kwargs)
+        if kwargs or not (hint is session is let is comment is None and self._can_write()):
+            return super().find_one_and_replace(filter, replacement, projection, sort, upsert, after, hint, session, let, comment, **kwargs)
         common.validate_ok_for_replace(replacement)
         return self._find_and_modify_shortly(filter, projection, sort, {"update": replacement, "new": after, "upsert": upsert})
 
@@ -342,11 +357,15 @@ class LocalCollection(Collection[_DocumentType]):
         upsert: bool = False,
         return_document: bool | str = ReturnDocument.BEFORE,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
+        hint: Any | None = None,
+        session: Any = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any | None = None,
         **kwargs: Any,
     ) -> Any:
         after = _return_document(return_document)
-        if kwargs or not self._can_write():
-            return super().find_one_and_update(filter, update, projection, sort, upsert, after, array_filters, **kwargs)
+        if kwargs or not (hint is session is let is comment is None and self._can_write()):
+            return super().find_one_and_update(filter, update, projection, sort, upsert, after, array_filters, hint, session, let, comment, **kwargs)
         common.validate_ok_for_update(update)
         common.validate_list_or_none("array_filters", array_filters)
         change = {"update": update, "new": after, "upsert": upsert}

@@ -36,6 +36,14 @@ def is_local(host: Any) -> bool:
     return isinstance(host, str) and host.startswith((LOCAL, MEMORY))
 
 
+def _memory_megabytes() -> int:
+    """How large a database in memory may grow: half of the machine. Its cache is all the room it has, taken as it is filled."""
+    try:
+        return max(256, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 21)
+    except (AttributeError, ValueError, OSError):
+        return 1024
+
+
 @dataclass(frozen=True)
 class Target:
     """What a URI names: a directory, a named or (``key`` is None) an anonymous database in memory."""
@@ -93,6 +101,8 @@ class Lease:
         self.options = place.options
         self.users = 0
         megabytes = place.options.get("cache_size_mb")
+        if megabytes is None and place.path is None:
+            megabytes = _memory_megabytes()
         self.engine = _smongo.Engine(
             place.path,
             cache_bytes=megabytes << 20 if megabytes else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from types import TracebackType
+from typing import Self
 
 from smongo import _engines
 
@@ -49,7 +50,7 @@ class WireServer:
             self._lease.engine.stop(self._server)
             self._release()
 
-    def __enter__(self) -> WireServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

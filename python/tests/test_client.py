@@ -41,6 +41,13 @@ def test_memory_is_separate_unless_named():
         assert two.a.b.find_one() == {"_id": 1}
 
 
+def test_memory_holds_more_than_a_file_cache():
+    with MongoClient("memory://") as client:
+        for i in range(30):
+            client.a.b.insert_many({"pad": "x" * 1_000_000, "i": i} for _ in range(10))
+        assert client.a.b.count_documents({}) == 300
+
+
 def test_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

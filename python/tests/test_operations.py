@@ -59,6 +59,8 @@ def test_find_one_and(coll, served):
         coll.find_one_and_update({}, add, return_document=1)
     assert coll.find_one_and_update({"_id": 1}, add, return_document="after", maxTimeMS=5000)["n"] == 5
     assert served()
+    with pytest.raises(smongo.OperationFailure):
+        coll.find_one_and_update({}, add, None, None, False, "after", None, "nosuch_index")
 
 
 def test_bulk(coll, served):
@@ -230,7 +232,7 @@ def test_sessions_and_transactions(client, coll, served):
 def test_codec_options(coll):
     identity = uuid.uuid4()
     standard = coll.with_options(codec_options=CodecOptions(uuid_representation=bson.binary.UuidRepresentation.STANDARD, tz_aware=True))
-    when = datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
+    when = datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
     standard.insert_one({"_id": identity, "when": when})
     assert standard.find_one({"_id": identity}) == {"_id": identity, "when": when}
     assert list(standard.find({"when": when})) == [{"_id": identity, "when": when}]

@@ -22,6 +22,8 @@ pub struct Collation {
     icu: CollatorBorrowed<'static>,
     /// Decides before `icu` where that does not know the locale's letters: see [`build`].
     letters: Option<CollatorBorrowed<'static>>,
+    /// `en_US_POSIX`, of which ICU4X has no data: the order of the bytes.
+    posix: bool,
 }
 
 /// The options of a specification, as far as they were given.
@@ -54,7 +56,7 @@ impl Collation {
         let (icu, letters) = build(&options, locale)?;
         let spec = filled(&options, &icu);
         check_case_first(&options)?;
-        Ok(Some(Collation { spec, icu, letters }))
+        Ok(Some(Collation { spec, icu, letters, posix: options.locale == "en_US_POSIX" }))
     }
 
     /// Whether two collations compare alike.
@@ -75,11 +77,17 @@ impl std::fmt::Debug for Collation {
 
 impl Collator for Collation {
     fn compare(&self, a: &str, b: &str) -> Ordering {
+        if self.posix {
+            return a.cmp(b);
+        }
         let letters = self.letters.as_ref().map_or(Ordering::Equal, |c| c.compare(a, b));
         letters.then_with(|| self.icu.compare(a, b))
     }
 
     fn sort_key(&self, s: &str, out: &mut Vec<u8>) {
+        if self.posix {
+            return out.extend_from_slice(s.as_bytes());
+        }
         if let Some(letters) = &self.letters {
             // Writing to a vector cannot fail. No sort key holds a zero byte, so this separates.
             let _ = letters.write_sort_key_to(s, out);

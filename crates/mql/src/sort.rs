@@ -75,8 +75,8 @@ impl SortPattern {
 
     /// The values of the parts when no array lies on a path: the usual case, in which a document has one key.
     fn plain_value<'a>(doc: Doc<'a>, part: &SortPart) -> Option<Value<'a>> {
-        if part.meta.is_some() {
-            return Some(Value::Double(rand::fraction()));
+        if let Some(meta) = &part.meta {
+            return Some(meta_value(meta));
         }
         let mut value = Value::Document(doc);
         for step in part.path.parts() {
@@ -99,9 +99,6 @@ impl SortPattern {
     pub fn append_key(&self, doc: Doc<'_>, out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         for part in &self.parts {
-            if let Some(meta) = part.meta.as_deref().filter(|m| *m != "randVal") {
-                bail!(40218, "query requires {meta} metadata, but it is not available");
-            }
             let Some(value) = SortPattern::plain_value(doc, part) else {
                 out.truncate(start);
                 return self.append_array_key(doc, out);
@@ -119,7 +116,7 @@ impl SortPattern {
             let mut values = values.iter();
             for part in &self.parts {
                 let value = match part.meta {
-                    Some(_) => Value::Double(rand::fraction()),
+                    Some(ref meta) => meta_value(meta),
                     None => values.next().copied().unwrap_or(Value::Null),
                 };
                 keystring::append(&mut key, value, part.descending, self.collator());
@@ -175,6 +172,11 @@ impl SortPattern {
     pub fn values<'a>(&'a self, doc: Doc<'a>) -> impl Iterator<Item = Value<'a>> {
         self.paths.iter().map(move |p| path::get(doc, p.parts()))
     }
+}
+
+/// Random order is made here; other metadata is not kept with documents, and what has none sorts as null.
+fn meta_value(name: &str) -> Value<'static> {
+    if name == "randVal" { Value::Double(rand::fraction()) } else { Value::Null }
 }
 
 #[cold]

@@ -200,7 +200,7 @@ pub(super) fn check_texts(stages: &[Doc<'_>]) -> Result<()> {
                     let meta = part.value().as_doc().map(|d| d.get("$meta"));
                     let known = match meta {
                         Some(Value::String("textScore")) => text,
-                        Some(Value::String("geoNearDistance" | "geoNearPoint")) => near,
+                        Some(Value::String("geoNearDistance")) => near,
                         _ => true,
                     };
                     if !known {

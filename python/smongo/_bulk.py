@@ -23,7 +23,6 @@ _FIELDS = ("documents", "updates", "deletes")
 #: MongoDB's limits of one write command.
 _MOST_STATEMENTS = 100_000
 _MOST_BYTES = 48_000_000
-_MAX_DOCUMENT = 16 * 1024 * 1024
 
 
 def insert_many(coll: LocalCollection[Any], documents: Iterable[Any], ordered: bool) -> list[Any]:
@@ -92,8 +91,8 @@ def _batches(coll: LocalCollection[Any], run: _Run) -> Iterator[tuple[int, int, 
     options = coll.codec_options
     for op in run.ops:
         encoded = _dict_to_bson(op, False, options)
-        if len(encoded) > _MAX_DOCUMENT and run.op_type == _INSERT:
-            raise DocumentTooLarge(f"BSON document too large ({len(encoded)} bytes) - the connected server supports BSON document sizes up to {_MAX_DOCUMENT} bytes.")
+        if len(encoded) > _MOST_BYTES:
+            raise DocumentTooLarge(f"{_COMMANDS[run.op_type]} command document too large ({len(encoded)} bytes)")
         if batch and (len(batch) >= _MOST_STATEMENTS or size + len(encoded) > _MOST_BYTES):
             yield offset, len(batch), b"".join(batch)
             offset, size, batch = offset + len(batch), 0, []

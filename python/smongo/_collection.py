@@ -14,6 +14,7 @@ from bson import _bson_to_dict, _decode_all_selective, _dict_to_bson
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument, _csot, common, helpers_shared
+from pymongo.errors import DocumentTooLarge
 from pymongo.helpers_shared import _check_command_response, _check_write_command_response
 from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 from pymongo.synchronous import client_session
@@ -27,8 +28,8 @@ from smongo._smongo import CommandFailed
 
 __all__ = ["DOOR", "LocalCollection"]
 
-#: MongoDB's limit of a document. Larger ones go to PyMongo, which says so.
-MAX_DOCUMENT = 16 * 1024 * 1024
+#: The largest statement PyMongo sends: MongoDB's limit of a document and some more. What is between, the engine refuses.
+MAX_STATEMENT = 16 * 1024 * 1024 + 16382
 _AFTER = {"before": ReturnDocument.BEFORE, "after": ReturnDocument.AFTER}
 _FIND_AND_MODIFY_FIELDS = {"value": 1}
 _COUNT = {"$group": {"_id": 1, "n": {"$sum": 1}}}
@@ -101,7 +102,10 @@ class LocalCollection(Collection[_DocumentType]):
 
     def _statement(self, verb: str, field: str, statement: dict[str, Any]) -> dict[str, Any]:
         """Runs a write of one statement."""
-        reply = self._door.write(self._bodies[verb], field, _dict_to_bson(statement, False, self._codec_options), False)
+        encoded = _dict_to_bson(statement, False, self._codec_options)
+        if len(encoded) > MAX_STATEMENT:
+            raise DocumentTooLarge(f"{verb} command document too large")
+        reply = self._door.write(self._bodies[verb], field, encoded, False)
         return self._check(cast(bytes, reply))
 
     # Reads.
@@ -184,7 +188,7 @@ class LocalCollection(Collection[_DocumentType]):
             if not raw and "_id" not in document:
                 document["_id"] = ObjectId()
             data = _dict_to_bson(document, False, self._codec_options)
-            if len(data) <= MAX_DOCUMENT:
+            if len(data) <= MAX_STATEMENT:
                 reply = self._door.write(self._bodies["insert"], "documents", data, True)
                 if reply is not None:
                     self._check(reply)

@@ -120,8 +120,12 @@ def test_errors_are_pymongos(coll):
         assert e.value.code == 2
     with pytest.raises(bson.errors.InvalidDocument):
         coll.insert_one({"x": object()})
-    with pytest.raises(smongo.PyMongoError):
+    with pytest.raises(smongo.OperationFailure):
         coll.insert_one({"x": b"x" * (16 * 1024 * 1024)})
+    with pytest.raises(pymongo.errors.DocumentTooLarge):
+        coll.insert_one({"x": b"x" * (17 * 1024 * 1024)})
+    with pytest.raises(pymongo.errors.DocumentTooLarge):
+        coll.delete_one({"x": b"x" * (17 * 1024 * 1024)})
     for run in (coll.update_one, coll.update_many):
         with pytest.raises(ValueError, match="operators"):
             run({}, {"a": 1})

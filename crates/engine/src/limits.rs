@@ -25,5 +25,13 @@ pub const INDEX_FIELDS: usize = 32;
 /// Bytes of `db.collection`.
 pub const NAMESPACE_BYTES: usize = 255;
 pub const DATABASE_NAME_BYTES: usize = 63;
+/// Bytes of entries the oplog keeps on disk, about.
+pub const OPLOG_BYTES: u64 = 512 << 20;
+/// The same for a database in memory, where every byte counts.
+pub const OPLOG_BYTES_IN_MEMORY: u64 = 16 << 20;
+/// Bytes that one step of trimming removes.
+pub const OPLOG_TRIM_STEP: u64 = 4 << 20;
+/// Room for the data of a database in memory, which takes only what it holds.
+pub const IN_MEMORY_BYTES: u64 = 4 << 30;
 /// How long a write waits for data definition on its collection before it looks again whether it was killed.
 pub const LOCK_POLL: Duration = Duration::from_millis(50);

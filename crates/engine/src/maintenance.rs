@@ -26,5 +26,8 @@ fn run(shared: &Weak<Shared>) {
         }
         shared.cursors.expire(limits::CURSOR_IDLE);
         shared.sessions.expire();
+        if let Err(e) = crate::oplog::trim(&shared) {
+            tracing::warn!("trimming the oplog: {e}");
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Options {
     pub(crate) fn storage(&self) -> smongo_storage::Options {
         smongo_storage::Options {
             path: self.path.clone(),
-            cache_bytes: self.cache_bytes,
+            cache_bytes: if self.path.is_some() { self.cache_bytes } else { self.cache_bytes.max(crate::limits::IN_MEMORY_BYTES) },
             journal_interval: self.journal_interval,
             ..smongo_storage::Options::default()
         }

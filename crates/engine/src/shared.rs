@@ -19,6 +19,8 @@ use crate::{Options, oplog};
 pub struct Shared {
     pub store: Store,
     pub oplog: Table,
+    /// Bytes of the oplog's entries, about: what decides when the oldest go.
+    pub oplog_bytes: AtomicU64,
     pub catalog: Catalog,
     pub clock: Clock,
     pub cursors: Cursors,
@@ -42,7 +44,9 @@ impl Shared {
         let oplog = store.create_table(crate::keys::OPLOG, smongo_storage::TableKind::Log)?;
         catalog.publish_oplog(&oplog)?;
         let clock = Clock::starting_after(oplog::newest(&store, &oplog)?.max(crate::clock::wall()));
+        let held = store.table_stats(&oplog)?;
         let shared = Shared {
+            oplog_bytes: AtomicU64::new(held.file_bytes.saturating_sub(held.reusable_bytes)),
             oplog,
             catalog,
             clock,

@@ -1,5 +1,7 @@
 //! The oplog: every change, in the transaction of the change.
 
+mod trim;
+
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Timestamp, Value};
 use smongo_storage::{Session, Store, Table};
 use uuid::Uuid;
@@ -7,6 +9,7 @@ use uuid::Uuid;
 use crate::clock::now_millis;
 use crate::namespace::Ns;
 use crate::shared::Shared;
+pub use trim::trim;
 
 /// Entries of a transaction that has not committed: everything but their timestamps.
 #[derive(Default)]
@@ -121,6 +124,7 @@ fn write_entry(shared: &Shared, session: &mut Session, op: Doc<'_>, entry: &mut 
     w.append("ts", ts).append("t", 1i64).append("v", 2i64).append("wall", Value::DateTime(now_millis()));
     w.finish();
     session.insert(&shared.oplog, &ts.to_u64().to_be_bytes(), entry)?;
+    shared.oplog_bytes.fetch_add(entry.len() as u64, std::sync::atomic::Ordering::Relaxed);
     Ok(())
 }
 

@@ -1,0 +1,44 @@
+//! Keeping the oplog within its size: the oldest entries go, in small steps, and writers never wait for it.
+
+use std::sync::atomic::Ordering;
+
+use smongo_bson::Result;
+use smongo_storage::{Begin, Durability};
+
+use crate::limits;
+use crate::shared::Shared;
+
+/// Removes the oldest entries while the oplog holds more bytes than it may.
+pub fn trim(shared: &Shared) -> Result<()> {
+    let limit = if shared.store.path().is_some() { limits::OPLOG_BYTES } else { limits::OPLOG_BYTES_IN_MEMORY };
+    while shared.oplog_bytes.load(Ordering::Relaxed) > limit && !shared.shutting_down() {
+        if !step(shared)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes some of the oldest entries; `false` when there are none.
+fn step(shared: &Shared) -> Result<bool> {
+    let mut session = shared.store.session()?;
+    session.begin(Begin::default())?;
+    let cursor = session.open(&shared.oplog)?;
+    let (mut bytes, mut last) = (0u64, Vec::new());
+    while bytes < limits::OPLOG_TRIM_STEP && session.next(cursor)? {
+        bytes += session.value(cursor).len() as u64;
+        last.clear();
+        last.extend_from_slice(session.key(cursor));
+    }
+    session.release(cursor);
+    if last.is_empty() {
+        // Nothing to remove: the estimate was too high.
+        shared.oplog_bytes.store(0, Ordering::Relaxed);
+        return Ok(false);
+    }
+    session.truncate(&shared.oplog, None, Some(&last))?;
+    session.commit(Durability::Lazy)?;
+    let before = shared.oplog_bytes.load(Ordering::Relaxed);
+    shared.oplog_bytes.fetch_sub(bytes.min(before), Ordering::Relaxed);
+    Ok(true)
+}

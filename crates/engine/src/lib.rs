@@ -7,6 +7,7 @@
 //! - `op`: the context of one operation, and its transaction. `sessions`, `cursors`, `operations`: what outlives a command.
 
 mod catalog;
+pub mod client;
 mod clock;
 mod commands;
 mod cursors;

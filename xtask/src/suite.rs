@@ -12,6 +12,7 @@ pub fn test() -> Result<(), String> {
     run("cargo", &["test", "--release", "--quiet", "--workspace", "--exclude", "smongo-python"])?;
     python()?;
     run("python3", &["tests/drivers/run.py", "--bin", "target/release/smongo"])?;
+    kill9()?;
     quickstart()
 }
 
@@ -57,6 +58,12 @@ fn venv() -> Result<(), String> {
     }
     let requirements = "tests/requirements.txt";
     run(&format!("{VENV}/bin/pip"), &["install", "--quiet", "--disable-pip-version-check", "-r", requirements])
+}
+
+/// kill -9 under writers with j:true; the full run is 200 kills.
+fn kill9() -> Result<(), String> {
+    venv()?;
+    run(&format!("{VENV}/bin/python"), &["tests/crash/kill9.py", "--bin", "target/release/smongo", "--kills", "8"])
 }
 
 fn quickstart() -> Result<(), String> {

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""kill -9 at random instants under writers: no acknowledged j:true write may be lost, no index out of step.
+
+    tests/crash/kill9.py [--bin target/release/smongo] [--kills 20] [--writers 4] [--seed N] [--dbpath DIR]
+
+One database lives through all kills. Each writer owns its documents and has at most one command in flight, so after
+reopening every document must be as last acknowledged; only those of the command in flight may be as before or as after it.
+Every fifth kill is followed by another one while the server recovers. Exit code 1 at any fault.
+"""
+import argparse, pathlib, random, shutil, signal, subprocess, sys, tempfile, threading, time
+
+import pymongo
+from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.write_concern import WriteConcern
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+INDEXES = {"key_1": [("key", 1)], "tag_1_n_-1": [("tag", 1), ("n", -1)]}
+
+
+class Server:
+    def __init__(self, binary, dbpath):
+        self.log = open(dbpath + ".log", "a")
+        self.process = subprocess.Popen([binary, "serve", "--port", "0", "--dbpath", dbpath], stdout=subprocess.PIPE, stderr=self.log, text=True)
+
+    def ready(self):
+        """The URI; what the server says on stderr is in DBPATH.log."""
+        line = self.process.stdout.readline()
+        if " ready: " not in line:
+            sys.exit("the server did not start (%r, exit status %s); see %s" % (line, self.process.wait(), self.log.name))
+        return line.split(" ready: ")[1].strip()
+
+    def end(self, sig):
+        self.process.send_signal(sig)
+        status = self.process.wait(timeout=60)
+        self.process.stdout.close()
+        self.log.close()
+        return status
+
+
+class Writer(threading.Thread):
+    """Inserts, updates and deletes documents whose _id has its number, remembering what was acknowledged."""
+
+    def __init__(self, number, coll, docs, seq, seed):
+        super().__init__(daemon=True)
+        self.number, self.coll, self.docs, self.seq = number, coll, docs, seq
+        self.random, self.acknowledged, self.pending, self.fault = random.Random(seed), 0, {}, None
+
+    def run(self):
+        try:
+            while True:
+                self.step()
+        except ConnectionFailure:
+            pass  # killed: what is pending may or may not have been done
+        except PyMongoError as e:
+            self.fault = "writer %d: %r" % (self.number, e)
+
+    def new(self):
+        self.seq += 1
+        unique = "%d:%d" % (self.number, self.seq)
+        return {"_id": unique, "key": unique, "tag": self.random.randrange(20), "n": self.seq, "pad": "x" * self.random.randrange(600)}
+
+    def step(self):
+        kind = self.random.random()
+        if kind < 0.45 or len(self.docs) < 20:
+            doc = self.new()
+            self.do({doc["_id"]: doc}, lambda: self.coll.insert_one(dict(doc)))
+        elif kind < 0.55:
+            many = [self.new() for _ in range(5)]
+            self.do({d["_id"]: d for d in many}, lambda: self.coll.insert_many([dict(d) for d in many]))
+        elif kind < 0.8:
+            before = self.docs[self.random.choice(list(self.docs))]
+            self.seq += 1
+            change = {"key": "%d:%d" % (self.number, self.seq), "tag": self.random.randrange(20), "n": self.seq}
+            self.do({before["_id"]: before | change}, lambda: self.coll.update_one({"key": before["key"]}, {"$set": change}).matched_count)
+        else:
+            gone = self.random.choice(list(self.docs))
+            self.do({gone: None}, lambda: self.coll.delete_one({"_id": gone}).deleted_count)
+
+    def do(self, after, command):
+        self.pending = after
+        if command() == 0:
+            self.fault = "writer %d: an acknowledged document was not found: %s" % (self.number, list(after))
+        for key, doc in after.items():
+            put(self.docs, key, doc)
+        self.pending = {}
+        self.acknowledged += len(after)
+
+
+def put(docs, key, doc):
+    if doc is None:
+        docs.pop(key, None)
+    else:
+        docs[key] = doc
+
+
+def check(db, coll, expected, pending):
+    """(documents found, lost or wrong ones, faults of indexes and counts)."""
+    found = {d["_id"]: d for d in coll.find(hint=[("$natural", 1)])}
+    wrong = []
+    for key in expected.keys() | found.keys():
+        have, want = found.get(key), expected.get(key)
+        if have != want and not (key in pending and have == pending[key]):
+            wrong.append("%s: acknowledged %r, found %r" % (key, want, have))
+    faults = []
+    report = db.command("validate", coll.name, full=True)
+    if not report["valid"] or report["errors"] or report["nrecords"] != len(found):
+        faults.append("validate: %r" % {k: report.get(k) for k in ("valid", "errors", "nrecords", "indexDetails")})
+    for name, count in report["keysPerIndex"].items():
+        if count != len(found):
+            faults.append("%s has %d keys for %d documents" % (name, count, len(found)))
+    if set(report["keysPerIndex"]) != {"_id_", *INDEXES}:
+        faults.append("indexes: %s" % sorted(report["keysPerIndex"]))
+    for how in (coll.count_documents({}), coll.estimated_document_count()):
+        if how != len(found):
+            faults.append("counted %d, found %d" % (how, len(found)))
+    for name, keys in INDEXES.items():
+        through = list(coll.find({keys[0][0]: {"$gte": type(next(iter(found.values()), {"key": "", "tag": 0})[keys[0][0]])()}}, hint=name))
+        if {d["_id"]: d for d in through} != found or len(through) != len(found):
+            faults.append("%s leads to %d documents of %d" % (name, len(through), len(found)))
+    return found, wrong, faults
+
+
+class Run:
+    def __init__(self, args, dbpath):
+        self.args, self.dbpath, self.random = args, dbpath, random.Random(args.seed)
+        self.model = [{} for _ in range(args.writers)]
+        self.seqs, self.pending = [0] * args.writers, {}
+        self.acknowledged, self.kills, self.lost, self.faults, self.openings, self.server = 0, 0, 0, [], [], None
+
+    def open(self):
+        began = time.monotonic()
+        server = self.server = Server(self.args.bin, self.dbpath)
+        uri = server.ready()
+        self.openings.append(time.monotonic() - began)
+        client = pymongo.MongoClient(uri, retryWrites=False, serverSelectionTimeoutMS=5000)
+        return server, client
+
+    def verify(self, client):
+        coll = client.crash.docs
+        found, wrong, faults = check(client.crash, coll, {k: d for docs in self.model for k, d in docs.items()}, self.pending)
+        for text in wrong + faults:
+            print("FAULT after kill %d: %s" % (self.kills, text[:400]), flush=True)
+        self.lost += len(wrong)
+        self.faults += faults
+        for number, docs in enumerate(self.model):
+            docs.clear()
+            docs.update((k, d) for k, d in found.items() if k.startswith("%d:" % number))
+        self.pending = {}
+
+    def round(self):
+        """Writers at work on a fresh process until it is killed."""
+        server, client = self.open()
+        coll = client.crash.get_collection("docs", write_concern=WriteConcern(w=1, j=True))
+        if self.kills == 0:
+            for name, keys in INDEXES.items():
+                coll.create_index(keys, name=name, unique=name == "key_1")
+        else:
+            self.verify(client)
+        writers = [Writer(i, coll, self.model[i], self.seqs[i], self.random.random()) for i in range(self.args.writers)]
+        for w in writers:
+            w.start()
+        time.sleep(self.random.uniform(0.02, self.args.seconds))
+        server.end(signal.SIGKILL)
+        self.kills += 1
+        for i, w in enumerate(writers):
+            w.join(timeout=30)
+            self.seqs[i] = w.seq
+            self.pending |= w.pending
+            self.acknowledged += w.acknowledged
+            self.faults += [w.fault] if w.fault else []
+        client.close()
+        if self.kills % 5 == 0 and self.kills < self.args.kills:
+            again = Server(self.args.bin, self.dbpath)
+            time.sleep(self.random.uniform(0, 0.2))
+            again.end(signal.SIGKILL)
+            self.kills += 1
+
+    def finish(self):
+        server, client = self.open()
+        self.verify(client)
+        count = client.crash.docs.estimated_document_count()
+        client.close()
+        if server.end(signal.SIGTERM) != 0:
+            self.faults.append("the server's exit status after SIGTERM")
+        return count
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--bin", default=str(ROOT / "target" / "release" / "smongo"))
+    ap.add_argument("--kills", type=int, default=20)
+    ap.add_argument("--writers", type=int, default=4)
+    ap.add_argument("--seconds", type=float, default=0.8, help="longest time of writing before a kill")
+    ap.add_argument("--seed", type=int, default=int(time.time()))
+    ap.add_argument("--dbpath", help="kept afterwards; by default a temporary directory")
+    args = ap.parse_args()
+    home = tempfile.mkdtemp(prefix="smongo-kill9-")
+    run, began = Run(args, args.dbpath or home + "/data"), time.monotonic()
+    try:
+        while run.kills < args.kills:
+            run.round()
+        documents = run.finish()
+    finally:
+        if run.server and run.server.process.poll() is None:
+            run.server.process.kill()
+    print("kill -9: %d kills, %d writers, %d acknowledged j:true writes, %d lost or wrong, %d index or count faults, %d documents at the end; opening %.0f ms at most; %.0f s; seed %d"
+          % (run.kills, args.writers, run.acknowledged, run.lost, len(run.faults), documents, 1000 * max(run.openings), time.monotonic() - began, args.seed))
+    if run.lost or run.faults or not run.acknowledged:
+        sys.exit("\n".join(["kill -9: FAILED; the data stay in %s" % run.dbpath, *run.faults]))
+    shutil.rmtree(home, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,8 @@
 
 One database lives through all kills. Each writer owns its documents and has at most one command in flight, so after
 reopening every document must be as last acknowledged; only those of the command in flight may be as before or as after it.
-Every fifth kill is followed by another one while the server recovers. Exit code 1 at any fault.
+Every fifth kill is followed by another one while the server recovers; now and then the server ends cleanly and starts again
+before the next kill. Exit code 1 at any fault.
 """
 import argparse, pathlib, random, shutil, signal, subprocess, sys, tempfile, threading, time
 
@@ -137,6 +138,8 @@ class Run:
 
     def verify(self, client):
         coll = client.crash.docs
+        if self.kills % 2:
+            self.delete_one(coll)  # a write before anybody has counted what the crash left
         found, wrong, faults = check(client.crash, coll, {k: d for docs in self.model for k, d in docs.items()}, self.pending)
         for text in wrong + faults:
             print("FAULT after kill %d: %s" % (self.kills, text[:400]), flush=True)
@@ -147,6 +150,19 @@ class Run:
             docs.update((k, d) for k, d in found.items() if k.startswith("%d:" % number))
         self.pending = {}
 
+    def delete_one(self, coll):
+        docs = next((d for d in self.model if d), {})
+        key = next((k for k in docs if k not in self.pending), None)
+        if key is not None and coll.delete_one({"_id": key}).deleted_count:
+            del docs[key]
+
+    def restart(self, server, client):
+        """A clean end and a new beginning: what is kept at a clean end must not be believed after the next crash."""
+        client.close()
+        if server.end(signal.SIGTERM) != 0:
+            self.faults.append("the server's exit status after SIGTERM")
+        return self.open()
+
     def round(self):
         """Writers at work on a fresh process until it is killed."""
         server, client = self.open()
@@ -156,6 +172,9 @@ class Run:
                 coll.create_index(keys, name=name, unique=name == "key_1")
         else:
             self.verify(client)
+        if self.kills % 3 == 2:
+            server, client = self.restart(server, client)
+            coll = client.crash.get_collection("docs", write_concern=WriteConcern(w=1, j=True))
         writers = [Writer(i, coll, self.model[i], self.seqs[i], self.random.random()) for i in range(self.args.writers)]
         for w in writers:
             w.start()

@@ -77,13 +77,14 @@ pub struct State {
     /// Shared by writers, exclusive for data definition.
     pub lock: Lock,
     last_record: AtomicI64,
-    /// Documents and their bytes; `i64::MIN` documents while unknown, as after a crash, until somebody counts.
+    /// Documents and their bytes; around [`State::UNKNOWN`] documents while unknown, as after a crash, until somebody counts.
     pub documents: AtomicI64,
     pub bytes: AtomicI64,
 }
 
 impl State {
-    pub const UNKNOWN: i64 = i64::MIN;
+    /// Far from both ends, so that what is added or taken away meanwhile neither wraps around nor makes it look known.
+    pub const UNKNOWN: i64 = i64::MIN / 2;
 
     pub fn new(last_record: RecordId, documents: i64, bytes: i64) -> State {
         State { lock: Lock::default(), last_record: last_record.into(), documents: documents.into(), bytes: bytes.into() }
@@ -182,5 +183,21 @@ impl Collection {
             indexes: self.indexes.clone(),
             state: self.state.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+
+    #[test]
+    fn an_unknown_count_stays_unknown_until_somebody_counts() {
+        let state = State::new(0, State::UNKNOWN, 0);
+        state.add(-1, -10);
+        assert_eq!(state.known_documents(), None);
+        state.add(3, 30);
+        assert_eq!(state.known_documents(), None);
+        state.set(2, 20);
+        assert_eq!(state.known_documents(), Some(2));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use smongo_bson::index_keys::Multikey;
 use smongo_bson::{Doc, DocBuf, Result, bail, err};
 use smongo_storage::{Table, TableKind};
@@ -33,7 +34,7 @@ fn id_spec(collation: Option<Doc<'_>>) -> DocBuf {
 impl Catalog {
     /// Creates a collection with checked, normalised options. Fails with NamespaceExists when the name is taken.
     pub fn create(&self, op: &mut OpCx, ns: &Ns, options: DocBuf) -> Result<Arc<Collection>> {
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         if self.get(ns).is_some() {
             bail!(NamespaceExists, "Collection {ns} already exists.");
         }
@@ -45,7 +46,7 @@ impl Catalog {
         if let Some(coll) = self.get(ns) {
             return Ok(coll);
         }
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         match self.get(ns) {
             Some(coll) => Ok(coll),
             None => self.create_locked(op, ns, DocBuf::new()),
@@ -90,11 +91,28 @@ impl Catalog {
         done
     }
 
+    /// Data definition happens one at a time. A transaction does not wait for it: what it waits for may itself wait for the
+    /// transaction's locks.
+    fn definition(&self, op: &mut OpCx) -> Result<MutexGuard<'_, ()>> {
+        loop {
+            if let Some(guard) = self.ddl.try_lock_for(if op.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL }) {
+                return Ok(guard);
+            }
+            if op.multi {
+                return Err(err!(LockTimeout, "Unable to acquire the catalog's lock within 5ms").with_label("TransientTransactionError"));
+            }
+            op.interrupt()?;
+        }
+    }
+
     /// Takes a collection for data definition alone: waits until no writer is in it.
     pub(super) fn exclusive(&self, op: &mut OpCx, coll: &Collection) -> Result<ExclusiveGuard> {
         loop {
             if let Some(guard) = coll.state.lock.try_write_arc_for(limits::LOCK_POLL) {
                 return Ok(guard);
+            }
+            if op.multi {
+                return Err(err!(LockTimeout, "Unable to acquire exclusive lock on '{}'", coll.ns).with_label("TransientTransactionError"));
             }
             op.interrupt()?;
         }
@@ -120,7 +138,7 @@ impl Catalog {
 
     /// Drops a collection or view; `false` when there is none.
     pub fn drop_collection(&self, op: &mut OpCx, ns: &Ns) -> Result<bool> {
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         self.drop_locked(op, ns, true)
     }
 
@@ -144,7 +162,7 @@ impl Catalog {
 
     /// Drops all collections of a database, views first.
     pub fn drop_database(&self, op: &mut OpCx, db: &str) -> Result<()> {
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         let mut collections = self.collections(db);
         collections.sort_by_key(|c| c.storage().is_some());
         for coll in &collections {
@@ -165,7 +183,7 @@ impl Catalog {
 
     /// Renames a collection, within or across databases; the documents stay where they are.
     pub fn rename(&self, op: &mut OpCx, from: &Ns, to: &Ns, drop_target: bool) -> Result<()> {
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         let coll = self.get(from).ok_or_else(|| err!(NamespaceNotFound, "Source collection {from} does not exist"))?;
         if coll.view().is_some() {
             bail!(CommandNotSupportedOnView, "cannot rename view: {from}");
@@ -208,7 +226,7 @@ impl Catalog {
 
     /// Replaces a collection's options (collMod).
     pub fn set_options(&self, op: &mut OpCx, ns: &Ns, options: DocBuf, command: Doc<'_>) -> Result<()> {
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         let coll = self.require(ns)?;
         let _alone = self.exclusive(op, &coll)?;
         let records = coll.storage().map(|s| (s.id, s.records.clone()));
@@ -218,7 +236,7 @@ impl Catalog {
 
     /// Replaces one index's specification (collMod: `hidden`, `expireAfterSeconds`, `unique`).
     pub fn set_index_spec(&self, op: &mut OpCx, ns: &Ns, name: &str, spec: DocBuf, command: Doc<'_>) -> Result<()> {
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         let coll = self.require(ns)?;
         let _alone = self.exclusive(op, &coll)?;
         let mut indexes = coll.indexes.clone();
@@ -242,7 +260,7 @@ impl Catalog {
 
     /// Builds indexes of checked, normalised specifications over what the collection holds. All of them or none.
     pub fn create_indexes(&self, op: &mut OpCx, ns: &Ns, specs: Vec<DocBuf>) -> Result<()> {
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         let coll = self.require(ns)?;
         if coll.indexes.len() + specs.len() > limits::INDEXES_PER_COLLECTION {
             bail!(CannotCreateIndex, "add index fails, too many indexes for {ns} key:{:?}", specs.first().map(|s| s.get("key")));
@@ -278,7 +296,7 @@ impl Catalog {
 
     /// Drops indexes by name; they must exist.
     pub fn drop_indexes(&self, op: &mut OpCx, ns: &Ns, names: &[String]) -> Result<()> {
-        let _ddl = self.ddl.lock();
+        let _ddl = self.definition(op)?;
         let coll = self.require(ns)?;
         let _alone = self.exclusive(op, &coll)?;
         let (gone, kept): (Vec<_>, Vec<_>) = coll.indexes.iter().cloned().partition(|i| names.contains(&i.name));

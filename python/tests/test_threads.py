@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import smongo
@@ -41,6 +42,36 @@ def test_a_long_read_lets_other_threads_run(coll):
         done.wait(0.001)
     thread.join()
     assert steps > 3
+
+
+def test_closing_under_load(tmp_path):
+    client = smongo.MongoClient(f"local://{tmp_path}/db")
+    coll = client.a.b
+    written = [0] * 4
+    begun = threading.Barrier(5)
+
+    def work(n):
+        begun.wait()
+        try:
+            while True:
+                coll.insert_one({"_id": n * 10**9 + written[n]})
+                written[n] += 1
+                coll.find_one({"_id": n})
+        except smongo.PyMongoError:
+            pass
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    time.sleep(0.2)
+    client.close()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    with smongo.MongoClient(f"local://{tmp_path}/db") as again:
+        for n in range(4):
+            assert again.a.b.count_documents({"_id": {"$gte": n * 10**9, "$lt": (n + 1) * 10**9}}) >= written[n]
 
 
 def test_killed_and_reopened(tmp_path):

@@ -39,7 +39,9 @@ impl State {
             return Ok(worker);
         }
         let client = Client { local: "localhost:27017".into(), ..Client::default() };
-        match &*self.engine.lock() {
+        // No lock is held while Python runs: its garbage collector may come back here, to kill a cursor.
+        let engine = self.engine.lock().clone();
+        match engine {
             Some(engine) => Ok(Worker::new(engine.session(client))),
             None => Err(invalid(CLOSED)),
         }
@@ -179,7 +181,8 @@ impl Engine {
     fn listen(&self, py: Python<'_>, listen: Listen) -> PyResult<(u64, u16)> {
         self.check()?;
         py.detach(|| {
-            let Some(engine) = self.state.engine.lock().clone() else { return Err(invalid(CLOSED)) };
+            let engine = self.state.engine.lock().clone();
+            let Some(engine) = engine else { return Err(invalid(CLOSED)) };
             let handle = Server::bind(&engine, listen)?.spawn()?;
             let port = handle.local_addrs().first().map_or(0, |a| a.port());
             let id = self.state.next_server.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use smongo_bson::{Array, DocWriter, Result, Value, bail};
 use smongo_mql::pipeline::{Pipeline, stage_documents};
 
 use super::find::{compile_cx, default_collation};
-use super::{Args, Command, IN_TXN, READS, WRITES};
+use super::{Args, Command, explain, IN_TXN, READS, WRITES};
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 use crate::limits;
@@ -23,10 +23,11 @@ pub struct AggregateArgs<'a> {
     pub pipeline: Array<'a>,
     pub batch_size: Option<usize>,
     pub hint: Option<Hint>,
+    pub explain: bool,
 }
 
 impl<'a> AggregateArgs<'a> {
-    pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<AggregateArgs<'a>> {
+    pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>, explained: bool) -> Result<AggregateArgs<'a>> {
         let coll = match args.first() {
             Value::String(_) => args.ns(&cx.db)?.coll().to_owned(),
             v if smongo_bson::number::to_f64(v) == Some(1.0) => String::new(),
@@ -40,7 +41,7 @@ impl<'a> AggregateArgs<'a> {
         };
         let explain = args.bool("explain")?;
         let cursor = args.doc("cursor")?;
-        if cursor.is_none() && !explain {
+        if cursor.is_none() && !explain && !explained {
             bail!(FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument");
         }
         let batch_size = match cursor {
@@ -57,15 +58,16 @@ impl<'a> AggregateArgs<'a> {
         let hint = Hint::parse(args.value("hint"))?;
         compile_cx(cx, args)?;
         args.finish()?;
-        if explain {
-            bail!(NotImplemented, "explain of an aggregation is not implemented");
-        }
-        Ok(AggregateArgs { coll, pipeline, batch_size, hint })
+        Ok(AggregateArgs { coll, pipeline, batch_size, hint, explain })
     }
 }
 
 fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let parsed = AggregateArgs::parse(cx, args)?;
+    let parsed = AggregateArgs::parse(cx, args, false)?;
+    if parsed.explain {
+        let command = args.body();
+        return explain::aggregate(cx, parsed, explain::Verbosity::QueryPlanner, command.as_doc(), reply);
+    }
     let ns = match parsed.coll.as_str() {
         "" => Ns::unchecked(&cx.db, NO_COLLECTION),
         coll => Ns::unchecked(&cx.db, coll),

@@ -1,6 +1,6 @@
 //! Reading a command's fields, with MongoDB's errors; what nobody read is refused.
 
-use smongo_bson::{Array, Code, Doc, Element, Error, Result, Value, bail, err, number};
+use smongo_bson::{Array, Code, Doc, DocBuf, Element, Error, Result, Value, bail, err, number};
 
 use crate::door::Sequence;
 use crate::namespace::{self, Ns};
@@ -196,6 +196,15 @@ impl<'a> Args<'a> {
             return Err(err!(IDLUnknownField, "BSON field '{}.{name}' is an unknown field.", self.owner));
         }
         Ok(())
+    }
+
+    /// The fields as one document again.
+    pub fn body(&self) -> DocBuf {
+        DocBuf::build(|w| {
+            for field in &self.fields {
+                w.append_element(field);
+            }
+        })
     }
 
     /// The fields not read so far and not generic.

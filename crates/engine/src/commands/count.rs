@@ -54,6 +54,23 @@ impl<'a> CountArgs<'a> {
         Ok(CountArgs { ns, query, skip, limit, hint })
     }
 
+    /// The count as stages of a pipeline that yields the documents counted.
+    pub fn stages(&self) -> Vec<DocBuf> {
+        let one = |name: &str, value: Value<'_>| {
+            DocBuf::build(|w| {
+                w.append(name, value);
+            })
+        };
+        let mut stages = vec![one("$match", self.query.into())];
+        if self.skip > 0 {
+            stages.push(one("$skip", Value::Int64(self.skip as i64)));
+        }
+        if let Some(limit) = self.limit {
+            stages.push(one("$limit", Value::Int64(limit as i64)));
+        }
+        stages
+    }
+
     pub fn query(&self, op: &OpCx) -> Result<Query> {
         let mut query = Query::new(Arc::new(Matcher::compile(self.query, &op.compile)?));
         query.skip = self.skip;
@@ -119,21 +136,8 @@ fn recount(op: &mut OpCx, coll: &Arc<Collection>) -> Result<u64> {
 }
 
 fn on_view(cx: &mut Cx<'_>, count: &CountArgs<'_>) -> Result<u64> {
-    let mut stages = vec![DocBuf::build(|w| {
-        w.append("$match", count.query);
-    })];
-    if count.skip > 0 {
-        stages.push(DocBuf::build(|w| {
-            w.append("$skip", count.skip as i64);
-        }));
-    }
-    if let Some(limit) = count.limit {
-        stages.push(DocBuf::build(|w| {
-            w.append("$limit", limit as i64);
-        }));
-    }
     let compile = cx.op.compile.clone();
-    let mut stream = exec::open_hinted(&mut cx.op, count.ns.db(), count.ns.coll(), &stages, &compile, count.hint.clone())?;
+    let mut stream = exec::open_hinted(&mut cx.op, count.ns.db(), count.ns.coll(), &count.stages(), &compile, count.hint.clone())?;
     let mut n = 0;
     while stream.advance(&mut cx.op)? {
         n += 1;

@@ -92,6 +92,32 @@ impl<'a> FindArgs<'a> {
         Ok(())
     }
 
+    /// The find as stages of an aggregation, for views.
+    pub fn stages(&self) -> Vec<DocBuf> {
+        let mut stages = Vec::new();
+        let mut stage = |name: &str, value: Value<'_>| {
+            stages.push(DocBuf::build(|w| {
+                w.append(name, value);
+            }));
+        };
+        if !self.filter.is_empty() {
+            stage("$match", self.filter.into());
+        }
+        if !self.sort.is_empty() {
+            stage("$sort", self.sort.into());
+        }
+        if self.skip > 0 {
+            stage("$skip", Value::Int64(self.skip as i64));
+        }
+        if let Some(limit) = self.limit {
+            stage("$limit", Value::Int64(limit as i64));
+        }
+        if !self.projection.is_empty() {
+            stage("$project", self.projection.into());
+        }
+        stages
+    }
+
     pub fn query(&self, cx: &CompileCx) -> Result<Query> {
         let compiled = |spec: Doc<'_>| !spec.is_empty();
         Ok(Query {
@@ -181,29 +207,9 @@ fn open_on_view(cx: &mut Cx<'_>, find: &FindArgs<'_>) -> Result<Box<dyn Stream>>
     if find.tailable || find.min.is_some() || find.max.is_some() || find.return_key || find.show_record_id {
         bail!(OptionNotSupportedOnView, "the option is not supported on the view {}", find.ns);
     }
-    let mut stages = Vec::new();
-    let mut stage = |name: &str, value: Value<'_>| {
-        stages.push(DocBuf::build(|w| {
-            w.append(name, value);
-        }));
-    };
-    if !find.filter.is_empty() {
-        stage("$match", find.filter.into());
-    }
-    if !find.sort.is_empty() {
-        stage("$sort", find.sort.into());
-    }
-    if find.skip > 0 {
-        stage("$skip", Value::Int64(find.skip as i64));
-    }
-    if let Some(limit) = find.limit {
-        stage("$limit", Value::Int64(limit as i64));
-    }
-    if !find.projection.is_empty() {
-        stage("$project", find.projection.into());
-    }
+    let stages = find.stages();
     let compile = cx.op.compile.clone();
-    crate::exec::open_pipeline(&mut cx.op, find.ns.db(), find.ns.coll(), &stages, &compile)
+    crate::exec::open_hinted(&mut cx.op, find.ns.db(), find.ns.coll(), &stages, &compile, find.hint.clone())
 }
 
 /// A collection's own collation holds where the command names none.

@@ -12,6 +12,7 @@ mod delete;
 mod diagnostic;
 mod distinct;
 mod drop;
+mod explain;
 mod fail_point;
 mod find;
 mod find_and_modify;
@@ -104,6 +105,7 @@ pub static COMMANDS: &[Command] = &[
     drop::DROP_DATABASE,
     indexes::DROP_INDEXES,
     session_commands::END_SESSIONS,
+    explain::EXPLAIN,
     find::FIND,
     find_and_modify::FIND_AND_MODIFY,
     find_and_modify::FIND_AND_MODIFY_LOWER,

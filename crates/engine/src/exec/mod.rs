@@ -28,7 +28,7 @@ use crate::op::OpCx;
 use crate::plan::{Filter, Plan, PlanNode, Query};
 pub use cursor::Litter;
 pub use id::find_by_id;
-pub use pipeline::{open_hinted, open_pipeline, prepare};
+pub use pipeline::{Prepared, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
 pub use sink::open as open_sink;
 pub use source::open as open_source;
@@ -74,6 +74,11 @@ pub struct Counters {
 pub(crate) fn open_rows(plan: Plan) -> Result<Box<dyn Rows>> {
     let build = Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup: true };
     build.node(&plan.root)
+}
+
+/// The same for a plan that is still needed.
+pub(crate) fn rows(plan: &Plan) -> Result<Box<dyn Rows>> {
+    Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup: false }.node(&plan.root)
 }
 
 /// The documents of a plan as the client sees them.

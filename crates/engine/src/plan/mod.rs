@@ -3,10 +3,13 @@
 pub(crate) mod bounds;
 mod candidate;
 mod choose;
+pub(crate) mod explain;
+pub(crate) mod hashes;
 pub(crate) mod interval;
 mod node;
 mod partial;
 mod predicate;
+mod render;
 
 use std::sync::Arc;
 
@@ -165,6 +168,11 @@ impl Plan {
             n += 1;
         }
         Ok(n)
+    }
+
+    /// The same rows with the plan kept, for explain.
+    pub fn rows(&self) -> Result<Box<dyn Rows>> {
+        exec::rows(self)
     }
 
     /// The documents as they are stored, for whoever changes them.

@@ -1,0 +1,329 @@
+//! Plans as explain shows them.
+
+use smongo_bson::{Doc, DocBuf, DocWriter, Value};
+
+use super::interval::Interval;
+use super::node::{Filter, IndexScan, PlanNode};
+use super::{Plan, Query, hashes, render};
+use crate::exec::Counters;
+use crate::namespace::Ns;
+
+/// What stands above the plan of the query itself.
+pub enum Above {
+    Nothing,
+    Count { counted: u64 },
+    /// Answered from the number of documents the collection keeps.
+    FastCount { counted: u64 },
+    Update { matched: u64, modified: u64, upserted: u64 },
+    Delete { deleted: u64, batched: bool },
+}
+
+/// Statistics of a run, in the order of the plan's nodes.
+pub struct Run {
+    pub returned: u64,
+    pub millis: u64,
+    pub counters: Vec<Counters>,
+}
+
+struct Writer<'e> {
+    ns: &'e Ns,
+    query: &'e Query,
+    /// The counters of the nodes still to come.
+    counters: Option<std::slice::Iter<'e, Counters>>,
+}
+
+/// `queryPlanner`.
+pub fn query_planner(plan: &Plan, above: &Above, stages: &[DocBuf], w: &mut DocWriter<'_>) {
+    let shape = hashes::plan_shape(&plan.query, stages);
+    w.append("namespace", plan.coll.ns.as_str());
+    w.append("parsedQuery", render::matcher(&plan.query.filter).as_doc());
+    w.append("indexFilterSet", false).append("queryHash", &*shape).append("planCacheShapeHash", &*shape).append("planCacheKey", &*shape);
+    w.append("optimizationTimeMillis", 0);
+    w.append("maxIndexedOrSolutionsReached", false).append("maxIndexedAndSolutionsReached", false);
+    w.append("maxScansToExplodeReached", false).append("prunedSimilarIndexes", false);
+    let mut writer = Writer { ns: &plan.coll.ns, query: &plan.query, counters: None };
+    {
+        let mut winning = w.document("winningPlan");
+        winning.append("isCached", false);
+        writer.above(above, &plan.root, &mut winning, None);
+    }
+    let mut rejected = w.array("rejectedPlans");
+    for node in &plan.rejected {
+        let mut w = rejected.document();
+        w.append("isCached", false);
+        writer.node(node, &mut w);
+    }
+}
+
+/// `executionStats`.
+pub fn execution_stats(plan: &Plan, above: &Above, run: &Run, all_plans: bool, w: &mut DocWriter<'_>) {
+    let keys: u64 = run.counters.iter().map(|c| c.keys).sum();
+    let docs: u64 = run.counters.iter().map(|c| c.docs).sum();
+    let returned = if matches!(above, Above::Nothing) { run.returned } else { 0 };
+    w.append("executionSuccess", true).append("nReturned", returned as i32).append("executionTimeMillis", run.millis as i32);
+    w.append("totalKeysExamined", keys as i32).append("totalDocsExamined", docs as i32);
+    {
+        let mut writer = Writer { ns: &plan.coll.ns, query: &plan.query, counters: Some(run.counters.iter()) };
+        let mut stages = w.document("executionStages");
+        stages.append("isCached", false);
+        writer.above(above, &plan.root, &mut stages, Some(run.returned));
+    }
+    if all_plans {
+        w.array("allPlansExecution");
+    }
+}
+
+impl Writer<'_> {
+    fn above(&mut self, above: &Above, root: &PlanNode, w: &mut DocWriter<'_>, run: Option<u64>) {
+        let stage = match above {
+            Above::Nothing => return self.limits(root, w),
+            Above::Count { .. } => "COUNT",
+            Above::FastCount { .. } => "RECORD_STORE_FAST_COUNT",
+            Above::Update { .. } => "UPDATE",
+            Above::Delete { batched: true, .. } => "BATCHED_DELETE",
+            Above::Delete { .. } => "DELETE",
+        };
+        w.append("stage", stage);
+        if run.is_some() {
+            common(w, 0, run.unwrap_or(0));
+            match above {
+                Above::Count { counted } | Above::FastCount { counted } => {
+                    w.append("nCounted", *counted as i32).append("nSkipped", 0);
+                }
+                Above::Update { matched, modified, upserted } => {
+                    w.append("nMatched", *matched as i32).append("nWouldModify", *modified as i32).append("nWouldUpsert", *upserted as i32);
+                }
+                Above::Delete { deleted, .. } => {
+                    w.append("nWouldDelete", *deleted as i32);
+                }
+                Above::Nothing => {}
+            }
+        }
+        if !matches!(above, Above::FastCount { .. }) {
+            self.limits(root, &mut w.document("inputStage"));
+        }
+    }
+
+    /// LIMIT and SKIP stand above the projection.
+    fn limits(&mut self, node: &PlanNode, w: &mut DocWriter<'_>) {
+        match node {
+            PlanNode::Limit { input, count } => {
+                self.head(w, "LIMIT");
+                w.append("limitAmount", bounded(*count));
+                self.limits(input, &mut w.document("inputStage"));
+            }
+            PlanNode::Skip { input, count } => {
+                self.head(w, "SKIP");
+                w.append("skipAmount", bounded(*count));
+                self.limits(input, &mut w.document("inputStage"));
+            }
+            _ if !self.query.projection_doc.as_doc().is_empty() => {
+                let spec = self.query.projection_doc.as_doc();
+                let stage = match node {
+                    PlanNode::Cover { .. } => "PROJECTION_COVERED",
+                    _ if is_simple(spec) => "PROJECTION_SIMPLE",
+                    _ => "PROJECTION_DEFAULT",
+                };
+                w.append("stage", stage);
+                if let Some(counters) = &self.counters {
+                    let below = counters.as_slice().first().map_or(0, |c| c.advanced);
+                    common(w, below, below);
+                }
+                w.append("transformBy", spec);
+                self.node(node, &mut w.document("inputStage"));
+            }
+            _ => self.node(node, w),
+        }
+    }
+
+    /// `stage` and, of a run, what every stage tells; consumes the node's counters.
+    fn head(&mut self, w: &mut DocWriter<'_>, stage: &str) -> Option<Counters> {
+        w.append("stage", stage);
+        self.stats(w)
+    }
+
+    fn stats(&mut self, w: &mut DocWriter<'_>) -> Option<Counters> {
+        let counters = self.counters.as_mut()?.next().cloned().unwrap_or_default();
+        let works = counters.keys.max(counters.docs).max(counters.advanced);
+        common(w, counters.advanced, works);
+        Some(counters)
+    }
+
+    fn filter(&self, filter: &Option<Filter>, w: &mut DocWriter<'_>) {
+        if let Some(filter) = filter {
+            w.append("filter", render::filter(filter).as_doc());
+        }
+    }
+
+    fn node(&mut self, node: &PlanNode, w: &mut DocWriter<'_>) {
+        match node {
+            PlanNode::Eof => {
+                self.head(w, "EOF");
+                w.append("type", "predicateEvalsToFalse");
+            }
+            PlanNode::Id { .. } => {
+                let counters = self.head(w, "EXPRESS_IXSCAN");
+                w.append("keyPattern", "{ _id: 1 }").append("indexName", "_id_");
+                if let Some(c) = counters {
+                    w.append("keysExamined", c.keys as i32).append("docsExamined", c.docs as i32);
+                }
+            }
+            PlanNode::CollScan { forward, filter, .. } => {
+                w.append("stage", "COLLSCAN");
+                self.filter(filter, w);
+                let counters = self.stats(w);
+                w.append("nss", self.ns.as_str()).append("direction", direction(*forward));
+                if let Some(c) = counters {
+                    w.append("docsExamined", c.docs as i32);
+                }
+            }
+            PlanNode::Fetch { input, filter } => {
+                w.append("stage", "FETCH");
+                self.filter(filter, w);
+                let counters = self.stats(w);
+                if let Some(c) = counters {
+                    w.append("docsExamined", c.docs as i32).append("alreadyHasObj", 0);
+                }
+                w.append("nss", self.ns.as_str());
+                self.node(input, &mut w.document("inputStage"));
+            }
+            PlanNode::IndexScan(scan) => {
+                let counters = self.head(w, "IXSCAN");
+                index_scan(scan, self.ns, counters, w);
+            }
+            PlanNode::Or { inputs } => {
+                self.head(w, "OR");
+                self.inputs(inputs, w);
+            }
+            PlanNode::MergeSort { inputs } => {
+                self.head(w, "SORT_MERGE");
+                w.append("sortPattern", self.query.sort_doc.as_doc());
+                self.inputs(inputs, w);
+            }
+            PlanNode::Sort { input, limit } => {
+                let counters = self.head(w, "SORT");
+                w.append("sortPattern", self.query.sort_doc.as_doc()).append("memLimit", 100 * 1024 * 1024);
+                if let Some(limit) = limit {
+                    w.append("limitAmount", bounded(*limit));
+                }
+                w.append("type", "simple");
+                if counters.is_some() {
+                    w.append("totalDataSizeSorted", 0i64).append("usedDisk", false).append("spills", 0);
+                }
+                self.node(input, &mut w.document("inputStage"));
+            }
+            PlanNode::Skip { .. } | PlanNode::Limit { .. } => self.limits(node, w),
+            PlanNode::Cover { input } => self.node(input, w),
+        }
+    }
+
+    fn inputs(&mut self, inputs: &[PlanNode], w: &mut DocWriter<'_>) {
+        let mut list = w.array("inputStages");
+        for input in inputs {
+            self.node(input, &mut list.document());
+        }
+    }
+}
+
+fn common(w: &mut DocWriter<'_>, advanced: u64, works: u64) {
+    w.append("nReturned", advanced as i32).append("executionTimeMillisEstimate", 0).append("works", works as i32 + 1);
+    w.append("advanced", advanced as i32).append("needTime", works.saturating_sub(advanced) as i32).append("needYield", 0);
+    w.append("saveState", 0).append("restoreState", 0).append("isEOF", 1);
+}
+
+fn bounded(n: u64) -> Value<'static> {
+    i32::try_from(n).map_or(Value::Int64(n as i64), Value::Int32)
+}
+
+fn direction(forward: bool) -> &'static str {
+    if forward { "forward" } else { "backward" }
+}
+
+/// Fields of the top level, taken or left out.
+fn is_simple(spec: Doc<'_>) -> bool {
+    spec.iter().all(|e| !e.name().contains('.') && (e.value().is_number() || matches!(e.value(), Value::Bool(_))))
+}
+
+fn index_scan(scan: &IndexScan, ns: &Ns, counters: Option<Counters>, w: &mut DocWriter<'_>) {
+    let index = &scan.index;
+    let multikey = index.multikey();
+    w.append("nss", ns.as_str()).append("keyPattern", index.key()).append("indexName", &*index.name);
+    if let Some(c) = &index.collation {
+        w.append("collation", c.spec.as_doc());
+    }
+    w.append("isMultiKey", multikey.any());
+    {
+        let mut paths = w.document("multiKeyPaths");
+        for (n, path) in index.paths.iter().enumerate() {
+            let mut list = paths.array(path.text());
+            let parts: Vec<&str> = path.text().split('.').collect();
+            for depth in 0..parts.len() {
+                if multikey.components(n) >> depth & 1 == 1 {
+                    list.push(&*parts.get(..=depth).unwrap_or_default().join("."));
+                }
+            }
+        }
+    }
+    w.append("isUnique", index.unique).append("isSparse", index.sparse).append("isPartial", index.partial.is_some());
+    w.append("indexVersion", 2).append("direction", direction(scan.forward));
+    {
+        let mut bounds = w.document("indexBounds");
+        match &scan.between {
+            Some(between) => {
+                let end = |d: &Option<DocBuf>| d.clone().unwrap_or_default();
+                bounds.append("startKey", end(&between.min).as_doc()).append("startKeyInclusive", true);
+                bounds.append("endKey", end(&between.max).as_doc()).append("endKeyInclusive", false);
+            }
+            None => {
+                for (part, intervals) in index.parts.iter().zip(&scan.fields) {
+                    let mut list = bounds.array(part.path.text());
+                    let reversed = part.descending == scan.forward;
+                    let mut texts: Vec<String> = intervals.iter().map(|i| interval_text(i, reversed)).collect();
+                    if reversed {
+                        texts.reverse();
+                    }
+                    for t in &texts {
+                        list.push(&**t);
+                    }
+                }
+            }
+        }
+    }
+    if let Some(c) = counters {
+        w.append("keysExamined", c.keys as i32).append("seeks", c.seeks as i32);
+        w.append("dupsTested", if scan.dedup { (c.advanced + c.dups) as i32 } else { 0 }).append("dupsDropped", c.dups as i32);
+    }
+}
+
+fn interval_text(i: &Interval, reversed: bool) -> String {
+    let (first, first_in, last, last_in) =
+        if reversed { (&i.high, i.high_in, &i.low, i.low_in) } else { (&i.low, i.low_in, &i.high, i.high_in) };
+    let open = if first_in { '[' } else { '(' };
+    let close = if last_in { ']' } else { ')' };
+    format!("{open}{}, {}{close}", bound_text(first.view()), bound_text(last.view()))
+}
+
+/// A bound as MongoDB writes it.
+fn bound_text(v: Value<'_>) -> String {
+    match v {
+        Value::Double(d) if d.is_nan() => "nan.0".to_owned(),
+        Value::Double(d) if d.is_infinite() => if d > 0.0 { "inf.0" } else { "-inf.0" }.to_owned(),
+        Value::Double(d) if d.fract() == 0.0 && d.abs() < 1e15 => format!("{d:.1}"),
+        Value::Double(d) => format!("{d}"),
+        Value::Int32(n) => n.to_string(),
+        Value::Int64(n) => n.to_string(),
+        Value::MinKey => "MinKey".to_owned(),
+        Value::MaxKey => "MaxKey".to_owned(),
+        Value::Undefined | Value::Missing => "undefined".to_owned(),
+        Value::Null => "null".to_owned(),
+        Value::String(s) => format!("{s:?}"),
+        Value::DateTime(t) => format!("new Date({t})"),
+        Value::Bool(b) => b.to_string(),
+        Value::Timestamp(t) => format!("Timestamp({}, {})", t.time, t.increment),
+        Value::Regex(r) => format!("/{}/{}", r.pattern(), r.options()),
+        Value::Document(d) if d.is_empty() => "{}".to_owned(),
+        Value::Array(a) if a.is_empty() => "[]".to_owned(),
+        Value::ObjectId(id) => format!("ObjectId('{id}')"),
+        v => smongo_bson::json::value_to_relaxed(v),
+    }
+}

@@ -39,7 +39,14 @@ impl<'a> AggregateArgs<'a> {
             Value::Missing => return Err(args.missing("pipeline")),
             _ => bail!(TypeMismatch, "'pipeline' option must be specified as an array"),
         };
-        let explain = args.bool("explain")?;
+        let explain = match args.value("explain") {
+            Value::Missing => false,
+            Value::Bool(b) => b,
+            v => return Err(args.wrong_type("explain", v, "bool")),
+        };
+        if explain && cx.write_concern.given {
+            bail!(FailedToParse, "Aggregation explain does not support the'writeConcern' option");
+        }
         let cursor = args.doc("cursor")?;
         if cursor.is_none() && !explain && !explained {
             bail!(FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument");

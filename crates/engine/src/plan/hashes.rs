@@ -108,6 +108,7 @@ fn operators(d: Doc<'_>, out: &mut String) {
                 if d.first().is_some_and(|e| e.name().starts_with('$')) { operators(d, out) } else { filter(d, out) }
                 out.push('}');
             }
+            ("$all", Value::Array(_)) => out.push_str("$all?one"),
             (name, v) => out.push_str(&format!("{name}?{}", v.type_name())),
         }
     }

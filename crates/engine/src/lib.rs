@@ -25,6 +25,7 @@ mod options;
 mod plan;
 mod sessions;
 mod shared;
+mod ttl;
 mod write;
 
 use std::sync::Arc;

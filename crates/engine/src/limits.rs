@@ -33,5 +33,7 @@ pub const OPLOG_BYTES_IN_MEMORY: u64 = 16 << 20;
 pub const OPLOG_TRIM_STEP: u64 = 4 << 20;
 /// Room for the data of a database in memory, which takes only what it holds.
 pub const IN_MEMORY_BYTES: u64 = 4 << 30;
+/// Seconds between two passes over the TTL indexes.
+pub const TTL_SECONDS: u64 = 60;
 /// How long a write waits for data definition on its collection before it looks again whether it was killed.
 pub const LOCK_POLL: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! The background thread: idle cursors and sessions, transactions over their lifetime.
+//! The background thread: idle cursors and sessions, transactions over their lifetime, the oplog's size, TTL indexes.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -18,14 +18,19 @@ pub fn start(shared: &Arc<Shared>) {
 }
 
 fn run(shared: &Weak<Shared>) {
+    let mut ticks = 0u64;
     loop {
         std::thread::sleep(INTERVAL);
+        ticks += 1;
         let Some(shared) = shared.upgrade() else { return };
         if shared.shutting_down() {
             return;
         }
         shared.cursors.expire(limits::CURSOR_IDLE);
         shared.sessions.expire();
+        if ticks.is_multiple_of(limits::TTL_SECONDS) {
+            crate::ttl::pass(&shared);
+        }
         if let Err(e) = crate::oplog::trim(&shared) {
             tracing::warn!("trimming the oplog: {e}");
         }

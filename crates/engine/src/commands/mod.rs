@@ -25,7 +25,7 @@ mod kill;
 mod lists;
 mod parameters;
 mod session_commands;
-mod target;
+pub mod target;
 mod update;
 mod validate;
 pub(crate) mod write_reply;

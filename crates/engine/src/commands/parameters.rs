@@ -36,7 +36,10 @@ const PARAMETERS: &[(&str, Show)] = &[
         w.append(name, limits::TRANSACTION_LIFETIME.as_secs() as i32);
     }),
     ("ttlMonitorEnabled", |_, name, w| {
-        w.append(name, false);
+        w.append(name, true);
+    }),
+    ("ttlMonitorSleepSecs", |_, name, w| {
+        w.append(name, limits::TTL_SECONDS as i32);
     }),
 ];
 

@@ -129,7 +129,6 @@ fn a_fail_point_closes_the_connection() {
 }
 
 #[test]
-#[ignore = "the engine has no shutdown command yet"]
 fn the_shutdown_command_stops_the_server() {
     let server = start();
     let mut idle = server.client();

@@ -24,6 +24,7 @@ pub(crate) mod insert;
 mod kill;
 mod lists;
 mod parameters;
+mod replica_set;
 mod session_commands;
 pub mod target;
 mod update;
@@ -131,8 +132,11 @@ pub static COMMANDS: &[Command] = &[
     handshake::PING,
     session_commands::REFRESH_SESSIONS,
     drop::RENAME_COLLECTION,
+    replica_set::REPL_SET_GET_CONFIG,
+    replica_set::REPL_SET_GET_STATUS,
     diagnostic::SERVER_STATUS,
     parameters::SET_PARAMETER,
+    replica_set::SHUTDOWN,
     session_commands::START_SESSION,
     update::UPDATE,
     validate::VALIDATE,

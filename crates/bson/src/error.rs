@@ -197,6 +197,7 @@ codes! {
     OutOfDiskSpace = 14031,
     AmbiguousIndexKeyPattern = 181,
     FailPointSetFailed = 145,
+    NoQueryExecutionPlans = 291,
     IDLFailedToParse = 40414,
     IDLUnknownField = 40415,
 }

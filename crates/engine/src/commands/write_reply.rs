@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Error, Result, bail};
 
+use smongo_mql::CompileCx;
+
 use crate::catalog::Collection;
 use crate::door::Cx;
 use crate::limits;
@@ -104,7 +106,7 @@ pub fn validate(coll: &Collection, doc: Doc<'_>, bypass: bool) -> Result<()> {
     if validator.matcher.matches(doc, &arena)? {
         return Ok(());
     }
-    let details = explain_failure(&validator.matcher, doc);
+    let details = validator.matcher.explain_failure(doc, &CompileCx::default());
     let info = DocBuf::build(|w| {
         let mut info = w.document("errInfo");
         info.append("failingDocumentId", doc.get("_id")).append("details", details.as_doc());
@@ -119,9 +121,4 @@ pub fn validate_update(coll: &Collection, old: Doc<'_>, new: Doc<'_>, bypass: bo
         return Ok(());
     }
     Err(e)
-}
-
-/// Why a document failed, as far as the language can say.
-fn explain_failure(_matcher: &smongo_mql::Matcher, _doc: Doc<'_>) -> DocBuf {
-    DocBuf::new()
 }

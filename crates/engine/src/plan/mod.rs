@@ -115,6 +115,10 @@ pub struct Plan {
 /// Chooses a plan. Begins the operation's transaction, so that what is known of the indexes is at least as new as its snapshot.
 pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<Plan> {
     op.store()?;
+    if query.filter.near().is_some() {
+        // Indexes of that kind cannot be made yet, and without the order of distances the answer would be wrong.
+        bail!(NoQueryExecutionPlans, "error processing query: planner returned error :: caused by :: unable to find index for $geoNear query");
+    }
     let sort = query.sort.take().filter(|s| !s.parts.is_empty()).map(Arc::new);
     let Choice { mut root, sorted, rejected } = source(coll, &query, sort.as_deref())?;
     if sort.is_some() && !sorted {

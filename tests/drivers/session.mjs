@@ -154,6 +154,35 @@ async function administer() {
   await session.endSession();
 }
 
+async function transactions() {
+  const accounts = db.collection('accounts');
+  await accounts.insertMany([{ _id: 'a', n: 10 }, { _id: 'b', n: 0 }]);
+  const session = client.startSession();
+  await session.withTransaction(async () => {
+    await accounts.updateOne({ _id: 'a' }, { $inc: { n: -4 } }, { session });
+    assert.equal((await accounts.findOne({ _id: 'a' })).n, 10);
+    await accounts.updateOne({ _id: 'b' }, { $inc: { n: 4 } }, { session });
+  });
+  assert.deepEqual(await accounts.find().sort({ _id: 1 }).map(d => d.n).toArray(), [6, 4]);
+  session.startTransaction();
+  await accounts.deleteMany({}, { session });
+  assert.equal(await accounts.countDocuments({}, { session }), 0);
+  await session.abortTransaction();
+  assert.equal(await accounts.countDocuments(), 2);
+  // Of two transactions that write one document the second fails, and may be tried again.
+  const other = client.startSession();
+  session.startTransaction();
+  other.startTransaction();
+  await accounts.updateOne({ _id: 'a' }, { $set: { n: 1 } }, { session });
+  const e = await accounts.updateOne({ _id: 'a' }, { $set: { n: 2 } }, { session: other }).catch(e => e);
+  assert.equal(e.code, 112);
+  assert.ok(e.hasErrorLabel('TransientTransactionError'));
+  await session.commitTransaction();
+  await other.abortTransaction();
+  assert.equal((await accounts.findOne({ _id: 'a' })).n, 1);
+  await Promise.all([session.endSession(), other.endSession()]);
+}
+
 async function files() {
   const bucket = new GridFSBucket(db, { chunkSizeBytes: 1000 });
   const data = Buffer.alloc(5500, 'smongo');
@@ -164,7 +193,7 @@ async function files() {
 }
 
 try {
-  for (const part of [create, read, update, indexes, aggregate, types, administer, files]) {
+  for (const part of [create, read, update, indexes, aggregate, types, administer, transactions, files]) {
     try {
       await part();
     } catch (e) {

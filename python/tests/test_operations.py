@@ -325,3 +325,16 @@ def test_indexes_and_databases(client, coll):
 def test_raw_commands(client):
     assert client.run_raw("test", {"ping": 1})["ok"] == 1
     assert client.run_raw("test", {"nosuchcommand": 1})["code"] == 59
+
+
+def test_explain(coll):
+    coll.insert_many({"_id": i, "a": i % 3} for i in range(30))
+    coll.create_index("a")
+    plan = coll.explain({"a": 1})["queryPlanner"]
+    assert plan["namespace"] == "test.things"
+    assert plan["winningPlan"]["inputStage"]["indexName"] == "a_1"
+    assert "executionStats" not in coll.explain({"a": 1})
+    ran = coll.explain({"a": 1}, verbosity="executionStats", sort=[("_id", -1)], limit=2)
+    assert ran["executionStats"]["nReturned"] == 2
+    assert coll.find({"a": 1}).explain()["queryPlanner"]["namespace"] == "test.things"
+    assert coll.explain([{"$match": {"a": 1}}])["ok"] == 1

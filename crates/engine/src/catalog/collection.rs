@@ -110,12 +110,6 @@ impl State {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Somebody counted what was not known: `before` is what [`State::documents`] was before the snapshot it was counted in.
-    pub fn counted(&self, before: i64, documents: i64, bytes: i64) {
-        if self.documents.compare_exchange(before, documents, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.bytes.store(bytes, Ordering::Relaxed);
-        }
-    }
 
     /// The number of documents, when it is known.
     pub fn known_documents(&self) -> Option<i64> {

@@ -17,7 +17,7 @@ use smongo_bson::{DocBuf, Result, err};
 use smongo_storage::{Store, Table};
 use uuid::Uuid;
 
-pub use collection::{Collection, Kind, LockGuard, State, Storage, Validator, View};
+pub use collection::{Collection, Kind, LockGuard, State, Storage, View};
 pub use index::{Index, IndexKind, KeyPart};
 
 use crate::namespace::Ns;

@@ -121,18 +121,12 @@ fn documents(op: &mut OpCx, coll: &Arc<Collection>, query: Query) -> Result<u64>
     Ok(total.saturating_sub(query.skip).min(query.limit.unwrap_or(u64::MAX)))
 }
 
-/// Counts a collection whose size is not known, as after a crash, and remembers it unless somebody wrote meanwhile.
+/// Counts a collection whose size is not known, as after a crash; writers wait meanwhile, so that what they add counts once.
 fn recount(op: &mut OpCx, coll: &Arc<Collection>) -> Result<u64> {
-    let before = coll.state.documents.load(std::sync::atomic::Ordering::Relaxed);
-    let everything = Matcher::compile(Doc::EMPTY, &Default::default())?;
-    let mut rows = plan::plan(op, coll, Query::new(Arc::new(everything)))?.open_rows(op)?;
-    let (mut n, mut bytes) = (0i64, 0i64);
-    while rows.advance(op)? {
-        n += 1;
-        bytes += rows.doc().as_bytes().len() as i64;
-    }
-    coll.state.counted(before, n, bytes);
-    Ok(n as u64)
+    op.end_read();
+    let shared = op.shared.clone();
+    shared.catalog.recount(op, coll)?;
+    Ok(coll.state.known_documents().unwrap_or(0) as u64)
 }
 
 fn on_view(cx: &mut Cx<'_>, count: &CountArgs<'_>) -> Result<u64> {

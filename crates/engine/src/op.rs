@@ -51,6 +51,8 @@ pub struct OpCx {
     pub compile: CompileCx,
     /// Something was committed that the command's write concern may want on disk.
     pub committed: bool,
+    /// The command's bypassDocumentValidation, for `$out` and `$merge`.
+    pub bypass_validation: bool,
     /// `atClusterTime` of a snapshot read.
     pub read_time: Option<Timestamp>,
     /// Storage cursors of streams that were dropped half-way.
@@ -71,6 +73,7 @@ impl OpCx {
             kill: Arc::default(),
             compile: CompileCx::default(),
             committed: false,
+            bypass_validation: false,
             read_time: None,
             litter: Default::default(),
         })

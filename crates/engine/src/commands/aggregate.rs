@@ -1,6 +1,6 @@
 //! aggregate
 
-use smongo_bson::{Array, DocWriter, Result, Value, bail};
+use smongo_bson::{Array, DocWriter, Result, Value, bail, number};
 use smongo_mql::pipeline::{Pipeline, stage_documents};
 
 use super::find::{compile_cx, default_collation};
@@ -30,42 +30,58 @@ impl<'a> AggregateArgs<'a> {
     pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>, explained: bool) -> Result<AggregateArgs<'a>> {
         let coll = match args.first() {
             Value::String(_) => args.ns(&cx.db)?.coll().to_owned(),
-            v if smongo_bson::number::to_f64(v) == Some(1.0) => String::new(),
-            v if v.is_number() => bail!(FailedToParse, "Invalid command format: the 'aggregate' field must specify a collection name or 1"),
-            v => bail!(TypeMismatch, "collection name has invalid type {}", v.type_name()),
+            Value::Decimal(d) if d.to_i64_rounded() == Some(1) => String::new(),
+            v if number::to_f64(v) == Some(1.0) => String::new(),
+            v if v.is_number() => bail!(BadValue, "Invalid command format: the 'aggregate' field must specify a collection name or 1"),
+            v => bail!(InvalidNamespace, "collection name has invalid type {}", v.type_name()),
         };
         let pipeline = match args.value("pipeline") {
             Value::Array(a) => a,
             Value::Missing => return Err(args.missing("pipeline")),
             _ => bail!(TypeMismatch, "'pipeline' option must be specified as an array"),
         };
-        let explain = match args.value("explain") {
-            Value::Missing => false,
-            Value::Bool(b) => b,
-            v => return Err(args.wrong_type("explain", v, "bool")),
-        };
+        let explain = required_bool(args, "explain")?.unwrap_or(false);
         if explain && cx.write_concern.given {
             bail!(FailedToParse, "Aggregation explain does not support the'writeConcern' option");
         }
-        let cursor = args.doc("cursor")?;
-        if cursor.is_none() && !explain && !explained {
-            bail!(FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument");
-        }
-        let batch_size = match cursor {
-            Some(cursor) => {
-                let mut nested = Args::nested("cursor", cursor);
-                let n = nested.non_negative("batchSize")?;
-                nested.finish()?;
-                n.map(|n| n as usize)
-            }
-            None => None,
-        };
-        cx.op.compile.allow_disk_use = args.strict_bool("allowDiskUse")?.unwrap_or(true);
-        args.bool("bypassDocumentValidation")?;
+        let batch_size = cursor(args, explain || explained)?;
+        cx.op.compile.allow_disk_use = required_bool(args, "allowDiskUse")?.unwrap_or(true);
+        cx.op.bypass_validation = args.bool("bypassDocumentValidation")?;
         let hint = Hint::parse(args.value("hint"))?;
         compile_cx(cx, args)?;
         args.finish()?;
         Ok(AggregateArgs { coll, pipeline, batch_size, hint, explain })
+    }
+}
+
+/// A bool that is nothing else, not even null.
+fn required_bool(args: &mut Args<'_>, name: &str) -> Result<Option<bool>> {
+    match args.value(name) {
+        Value::Missing => Ok(None),
+        Value::Bool(b) => Ok(Some(b)),
+        v => Err(args.wrong_type(name, v, "bool")),
+    }
+}
+
+/// `cursor: {batchSize}`, which must be there.
+fn cursor(args: &mut Args<'_>, explain: bool) -> Result<Option<usize>> {
+    let cursor = match args.value("cursor") {
+        Value::Missing if explain => return Ok(None),
+        Value::Missing => bail!(FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument"),
+        Value::Document(d) => d,
+        _ => bail!(TypeMismatch, "cursor field must be missing or an object"),
+    };
+    let mut nested = Args::nested("aggregate.cursor", cursor);
+    let size = match nested.value("batchSize") {
+        v if v.is_nullish() => None,
+        Value::Decimal(d) => Some(d.to_i64_rounded().unwrap_or(if d.is_negative() { -1 } else { i64::MAX })),
+        v if v.is_number() => number::to_i64_saturating(v),
+        v => return Err(nested.wrong_type("batchSize", v, "long, int, decimal, double")),
+    };
+    nested.finish()?;
+    match size {
+        Some(n) if n < 0 => bail!(BadValue, "BSON field 'cursor.batchSize' value must be >= 0, actual value '{n}'"),
+        n => Ok(n.map(|n| n as usize)),
     }
 }
 

@@ -190,7 +190,7 @@ impl<'a> Args<'a> {
             if twice {
                 return Err(Error::new(Code(40413), format!("BSON field '{}.{name}' is a duplicate field", self.owner)));
             }
-            if n == 0 || (!self.owner.contains('.') && GENERIC.contains(&name)) {
+            if !self.owner.contains('.') && (n == 0 || GENERIC.contains(&name)) {
                 continue;
             }
             return Err(err!(IDLUnknownField, "BSON field '{}.{name}' is an unknown field.", self.owner));

@@ -112,7 +112,10 @@ fn view(cx: &Cx<'_>, ns: &Ns, on: &str, pipeline: Option<Array<'_>>, collation: 
     }
     Ns::new(ns.db(), on)?;
     let pipeline = pipeline.unwrap_or(Array::EMPTY);
-    Pipeline::compile(pipeline, &CompileCx { db: ns.db().into(), coll: on.into(), now: cx.op.compile.now, ..CompileCx::default() })?;
+    let compiled = Pipeline::compile(pipeline, &CompileCx { db: ns.db().into(), coll: on.into(), now: cx.op.compile.now, ..CompileCx::default() })?;
+    if let Some(writes) = compiled.writes() {
+        bail!(OptionNotSupportedOnView, "The aggregation stage {} of the pipeline cannot be used in the view definition of {ns}", writes.name());
+    }
     Ok(DocBuf::build(|w| {
         w.append("viewOn", on).append("pipeline", pipeline);
         if let Some(c) = &collation {

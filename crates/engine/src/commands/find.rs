@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{Doc, DocBuf, DocWriter, Element, Result, Value, ValueBuf, bail};
+use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 use smongo_mql::collation::Collation;
 use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Projection, SortPattern, Stream};
@@ -152,15 +152,37 @@ pub fn compile_cx(cx: &mut Cx<'_>, args: &mut Args<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The variables of a `let`: expressions that must be constant.
+/// The variables of a `let`: constant expressions, which see those before them.
 fn constants(lets: Doc<'_>, cx: &CompileCx) -> Result<Vec<(String, ValueBuf)>> {
-    let constant = |e: Element<'_>| {
-        let expr = smongo_mql::Expr::compile(e.value(), cx)?;
+    let mut cx = cx.clone();
+    for e in lets {
+        if matches!(e.name(), "NOW" | "CLUSTER_TIME" | "USER_ROLES" | "JS_SCOPE" | "IS_MR") {
+            bail!(4738901, "Attempt to set internal constant: {}", e.name());
+        }
+        smongo_mql::expr::check_user_variable(e.name())?;
+        if reads_clock(e.value()) {
+            bail!(51144, "Command let Expression tried to access system variables, but may not: {}", e.name());
+        }
+        let expr = smongo_mql::Expr::compile(e.value(), &cx)?;
+        let reads = expr.dependencies();
+        if reads.whole_document || !reads.fields.is_empty() {
+            bail!(4890500, "Command let Expression tried to access a field, but this is not allowed because command let expressions run before the query examines any documents.");
+        }
         let arena = smongo_mql::Arena::new();
         let value = expr.eval(&smongo_mql::Cx::new(&arena, Doc::EMPTY, expr.slots()))?;
-        Ok((e.name().to_owned(), ValueBuf::new(value)))
-    };
-    lets.iter().map(constant).collect()
+        cx.lets.push((e.name().to_owned(), ValueBuf::new(value)));
+    }
+    Ok(cx.lets)
+}
+
+/// Whether an expression names `$$NOW` or `$$CLUSTER_TIME` outside of literals.
+fn reads_clock(value: Value<'_>) -> bool {
+    match value {
+        Value::String(s) => s.starts_with("$$NOW") || s.starts_with("$$CLUSTER_TIME"),
+        Value::Document(d) => d.iter().any(|e| e.name() != "$literal" && reads_clock(e.value())),
+        Value::Array(a) => a.iter().any(reads_clock),
+        _ => false,
+    }
 }
 
 /// `hint`: an index name, a key pattern, or `{$natural: ±1}`.

@@ -26,8 +26,8 @@ mod lists;
 mod parameters;
 mod replica_set;
 mod session_commands;
-pub mod target;
-mod update;
+pub(crate) mod target;
+pub(crate) mod update;
 mod validate;
 pub(crate) mod write_reply;
 

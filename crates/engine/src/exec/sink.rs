@@ -1,246 +1,297 @@
-//! Where the documents of `$out` and `$merge` go. They are written by an operation of their own, so that the snapshot the
-//! pipeline reads stays as it is.
+//! Where `$out` and `$merge` write. Both write in an operation of their own, so that the snapshot the pipeline reads stays as it is.
 
 use std::sync::Arc;
 
-use smongo_bson::path::{self, Path};
-use smongo_bson::{Code, Doc, DocBuf, Result, Value, ValueBuf, bail, err};
+use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, bail};
 use smongo_mql::pipeline::merge::{MergeSpec, WhenMatched, WhenNotMatched};
 use smongo_mql::stream::{OutSpec, Sink, WriteSpec};
-use smongo_mql::{Arena, CompileCx, Host, Matcher};
+use smongo_mql::{Arena, Host};
 use uuid::Uuid;
 
-use crate::catalog::Collection;
-use crate::commands::{insert, write_reply};
-use crate::keys::RecordId;
+use crate::catalog::{Collection, Index};
+use crate::commands::target::Target;
+use crate::commands::{insert, update, write_reply};
+use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
-use crate::plan::{self, Query};
 use crate::write;
 
-/// Documents `$out` writes in one transaction, and their bytes.
+/// Documents written in one storage transaction.
 const GROUP: usize = 500;
 const GROUP_BYTES: usize = 4 << 20;
+/// Documents `$merge` collects before it writes them.
+const BATCH_BYTES: usize = 16 << 20;
 
-pub fn open(op: &mut OpCx, target: &WriteSpec) -> Result<Box<dyn Sink>> {
+pub fn open(op: &mut OpCx, spec: &WriteSpec) -> Result<Box<dyn Sink>> {
     let mut own = OpCx::new(&op.shared)?;
     own.deadline = op.deadline;
     own.kill = op.kill.clone();
-    Ok(match target {
-        WriteSpec::Out(spec) => Box::new(Out::new(own, spec)?),
-        WriteSpec::Merge(spec) => Box::new(Merge::new(own, spec.clone())?),
+    own.compile = op.compile.clone();
+    own.bypass_validation = op.bypass_validation;
+    Ok(match spec {
+        WriteSpec::Out(out) => Box::new(OutSink::new(own, out)?),
+        WriteSpec::Merge(merge) => Box::new(MergeSink::new(own, merge)?),
     })
 }
 
-fn refuse_view(coll: &Collection) -> Result<()> {
-    if coll.view().is_some() {
-        bail!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns);
-    }
+/// The host's write concern covers what was written here.
+fn committed(host: &mut dyn Host, own: &OpCx) -> Result<()> {
+    super::op_of(host)?.committed |= own.committed;
     Ok(())
 }
 
-/// `$out`: a new collection beside the target, which takes its place in the end.
-struct Out {
-    op: OpCx,
+/// A new collection that takes the place of the target at the end.
+struct OutSink {
+    own: OpCx,
     target: Ns,
-    /// The name of the new collection until then.
     temporary: Ns,
     coll: Arc<Collection>,
-    group: Vec<DocBuf>,
+    waiting: Vec<DocBuf>,
     bytes: usize,
-    finished: bool,
+    done: bool,
 }
 
-impl Out {
-    fn new(mut op: OpCx, spec: &OutSpec) -> Result<Out> {
+impl OutSink {
+    fn new(mut own: OpCx, spec: &OutSpec) -> Result<OutSink> {
         if spec.timeseries.is_some() {
             bail!(NotImplemented, "$out to a time series collection is not implemented");
         }
-        let target = Ns::new(&spec.db, &spec.coll)?;
-        let shared = op.shared.clone();
-        let existing = shared.catalog.get(&target);
+        let target = Ns::unchecked(&spec.db, &spec.coll);
+        let existing = own.shared.catalog.get(&target);
         let mut options = DocBuf::new();
-        let mut indexes = Vec::new();
         if let Some(coll) = &existing {
-            refuse_view(coll)?;
+            if coll.view().is_some() {
+                bail!(CommandNotSupportedOnView, "$out to a view is not supported: namespace '{target}' is a view");
+            }
             if coll.is_capped() {
                 bail!(17152, "namespace '{target}' is capped so it can't be used for $out");
             }
-            options = DocBuf::from(coll.options());
-            indexes = coll.indexes.iter().filter(|i| !i.is_id()).map(|i| i.spec.clone()).collect();
+            options = coll.options.clone();
         }
-        let temporary = Ns::unchecked(&spec.db, &format!("tmp.agg_out.{}", Uuid::new_v4()));
-        let mut coll = shared.catalog.create(&mut op, &temporary, options)?;
-        if !indexes.is_empty() {
-            shared.catalog.create_indexes(&mut op, &temporary, indexes)?;
+        let temporary = Ns::unchecked(&spec.db, &format!("tmp.agg_out.{}", Uuid::new_v4().simple()));
+        let shared = own.shared.clone();
+        let mut coll = shared.catalog.create(&mut own, &temporary, options)?;
+        let specs: Vec<DocBuf> = existing.iter().flat_map(|c| &c.indexes).filter(|i| !i.is_id()).map(|i| i.spec.clone()).collect();
+        if !specs.is_empty() {
+            shared.catalog.create_indexes(&mut own, &temporary, specs)?;
             coll = shared.catalog.require(&temporary)?;
         }
-        Ok(Out { op, target, temporary, coll, group: Vec::new(), bytes: 0, finished: false })
+        Ok(OutSink { own, target, temporary, coll, waiting: Vec::new(), bytes: 0, done: false })
     }
 
     fn flush(&mut self) -> Result<()> {
-        let (coll, group) = (&self.coll, &self.group);
+        let (coll, docs, bypass) = (self.coll.clone(), std::mem::take(&mut self.waiting), self.own.bypass_validation);
+        self.bytes = 0;
         let mut buf = Vec::new();
-        self.op.write(|op| {
-            for doc in group {
+        self.own.write(|op| {
+            for doc in &docs {
                 let doc = insert::prepare(op, doc.as_doc(), &mut buf)?;
-                write_reply::validate(coll, doc, false)?;
-                write::insert(op, coll, doc)?;
+                write_reply::validate(&coll, doc, bypass)?;
+                write::insert(op, &coll, doc)?;
             }
             Ok(())
-        })?;
-        self.group.clear();
-        self.bytes = 0;
-        Ok(())
+        })
     }
 }
 
-impl Sink for Out {
+impl Sink for OutSink {
     fn write(&mut self, _host: &mut dyn Host, doc: Doc<'_>) -> Result<()> {
+        check_size(doc)?;
         self.bytes += doc.as_bytes().len();
-        self.group.push(DocBuf::from(doc));
-        if self.group.len() >= GROUP || self.bytes >= GROUP_BYTES { self.flush() } else { Ok(()) }
+        self.waiting.push(DocBuf::from(doc));
+        if self.waiting.len() >= GROUP || self.bytes >= GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn finish(&mut self, host: &mut dyn Host) -> Result<()> {
         self.flush()?;
-        let shared = self.op.shared.clone();
-        shared.catalog.rename(&mut self.op, &self.temporary, &self.target, true)?;
-        self.finished = true;
-        super::op_of(host)?.committed = true;
-        Ok(())
+        let shared = self.own.shared.clone();
+        if shared.catalog.get(&self.target).is_some_and(|c| c.view().is_some()) {
+            bail!(CommandNotSupportedOnView, "$out to a view is not supported: namespace '{}' is a view", self.target);
+        }
+        shared.catalog.rename(&mut self.own, &self.temporary, &self.target, true)?;
+        self.done = true;
+        committed(host, &self.own)
     }
 }
 
-impl Drop for Out {
+impl Drop for OutSink {
     fn drop(&mut self) {
-        if !self.finished {
-            self.op.rollback();
-            let shared = self.op.shared.clone();
-            if let Err(e) = shared.catalog.drop_collection(&mut self.op, &self.temporary) {
-                tracing::warn!("dropping {}: {e}", self.temporary);
+        if !self.done {
+            let shared = self.own.shared.clone();
+            if let Err(e) = shared.catalog.drop_collection(&mut self.own, &self.temporary) {
+                tracing::warn!("dropping the temporary collection {}: {e}", self.temporary);
             }
         }
     }
 }
 
-/// `$merge`: each document meets the one of the target that has the same `on` fields.
-struct Merge {
-    op: OpCx,
+fn check_size(doc: Doc<'_>) -> Result<()> {
+    let len = doc.as_bytes().len();
+    if len > limits::DOCUMENT_BYTES {
+        bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {len}, max size: {}", limits::DOCUMENT_BYTES);
+    }
+    Ok(())
+}
+
+struct MergeSink {
+    own: OpCx,
     spec: MergeSpec,
-    target: Ns,
-    on: Vec<Path>,
-    wrote: bool,
+    ns: Ns,
+    /// Null and missing `on` values are refused: the unique index is sparse.
+    sparse: bool,
+    arena: Arena,
+    waiting: Vec<DocBuf>,
+    bytes: usize,
 }
 
-impl Merge {
-    fn new(op: OpCx, spec: MergeSpec) -> Result<Merge> {
-        let target = Ns::new(&spec.db, &spec.coll)?;
-        let on: Vec<Path> = spec.on_fields().into_iter().map(Path::new).collect();
-        let existing = op.shared.catalog.get(&target);
-        if let Some(coll) = &existing {
-            refuse_view(coll)?;
+impl MergeSink {
+    fn new(own: OpCx, spec: &MergeSpec) -> Result<MergeSink> {
+        let ns = Ns::unchecked(&spec.db, &spec.coll);
+        let coll = own.shared.catalog.get(&ns);
+        if coll.as_ref().is_some_and(|c| c.view().is_some()) {
+            bail!(CommandNotSupportedOnView, "$merge into a view is not supported: namespace '{ns}' is a view");
         }
-        let by_id = matches!(on.as_slice(), [only] if only.text() == "_id");
-        if !by_id && !existing.is_some_and(|c| has_unique(&c, &on)) {
-            bail!(51183, "Cannot find index to verify that join fields will be unique");
-        }
-        Ok(Merge { op, spec, target, on, wrote: false })
+        let sparse = unique_index(coll.as_deref(), spec, &own)?;
+        Ok(MergeSink { own, spec: spec.clone(), ns, sparse, arena: Arena::new(), waiting: Vec::new(), bytes: 0 })
     }
-}
 
-/// Whether a unique index over exactly these fields makes them identify a document.
-fn has_unique(coll: &Collection, on: &[Path]) -> bool {
-    coll.indexes.iter().any(|i| {
-        i.unique && i.partial.is_none() && i.collation.is_none() && i.paths.len() == on.len() && i.paths.iter().all(|p| on.contains(p))
-    })
-}
-
-/// The filter that finds the document of the same `on` fields.
-fn filter_of(on: &[Path], doc: Doc<'_>) -> Result<DocBuf> {
-    let mut fields: Vec<(&str, ValueBuf)> = Vec::new();
-    for path in on {
-        let value = path::get(doc, path.parts());
-        match value {
-            Value::Array(_) => bail!(51185, "$merge write error: 'on' field cannot be an array"),
-            v if v.is_nullish() => bail!(51132, "$merge write error: 'on' field cannot be missing, null or undefined if supporting index is sparse"),
-            v => fields.push((path.text(), ValueBuf::new(v))),
-        }
-    }
-    Ok(DocBuf::build(|w| {
-        for (name, value) in &fields {
-            w.document(name).append("$eq", value.view());
-        }
-    }))
-}
-
-impl Sink for Merge {
-    fn write(&mut self, _host: &mut dyn Host, doc: Doc<'_>) -> Result<()> {
-        let Merge { op, spec, target, on, wrote } = self;
-        let mut buf = Vec::new();
-        let by_id = on.iter().any(|p| p.text() == "_id");
-        let doc = if by_id && !doc.contains("_id") { insert::prepare(op, doc, &mut buf)? } else { doc };
-        let filter = filter_of(on, doc)?;
-        let done = op.write(|op| {
-            let coll = write_reply::target(op, target)?;
-            refuse_view(&coll)?;
-            match find(op, &coll, filter.as_doc())? {
-                Some((id, old)) => matched(op, &coll, spec, id, old.as_doc(), doc),
-                None => unmatched(op, &coll, spec, doc),
+    /// The filter that finds the target's document, and whether the document needs an `_id` of its own first.
+    fn filter(&self, doc: Doc<'_>) -> Result<DocBuf> {
+        let mut filter = DocBuf::new();
+        for field in self.spec.on_fields() {
+            let path = smongo_bson::path::Path::new(field);
+            let value = on_value(doc, path.parts(), field)?;
+            if value.is_nullish() && self.sparse {
+                bail!(51132, "$merge write error: 'on' field '{field}' cannot be missing, null or undefined if supporting index is sparse");
             }
-        });
-        *wrote = true;
-        done.map_err(|e| match e.code() {
-            Code::DuplicateKey | Code::ImmutableField => e.context("$merge failed"),
-            _ => e,
+            let mut next = Vec::new();
+            let mut w = smongo_bson::DocWriter::new(&mut next);
+            w.append_all(filter.as_doc());
+            w.document(field).append("$eq", if value.is_missing() { Value::Null } else { value });
+            w.finish();
+            filter = DocBuf::from_checked(next);
+        }
+        Ok(filter)
+    }
+
+    fn merge(&mut self, doc: Doc<'_>) -> Result<()> {
+        let filter = self.filter(doc)?;
+        let target = Target::compile(filter.as_doc(), Doc::EMPTY, None, &self.own.compile)?;
+        let (spec, ns, arena) = (&self.spec, &self.ns, &mut self.arena);
+        let own = &mut self.own;
+        let bypass = own.bypass_validation;
+        let mut buf = Vec::new();
+        update::retry_upsert(|| {
+            own.write(|op| {
+                let existing = op.shared.catalog.get(ns);
+                arena.reset();
+                let found = match &existing {
+                    Some(coll) => target.first(op, coll)?.map(|found| (coll, found)),
+                    None => None,
+                };
+                if let Some((coll, (id, old))) = found {
+                    if matches!(spec.when_matched, WhenMatched::Fail) {
+                        return Err(met(ns, old.as_doc()));
+                    }
+                    if let Some(change) = spec.update(old.as_doc(), doc)? {
+                        update::apply(op, coll, id, old.as_doc(), &target, &change, bypass, arena)?;
+                    }
+                    return Ok(());
+                }
+                match spec.when_not_matched {
+                    WhenNotMatched::Discard => return Ok(()),
+                    WhenNotMatched::Fail => bail!(13113, "$merge could not find a matching document in the target collection for at least one document in the source collection"),
+                    WhenNotMatched::Insert => {}
+                }
+                let coll = write_reply::target(op, ns)?;
+                let doc = spec.inserted(doc);
+                let doc = insert::prepare(op, doc.as_doc(), &mut buf)?;
+                write_reply::validate(&coll, doc, bypass)?;
+                write::insert(op, &coll, doc)?;
+                Ok(())
+            })
         })
     }
 
+    /// Writes what waits. A document that fails does not keep back the others of its batch; the first error is reported.
+    fn flush(&mut self, host: &mut dyn Host) -> Result<()> {
+        self.bytes = 0;
+        let mut failed = None;
+        for doc in std::mem::take(&mut self.waiting) {
+            match self.merge(doc.as_doc()) {
+                Err(e) if failed.is_none() => failed = Some(e),
+                _ => {}
+            }
+            self.own.interrupt()?;
+        }
+        committed(host, &self.own)?;
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// A document that `whenMatched: "fail"` met.
+fn met(ns: &Ns, old: Doc<'_>) -> Error {
+    let id = DocBuf::build(|w| {
+        w.append("_id", old.get("_id"));
+    });
+    let info = DocBuf::build(|w| {
+        w.document("keyPattern").append("_id", 1);
+        w.append("keyValue", id.as_doc());
+    });
+    Error::new(Code::DuplicateKey, format!("E11000 duplicate key error collection: {ns} index: _id_ dup key: {:?} found while $merge failed on a matching document", id.as_doc())).with_info(info)
+}
+
+/// The value of an `on` field; arrays, also on the way to it, are refused.
+fn on_value<'d>(doc: Doc<'d>, path: &[smongo_bson::path::Part], field: &str) -> Result<Value<'d>> {
+    let Some((first, rest)) = path.split_first() else { return Ok(Value::Missing) };
+    match doc.get(&first.name) {
+        Value::Array(_) => bail!(51185, "$merge write error: 'on' field '{field}' cannot be an array"),
+        Value::Document(d) if !rest.is_empty() => on_value(d, rest, field),
+        v if rest.is_empty() => Ok(v),
+        _ => Ok(Value::Missing),
+    }
+}
+
+/// Checks that a unique index over exactly the `on` fields exists; whether it is sparse.
+fn unique_index(coll: Option<&Collection>, spec: &MergeSpec, own: &OpCx) -> Result<bool> {
+    let on = spec.on_fields();
+    if on == ["_id"] {
+        return Ok(false);
+    }
+    let fits = |index: &&Arc<Index>| {
+        let same_collation = match (&index.collation, &own.compile.collation) {
+            (None, None) => true,
+            (Some(a), Some(b)) => a.spec.as_bytes() == b.spec.as_bytes(),
+            _ => false,
+        };
+        (index.unique || index.is_id())
+            && index.partial.is_none()
+            && same_collation
+            && index.paths.len() == on.len()
+            && index.paths.iter().all(|p| on.contains(&p.text()))
+    };
+    match coll.and_then(|c| c.indexes.iter().find(fits)) {
+        Some(index) => Ok(index.sparse),
+        None => bail!(51183, "Cannot find index to verify that join fields will be unique"),
+    }
+}
+
+impl Sink for MergeSink {
+    fn write(&mut self, host: &mut dyn Host, doc: Doc<'_>) -> Result<()> {
+        check_size(doc)?;
+        let doc = if doc.contains("_id") || self.spec.on_fields() != ["_id"] {
+            DocBuf::from(doc)
+        } else {
+            DocBuf::build(|w| {
+                w.append("_id", smongo_bson::ObjectId::generate()).append_all(doc);
+            })
+        };
+        self.bytes += doc.as_bytes().len();
+        self.waiting.push(doc);
+        if self.waiting.len() >= limits::WRITE_BATCH || self.bytes >= BATCH_BYTES { self.flush(host) } else { Ok(()) }
+    }
+
     fn finish(&mut self, host: &mut dyn Host) -> Result<()> {
-        if self.wrote {
-            super::op_of(host)?.committed = true;
-        }
-        Ok(())
-    }
-}
-
-fn find(op: &mut OpCx, coll: &Arc<Collection>, filter: Doc<'_>) -> Result<Option<(RecordId, DocBuf)>> {
-    let cx = CompileCx { collation: coll.collation.clone(), ..CompileCx::default() };
-    let query = Query::new(Arc::new(Matcher::compile(filter, &cx)?));
-    let mut rows = plan::plan(op, coll, query)?.open_rows(op)?;
-    if !rows.advance(op)? {
-        return Ok(None);
-    }
-    let found = (rows.record_id(), DocBuf::from(rows.doc()));
-    rows.park(op);
-    Ok(Some(found))
-}
-
-fn matched(op: &mut OpCx, coll: &Arc<Collection>, spec: &MergeSpec, id: RecordId, old: Doc<'_>, incoming: Doc<'_>) -> Result<()> {
-    if matches!(spec.when_matched, WhenMatched::Fail) {
-        return Err(err!(DuplicateKey, "E11000 duplicate key error collection: {} dup key: {{ _id: {:?} }}", coll.ns, old.get("_id")));
-    }
-    let Some(new) = spec.combine(old, incoming, &Arena::new())? else { return Ok(()) };
-    let new = new.as_doc();
-    if !smongo_bson::compare::equal(old.get("_id"), new.get("_id")) {
-        bail!(ImmutableField, "Performing an update on the path '_id' would modify the immutable field '_id'");
-    }
-    if new.as_bytes() == old.as_bytes() {
-        return Ok(());
-    }
-    write_reply::validate_update(coll, old, new, false)?;
-    write::update(op, coll, id, old, new, new)
-}
-
-fn unmatched(op: &mut OpCx, coll: &Arc<Collection>, spec: &MergeSpec, incoming: Doc<'_>) -> Result<()> {
-    match spec.when_not_matched {
-        WhenNotMatched::Discard => Ok(()),
-        WhenNotMatched::Fail => bail!(13113, "$merge could not find a matching document in the target collection for at least one document in the source collection"),
-        WhenNotMatched::Insert => {
-            let mut buf = Vec::new();
-            let doc = insert::prepare(op, incoming, &mut buf)?;
-            write_reply::validate(coll, doc, false)?;
-            write::insert(op, coll, doc).map(|_| ())
-        }
+        self.flush(host)
     }
 }

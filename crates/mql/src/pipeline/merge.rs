@@ -54,15 +54,38 @@ impl MergeSpec {
         self.on.as_ref().map_or_else(|| vec!["_id"], |on| on.iter().map(String::as_str).collect())
     }
 
-    /// What the target's document becomes when `incoming` meets it; `None` when it stays. `Fail` is the caller's to report
+    /// The update of the target's document that `incoming` meets; `None` when it stays. `Fail` is the caller's to report
     /// (DuplicateKey). The `_id` of the existing document is kept where the incoming one has none.
-    pub fn combine(&self, existing: Doc<'_>, incoming: Doc<'_>, arena: &Arena) -> Result<Option<DocBuf>> {
-        match &self.when_matched {
-            WhenMatched::KeepExisting | WhenMatched::Fail => Ok(None),
-            WhenMatched::Replace => Ok(Some(replaced(existing, incoming))),
-            WhenMatched::Merge => Ok(Some(merged(existing, incoming))),
-            WhenMatched::Pipeline(p) => p.update(incoming)?.apply(existing, &crate::Matcher::compile(Doc::EMPTY, &p.cx)?, arena).map(|a| a.doc),
+    pub fn update(&self, existing: Doc<'_>, incoming: Doc<'_>) -> Result<Option<Update>> {
+        let replacement = match &self.when_matched {
+            WhenMatched::KeepExisting | WhenMatched::Fail => return Ok(None),
+            WhenMatched::Replace => replaced(existing, incoming),
+            WhenMatched::Merge => merged(existing, incoming),
+            WhenMatched::Pipeline(p) => return p.update(incoming).map(Some),
+        };
+        Update::compile(Value::Document(replacement.as_doc()), None, &CompileCx::default()).map(Some)
+    }
+}
+
+impl MergeSpec {
+    /// What is inserted when no document of the target is met: where documents are merged the fields come in the order in which an
+    /// upsert sets them, by name.
+    pub fn inserted(&self, incoming: Doc<'_>) -> DocBuf {
+        if !matches!(self.when_matched, WhenMatched::Merge | WhenMatched::KeepExisting | WhenMatched::Fail) {
+            return DocBuf::from(incoming);
         }
+        let mut fields: Vec<_> = incoming.iter().filter(|f| f.name() != "_id").collect();
+        fields.sort_by(|a, b| a.name().cmp(b.name()));
+        let missing: Vec<&str> = self.on_fields().into_iter().filter(|n| *n != "_id" && !n.contains('.') && !incoming.contains(n)).collect();
+        DocBuf::build(|w| {
+            w.append("_id", incoming.get("_id"));
+            for name in missing {
+                w.append(name, Value::Null);
+            }
+            for field in &fields {
+                w.append_element(field);
+            }
+        })
     }
 }
 
@@ -97,7 +120,10 @@ impl MergePipeline {
         let mut cx = self.cx.clone();
         for (name, expr) in &self.lets {
             let value = expr.eval(&Cx::new(&arena, incoming, expr.slots()))?;
-            cx.lets.push((name.clone(), ValueBuf::new(value)));
+            // A variable without a value is one that does not exist.
+            if !value.is_missing() {
+                cx.lets.push((name.clone(), ValueBuf::new(value)));
+            }
         }
         Update::compile(self.stages.view(), None, &cx)
     }
@@ -110,7 +136,7 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, stages: &mut Vec<Stage>) -> 
             MergeSpec { db, coll, on: None, when_matched: WhenMatched::Merge, when_not_matched: WhenNotMatched::Insert }
         }
         Value::Document(d) => parse_document(d, cx)?,
-        v => bail!(51182, "$merge requires a string or object argument, but found {}", v.type_name()),
+        v => bail!(TypeMismatch, "$merge requires a string or object argument, but found {}", v.type_name()),
     };
     stages.push(Stage::Other(Box::new(Merge(WriteSpec::Merge(spec)))));
     Ok(())
@@ -121,6 +147,7 @@ fn parse_document(spec: Doc<'_>, cx: &CompileCx) -> Result<MergeSpec> {
     for field in spec {
         let value = field.value();
         match field.name() {
+            "into" if matches!(value, Value::String("")) => bail!(5786800, "$merge 'into' field cannot be an empty string"),
             "into" => into = Some(target(value, cx)?),
             "on" => on = Some(on_fields(value)?),
             "let" if matches!(value, Value::Null | Value::Undefined) => {}
@@ -136,7 +163,7 @@ fn parse_document(spec: Doc<'_>, cx: &CompileCx) -> Result<MergeSpec> {
     }
     let Some((db, coll)) = into else { bail!(40414, "BSON field '$merge.into' is missing but a required field") };
     let when_not_matched = match not_matched {
-        None => WhenNotMatched::Insert,
+        None | Some(Value::Null | Value::Undefined) => WhenNotMatched::Insert,
         Some(Value::String("insert")) => WhenNotMatched::Insert,
         Some(Value::String("discard")) => WhenNotMatched::Discard,
         Some(Value::String("fail")) => WhenNotMatched::Fail,
@@ -159,7 +186,7 @@ fn parse_document(spec: Doc<'_>, cx: &CompileCx) -> Result<MergeSpec> {
 
 fn when_matched(value: Option<Value<'_>>, lets: Option<Doc<'_>>, cx: &CompileCx) -> Result<WhenMatched> {
     let mode = match value {
-        None | Some(Value::Null | Value::Undefined) => WhenMatched::Merge,
+        None => WhenMatched::Merge,
         Some(Value::String(mode)) => match mode {
             "replace" => WhenMatched::Replace,
             "keepExisting" => WhenMatched::KeepExisting,
@@ -180,7 +207,7 @@ fn when_matched(value: Option<Value<'_>>, lets: Option<Doc<'_>>, cx: &CompileCx)
 fn pipeline(stages: Array<'_>, lets: Option<Doc<'_>>, cx: &CompileCx) -> Result<MergePipeline> {
     let mut bound = Vec::new();
     for field in lets.unwrap_or(Doc::EMPTY) {
-        if field.name() == "new" {
+        if field.name() == "new" && !matches!(field.value(), Value::String("$$ROOT")) {
             bail!(51273, "'let' may not define a value for the reserved 'new' variable other than '$$ROOT'");
         }
         if !is_variable_name(field.name()) {
@@ -188,10 +215,13 @@ fn pipeline(stages: Array<'_>, lets: Option<Doc<'_>>, cx: &CompileCx) -> Result<
         }
         bound.push((field.name().to_owned(), Expr::compile(field.value(), cx)?));
     }
-    bound.push(("new".to_owned(), Expr::compile(Value::String("$$ROOT"), cx)?));
-    let mut inner = cx.clone();
-    inner.lets.extend(bound.iter().map(|(name, _)| (name.clone(), ValueBuf::MISSING())));
-    Update::compile(Value::Array(stages), None, &inner)?;
+    if !bound.iter().any(|(name, _)| name == "new") {
+        bound.push(("new".to_owned(), Expr::compile(Value::String("$$ROOT"), cx)?));
+    }
+    // Whether the stages may stand in an update is found out when a document is met.
+    if stages.iter().any(|s| !matches!(s, Value::Document(_))) {
+        bail!(TypeMismatch, "Each element of the 'pipeline' array must be an object");
+    }
     Ok(MergePipeline { stages: ValueBuf::new(Value::Array(stages)), lets: bound, cx: cx.clone() })
 }
 
@@ -224,14 +254,15 @@ fn on_fields(value: Value<'_>) -> Result<Vec<String>> {
 /// `into`: a collection's name, or `{db, coll}`.
 fn target(value: Value<'_>, cx: &CompileCx) -> Result<(String, String)> {
     match value {
-        Value::String("") => bail!(InvalidNamespace, "Invalid $merge target namespace: '{}.'", cx.db),
         Value::String(coll) => out::checked_target("$merge", cx.db.clone(), coll),
         Value::Document(d) => {
             let (mut db, mut coll) = (cx.db.clone(), None);
             for field in d {
                 match (field.name(), field.value()) {
+                    ("db", Value::String("")) => {}
                     ("db", Value::String(s)) => db = s.to_owned(),
                     ("coll", Value::String(s)) => coll = Some(s),
+                    ("db" | "coll", Value::Null | Value::Undefined) => {}
                     (name @ ("db" | "coll"), v) => bail!(TypeMismatch, "BSON field 'into.{name}' is the wrong type '{}', expected type 'string'", v.type_name()),
                     (other, _) => bail!(40415, "BSON field 'into.{other}' is an unknown field."),
                 }

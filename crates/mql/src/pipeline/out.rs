@@ -2,6 +2,7 @@
 
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
 
+use super::args::Spec;
 use super::{Operator, Stage};
 use crate::cx::CompileCx;
 use crate::stream::{Host, OutSpec, Sink, Stream, WriteSpec};
@@ -19,32 +20,63 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, stages: &mut Vec<Stage>) -> 
     Ok(())
 }
 
-fn parse_document(spec: Doc<'_>) -> Result<OutSpec> {
-    let (mut db, mut coll, mut timeseries) = (None, None, None);
-    for field in spec {
-        match (field.name(), field.value()) {
-            ("db", Value::String(s)) => db = Some(s),
-            ("coll", Value::String(s)) => coll = Some(s),
-            ("timeseries", Value::Document(d)) => timeseries = Some(DocBuf::from(d)),
-            (name @ ("db" | "coll"), v) => {
-                bail!(TypeMismatch, "BSON field '$out.{name}' is the wrong type '{}', expected type 'string'", v.type_name())
-            }
-            ("timeseries", v) => bail!(TypeMismatch, "BSON field '$out.timeseries' is the wrong type '{}', expected type 'object'", v.type_name()),
-            (other, _) => bail!(40415, "BSON field '$out.{other}' is an unknown field."),
-        }
+fn parse_document(doc: Doc<'_>) -> Result<OutSpec> {
+    let spec = Spec::read("$out", doc, &["coll", "db", "timeseries"])?;
+    let timeseries = spec.document("timeseries")?;
+    if let Some(options) = timeseries {
+        check_timeseries(options)?;
     }
-    let missing = |name: &str| smongo_bson::err!(40414, "BSON field '$out.{name}' is missing but a required field");
-    let db = db.ok_or_else(|| missing("db"))?;
-    let coll = coll.ok_or_else(|| missing("coll"))?;
+    let db = spec.require("db", spec.string("db")?)?;
+    let coll = spec.require("coll", spec.string("coll")?)?;
     let (db, coll) = checked_target("$out", db.to_owned(), coll)?;
-    Ok(OutSpec { db, coll, timeseries })
+    Ok(OutSpec { db, coll, timeseries: timeseries.map(DocBuf::from) })
+}
+
+const MAX_SPAN: i64 = 365 * 86_400;
+
+/// Checks the options a time series collection is created with.
+fn check_timeseries(doc: Doc<'_>) -> Result<()> {
+    let known = ["timeField", "metaField", "granularity", "bucketMaxSpanSeconds", "bucketRoundingSeconds"];
+    let spec = Spec::read("$out.timeseries", doc, &known)?;
+    spec.require("timeField", spec.string("timeField")?)?;
+    spec.string("metaField")?;
+    let granularity = spec.string("granularity")?;
+    if let Some(name) = granularity.filter(|g| !matches!(*g, "seconds" | "minutes" | "hours")) {
+        bail!(BadValue, "Enumeration value '{name}' for field 'timeseries.granularity' is not a valid value.");
+    }
+    let (span, rounding) = (seconds(&spec, "bucketMaxSpanSeconds")?, seconds(&spec, "bucketRoundingSeconds")?);
+    match (span, rounding) {
+        (None, None) => Ok(()),
+        (Some(a), Some(b)) if a == b && granularity.is_none() => Ok(()),
+        (Some(a), Some(b)) if a == b => {
+            bail!(InvalidOptions, "'granularity' may not be given beside 'bucketMaxSpanSeconds' and 'bucketRoundingSeconds'")
+        }
+        _ => bail!(InvalidOptions, "'bucketMaxSpanSeconds' and 'bucketRoundingSeconds' must both be given, and be equal"),
+    }
+}
+
+fn seconds(spec: &Spec<'_>, name: &str) -> Result<Option<i64>> {
+    let n = match spec.get(name) {
+        None => return Ok(None),
+        Some(Value::Decimal(d)) => d.to_i64_rounded().unwrap_or(0),
+        Some(v) if v.is_number() => smongo_bson::number::to_i64_saturating(v).unwrap_or(0),
+        Some(v) => return Err(spec.wrong(name, v, "[long, int, decimal, double]")),
+    };
+    if !(1..=MAX_SPAN).contains(&n) {
+        bail!(BadValue, "BSON field '{name}' value must be >= 1 and <= {MAX_SPAN}, actual value '{n}'");
+    }
+    Ok(Some(n))
 }
 
 /// Refuses targets no stage may write to.
 pub(super) fn checked_target(stage: &str, db: String, coll: &str) -> Result<(String, String)> {
     let merge = stage == "$merge";
-    if coll.is_empty() || db.is_empty() || coll.contains('\0') || db.contains(['\0', '.', '/', '\\', ' ', '"', '$']) || coll.contains('$') {
+    let bad_db = db.is_empty() || db.contains(['\0', '.', '/', '\\', ' ', '"', '$']);
+    if bad_db || coll.is_empty() || coll.starts_with('.') || coll.contains('\0') {
         bail!(InvalidNamespace, "Invalid {stage} target namespace, {db}.{coll}");
+    }
+    if coll.starts_with('$') || db.len() + 1 + coll.len() > 255 {
+        bail!(IllegalOperation, "Invalid {stage} target namespace: {db}.{coll}");
     }
     if coll.starts_with("system.") {
         match merge {

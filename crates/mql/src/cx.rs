@@ -15,6 +15,10 @@ pub struct CompileCx {
     pub now: i64,
     /// `$$CLUSTER_TIME`.
     pub cluster_time: Option<Timestamp>,
+    /// Where both come from instead, for programs that outlive the command they were compiled in (validators).
+    pub clock: Option<Arc<dyn Clock>>,
+    /// The command has neither (`count`, `distinct`, `listCollections`, `listDatabases`).
+    pub timeless: bool,
     /// `$$USER_ROLES`: an array of `{_id, role, db}`; empty where there is no authentication.
     pub user_roles: Option<ValueBuf>,
     /// The collation in force; `None` is simple binary comparison.
@@ -34,6 +38,20 @@ pub struct CompileCx {
     pub within_facet: bool,
 }
 
+/// Reads the time for programs that are evaluated long after they were compiled.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since the epoch.
+    fn now(&self) -> i64;
+    fn cluster_time(&self) -> Timestamp;
+}
+
+impl CompileCx {
+    /// The same for a command that knows no `$$NOW` and no `$$CLUSTER_TIME`.
+    pub fn timeless(&self) -> CompileCx {
+        CompileCx { timeless: true, ..self.clone() }
+    }
+}
+
 /// What an expression sees of one document.
 #[derive(Clone, Copy)]
 pub struct Cx<'a> {
@@ -42,12 +60,14 @@ pub struct Cx<'a> {
     pub root: Value<'a>,
     /// The slots of variables that `$let`, `$map`, `$filter`, `$reduce` bind; the compiler numbers them.
     pub vars: &'a [Cell<Value<'a>>],
+    /// What `$meta` reads, by its names (`textScore` …): what a search or an index scan attached to the document.
+    pub meta: Doc<'a>,
 }
 
 impl<'a> Cx<'a> {
     /// The context of one document for a program with `slots` variable slots ([`crate::Expr::slots`]).
     pub fn new(arena: &'a Arena, root: Doc<'a>, slots: usize) -> Cx<'a> {
         let vars = if slots == 0 { &[][..] } else { arena.bump().alloc_slice_fill_with(slots, |_| Cell::new(Value::Missing)) };
-        Cx { arena, root: Value::Document(root), vars }
+        Cx { arena, root: Value::Document(root), vars, meta: Doc::EMPTY }
     }
 }

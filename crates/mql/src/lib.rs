@@ -21,7 +21,7 @@ pub mod stream;
 pub mod update;
 
 pub use arena::Arena;
-pub use cx::{CompileCx, Cx};
+pub use cx::{Clock, CompileCx, Cx};
 pub use expr::Expr;
 pub use matcher::Matcher;
 pub use pipeline::Pipeline;

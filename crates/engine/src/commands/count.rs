@@ -72,7 +72,7 @@ impl<'a> CountArgs<'a> {
     }
 
     pub fn query(&self, op: &OpCx) -> Result<Query> {
-        let mut query = Query::new(Arc::new(Matcher::compile(self.query, &op.compile)?));
+        let mut query = Query::new(Arc::new(Matcher::compile(self.query, &op.compile.timeless())?));
         query.skip = self.skip;
         query.limit = self.limit;
         query.hint = self.hint.clone();

@@ -74,7 +74,7 @@ fn distinct(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     if let Some(coll) = cx.op.shared.catalog.get(&distinct.ns) {
         default_collation(cx, &coll.collation);
     }
-    let compile = cx.op.compile.clone();
+    let compile = cx.op.compile.timeless();
     // The query is checked even though there is nothing to find.
     Matcher::compile(distinct.query, &compile)?;
     let collator = compile.collation.as_deref().map(|c| c as &dyn Collator);

@@ -18,7 +18,7 @@ fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     let filter = args.doc("filter")?;
     args.bool("authorizedDatabases")?;
     args.finish()?;
-    let matcher = filter.map(|f| Matcher::compile(f, &cx.op.compile)).transpose()?;
+    let matcher = filter.map(|f| Matcher::compile(f, &cx.op.compile.timeless())).transpose()?;
     let shared = cx.op.shared.clone();
     let mut total = 0;
     {
@@ -66,7 +66,7 @@ fn list_collections(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<
     let batch = cursor_option(args)?;
     args.finish()?;
     crate::namespace::check_database(&cx.db)?;
-    let matcher = filter.map(|f| Matcher::compile(f, &cx.op.compile)).transpose()?;
+    let matcher = filter.map(|f| Matcher::compile(f, &cx.op.compile.timeless())).transpose()?;
     let shared = cx.op.shared.clone();
     let mut docs = Vec::new();
     for coll in shared.catalog.collections(&cx.db) {

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use smongo_bson::{ObjectId, Result, Value, bail, number};
 
-use super::node::{Args, Fold, Node};
+use super::Dependencies;
+use super::node::{Args, Fold, Node, Op};
 use super::parse::{Row, Scope, nothing};
 use crate::cx::Cx;
 
@@ -71,8 +72,12 @@ fn parse_sample_rate(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) 
     Ok(scope.call_folding(row, vec![Node::constant(Value::Double(rate))], Fold::Never))
 }
 
-/// Metadata that only searches attach to documents; elsewhere it is missing.
-fn parse_meta(_: &'static Row, spec: Value<'_>, _: &mut Scope<'_>) -> Result<Node> {
+/// Metadata that a search or a scan attaches to documents; missing where there is none.
+struct Meta {
+    name: &'static str,
+}
+
+fn parse_meta(_: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Result<Node> {
     const NAMES: &[&str] = &[
         "geoNearDistance",
         "geoNearPoint",
@@ -96,10 +101,26 @@ fn parse_meta(_: &'static Row, spec: Value<'_>, _: &mut Scope<'_>) -> Result<Nod
     let Value::String(name) = spec else {
         bail!(17307, "$meta only supports string arguments");
     };
-    if !NAMES.contains(&name) {
-        bail!(17308, "Unsupported argument to $meta: {name}");
+    match NAMES.iter().find(|n| **n == name) {
+        Some(name) => Ok(scope.op(Meta { name })),
+        None => bail!(17308, "Unsupported argument to $meta: {name}"),
     }
-    Ok(Node::constant(Value::Missing))
+}
+
+impl Op for Meta {
+    fn eval<'a>(&'a self, cx: &Cx<'a>) -> Result<Value<'a>> {
+        Ok(cx.meta.get(self.name))
+    }
+
+    fn children(&self, _: &mut dyn FnMut(&Node)) {}
+
+    fn children_mut(&mut self, _: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+
+    fn depends(&self, deps: &mut Dependencies) {
+        deps.meta.insert(self.name);
+    }
 }
 
 fn timestamp<'a>(args: &'a Args, cx: &Cx<'a>, code: i32, part: fn(smongo_bson::Timestamp) -> u32) -> Result<Value<'a>> {

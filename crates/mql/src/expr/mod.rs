@@ -42,6 +42,8 @@ pub use registry::operators;
 pub struct Expr {
     node: Node,
     slots: usize,
+    /// `$$NOW` or the like was read: the constant holds for this command only.
+    timed: bool,
 }
 
 /// What an expression reads of the document.
@@ -51,6 +53,8 @@ pub struct Dependencies {
     pub whole_document: bool,
     /// Dotted paths.
     pub fields: BTreeSet<String>,
+    /// Metadata that `$meta` asks for, by name.
+    pub meta: BTreeSet<&'static str>,
 }
 
 impl Expr {
@@ -77,12 +81,12 @@ impl Expr {
 
     fn finish(mut node: Node, scope: &Scope<'_>) -> Result<Expr> {
         node.fold(&Arena::new())?;
-        Ok(Expr { node, slots: scope.slots() })
+        Ok(Expr { node, slots: scope.slots(), timed: scope.timed() })
     }
 
     /// The expression that always yields `value`, whatever it looks like.
     pub fn literal(value: Value<'_>) -> Expr {
-        Expr { node: Node::constant(value), slots: 0 }
+        Expr { node: Node::constant(value), slots: 0, timed: false }
     }
 
     /// The value for one document; `Missing` where a field path leads nowhere.
@@ -107,6 +111,11 @@ impl Expr {
             Node::Const(v) => Some(v.view()),
             _ => None,
         }
+    }
+
+    /// The constant as it was written: what `$$NOW` and the like make is none.
+    pub fn literal_constant(&self) -> Option<Value<'_>> {
+        if self.timed { None } else { self.constant() }
     }
 
     /// The dotted path when the expression is nothing but a field path from the root.

@@ -65,6 +65,8 @@ pub(crate) trait Op: Send + Sync {
     /// Visits the argument expressions.
     fn children(&self, visit: &mut dyn FnMut(&Node));
     fn children_mut(&mut self, visit: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<()>;
+    /// Notes what it reads beside its arguments.
+    fn depends(&self, _deps: &mut Dependencies) {}
     /// Whether it may be replaced by its value while compiling: its arguments are constants and it binds nothing.
     fn is_constant(&self) -> bool {
         false
@@ -220,7 +222,10 @@ impl Node {
             Node::Object(fields) => fields.iter().for_each(|(_, n)| n.dependencies(deps)),
             Node::Array(items) => items.iter().for_each(|n| n.dependencies(deps)),
             Node::Call(call) => call.args.iter().for_each(|n| n.dependencies(deps)),
-            Node::Op(op) => op.children(&mut |n| n.dependencies(deps)),
+            Node::Op(op) => {
+                op.depends(deps);
+                op.children(&mut |n| n.dependencies(deps));
+            }
         }
     }
 }

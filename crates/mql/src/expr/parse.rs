@@ -1,5 +1,8 @@
 //! From BSON to nodes: operands, object literals, operators with their arguments, variables in scope.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use smongo_bson::{Doc, Error, Result, Value, bail, err};
 
 use super::node::{Args, Call, Eval, Fold, Node, Op};
@@ -7,7 +10,7 @@ use super::path::{FieldPath, check_component};
 use super::registry;
 use super::text::check_length;
 use crate::arena::Arena;
-use crate::cx::{CompileCx, Cx};
+use crate::cx::{Clock, CompileCx, Cx};
 
 /// One operator: its name, how its arguments are read, and its function.
 pub(crate) struct Row {
@@ -102,18 +105,24 @@ pub(crate) struct Scope<'c> {
     vars: Vec<(String, usize)>,
     next: usize,
     most: usize,
+    /// A variable of the command's moment was read.
+    timed: Cell<bool>,
 }
 
 impl<'c> Scope<'c> {
     pub fn new(cx: &'c CompileCx, names: &[&str]) -> Scope<'c> {
         let vars: Vec<_> = names.iter().enumerate().map(|(i, n)| ((*n).to_owned(), i)).collect();
         let next = vars.len();
-        Scope { cx, vars, next, most: next }
+        Scope { cx, vars, next, most: next, timed: Cell::new(false) }
     }
 
     /// The number of slots everything compiled here needs.
     pub fn slots(&self) -> usize {
         self.most
+    }
+
+    pub fn timed(&self) -> bool {
+        self.timed.get()
     }
 
     /// Compiles with variables added; they take consecutive slots from the returned one on.
@@ -278,16 +287,50 @@ impl<'c> Scope<'c> {
         }
         let value = match name {
             "ROOT" | "CURRENT" => return Ok(Node::Field(path)),
-            "NOW" => Value::DateTime(self.cx.now),
+            "NOW" | "CLUSTER_TIME" => return self.time(name, path),
             "REMOVE" | "SEARCH_META" => Value::Missing,
-            "CLUSTER_TIME" => match self.cx.cluster_time {
-                Some(t) => Value::Timestamp(t),
-                None => bail!(10071200, "system variable $$CLUSTER_TIME is not available in standalone mode"),
-            },
             "USER_ROLES" => return Ok(below_constant(self.cx.user_roles.as_ref().map_or(EMPTY_ARRAY, |r| r.view()), &path)),
             _ => bail!(17276, "Use of undefined variable: {name}"),
         };
         Ok(below_constant(value, &path))
+    }
+}
+
+impl Scope<'_> {
+    /// `$$NOW` or `$$CLUSTER_TIME`.
+    fn time(&self, name: &str, path: FieldPath) -> Result<Node> {
+        self.timed.set(true);
+        if self.cx.timeless {
+            bail!(51144, "Builtin variable '$${name}' is not available");
+        }
+        if let Some(clock) = &self.cx.clock {
+            return Ok(self.op(Now { clock: Arc::clone(clock), cluster: name != "NOW", path }));
+        }
+        Ok(match (name, self.cx.cluster_time) {
+            ("NOW", _) => below_constant(Value::DateTime(self.cx.now), &path),
+            (_, Some(t)) => below_constant(Value::Timestamp(t), &path),
+            _ => bail!(10071200, "system variable $$CLUSTER_TIME is not available in standalone mode"),
+        })
+    }
+}
+
+/// The time when it is evaluated.
+struct Now {
+    clock: Arc<dyn Clock>,
+    cluster: bool,
+    path: FieldPath,
+}
+
+impl Op for Now {
+    fn eval<'a>(&'a self, cx: &Cx<'a>) -> Result<Value<'a>> {
+        let value = if self.cluster { Value::Timestamp(self.clock.cluster_time()) } else { Value::DateTime(self.clock.now()) };
+        Ok(self.path.eval(value, cx))
+    }
+
+    fn children(&self, _: &mut dyn FnMut(&Node)) {}
+
+    fn children_mut(&mut self, _: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<()> {
+        Ok(())
     }
 }
 

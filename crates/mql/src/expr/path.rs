@@ -108,7 +108,8 @@ pub(crate) fn check_component(name: &str) -> Result<()> {
     if name.is_empty() {
         bail!(15998, "FieldPath field names may not be empty strings.");
     }
-    if name.starts_with('$') {
+    // The fields of a DBRef may be named.
+    if name.starts_with('$') && !matches!(name, "$id" | "$ref" | "$db") {
         bail!(16410, "FieldPath field names may not start with '$'. Consider using $getField or $setField.");
     }
     if name.contains('\0') {

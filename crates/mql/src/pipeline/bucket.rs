@@ -84,7 +84,7 @@ fn parse_boundaries(value: Value<'_>, cx: &CompileCx) -> Result<Vec<ValueBuf>> {
     let mut boundaries: Vec<ValueBuf> = Vec::new();
     for item in list.iter() {
         let expr = Expr::compile(item, cx)?;
-        let Some(constant) = expr.constant() else {
+        let Some(constant) = expr.literal_constant() else {
             bail!(40191, "The $bucket 'boundaries' field must be an array of constant values, but found value: {item:?}.");
         };
         boundaries.push(ValueBuf::new(constant));

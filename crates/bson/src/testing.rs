@@ -8,9 +8,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::decimal::{Decimal, MAX_COEFFICIENT};
+use crate::doc::{Array, Doc};
 use crate::oid::ObjectId;
 use crate::owned::{DocBuf, ValueBuf};
 use crate::value::{Binary, Regex, Timestamp, Value};
+use crate::write::{ArrayWriter, DocWriter};
 
 /// Short names, some of them numbers, one empty.
 pub fn name() -> impl Strategy<Value = String> {
@@ -107,13 +109,37 @@ pub fn document() -> impl Strategy<Value = DocBuf> {
     vec((name(), value()), 0..5).prop_map(|fields| build(&fields))
 }
 
-/// A document without repeated names on its top level.
+/// A document without repeated names, at any depth: what updates and deltas have a meaning for.
 pub fn distinct_document() -> impl Strategy<Value = DocBuf> {
-    vec((name(), value()), 0..5).prop_map(|mut fields| {
-        let mut seen = std::collections::HashSet::new();
-        fields.retain(|(name, _)| seen.insert(name.clone()));
-        build(&fields)
-    })
+    vec((name(), value()), 0..5).prop_map(|fields| DocBuf::build(|w| distinct(build(&fields).as_doc(), w)))
+}
+
+fn distinct(doc: Doc<'_>, w: &mut DocWriter<'_>) {
+    let mut seen = std::collections::HashSet::new();
+    for e in doc {
+        if !seen.insert(e.name()) {
+            continue;
+        }
+        match e.value() {
+            Value::Document(inner) => distinct(inner, &mut w.document(e.name())),
+            Value::Array(inner) => distinct_array(inner, &mut w.array(e.name())),
+            _ => {
+                w.append_element(&e);
+            }
+        }
+    }
+}
+
+fn distinct_array(array: Array<'_>, w: &mut ArrayWriter<'_>) {
+    for v in array.iter() {
+        match v {
+            Value::Document(inner) => distinct(inner, &mut w.document()),
+            Value::Array(inner) => distinct_array(inner, &mut w.array()),
+            v => {
+                w.push(v);
+            }
+        }
+    }
 }
 
 fn build(fields: &[(String, ValueBuf)]) -> DocBuf {

@@ -159,7 +159,9 @@ pub(crate) fn write_decimal(buf: &mut Vec<u8>, mut n: u32) {
     buf.extend_from_slice(&digits[at..]);
 }
 
+/// The type and the name of a field. A name cannot hold NUL: it ends there.
 fn header(buf: &mut Vec<u8>, tag: u8, name: &[u8]) {
+    let name = name.split(|b| *b == 0).next().unwrap_or(&[]);
     buf.push(tag);
     buf.extend_from_slice(name);
     buf.push(0);
@@ -175,7 +177,6 @@ pub fn append_field(buf: &mut Vec<u8>, name: &[u8], value: Value<'_>) {
     if value.is_missing() {
         return;
     }
-    let name = name.split(|b| *b == 0).next().unwrap_or(&[]);
     header(buf, tag_of(&value), name);
     append_value(buf, value);
 }
@@ -206,5 +207,21 @@ pub fn append_value(buf: &mut Vec<u8>, value: Value<'_>) {
         Value::Regex(r) => buf.extend_from_slice(r.raw()),
         Value::DbPointer(p) => buf.extend_from_slice(p.raw()),
         Value::CodeWithScope(c) => buf.extend_from_slice(c.raw()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_at_its_nul_wherever_it_is_written() {
+        let mut buf = Vec::new();
+        let mut w = DocWriter::new(&mut buf);
+        w.append("a\0x", 1);
+        w.document("b\0x").append("c", 1);
+        w.array("d\0x").push(1);
+        w.finish();
+        assert!(crate::check::document(&buf).is_ok());
     }
 }

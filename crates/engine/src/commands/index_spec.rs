@@ -30,6 +30,7 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
     check_key(key)?;
     let name = match spec.get("name") {
         Value::String("") => bail!(CannotCreateIndex, "Index name cannot be empty"),
+        Value::String(s) if s.contains('\0') => bail!(CannotCreateIndex, "Index name cannot contain NUL bytes"),
         Value::String("*") => bail!(BadValue, "The index name '*' is not valid."),
         Value::String(s) => s,
         Value::Missing => bail!(FailedToParse, "The 'name' field is a required property of an index specification"),

@@ -1,5 +1,5 @@
 //! The fuzz targets without coverage: random mutations of good inputs, for `SMONGO_FUZZ_SECONDS` each (default 1).
-//! A failure prints its seed; `SMONGO_FUZZ_SEED` repeats it.
+//! A failure prints its seed; `SMONGO_FUZZ_SEED` repeats it. Seeds begin with the time, or with `SMONGO_FUZZ_START`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -101,7 +101,8 @@ fn run(target: fn(&[u8]), mut input: impl FnMut(&mut Rng) -> Vec<u8>) {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let first = std::env::var("SMONGO_FUZZ_SEED").ok().and_then(|s| s.parse().ok());
     let end = Instant::now() + Duration::from_secs_f64(seconds);
-    let mut seed = first.unwrap_or_else(now);
+    let start = std::env::var("SMONGO_FUZZ_START").ok().and_then(|s| s.parse().ok());
+    let mut seed = first.or(start).unwrap_or_else(now);
     let mut runs = 0u64;
     let mut found = BTreeMap::new();
     loop {

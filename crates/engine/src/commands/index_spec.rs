@@ -44,7 +44,12 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
         },
     };
     let id = key.len() == 1 && key.contains("_id") && number::to_f64(key.get("_id")) == Some(1.0);
-    let collation = match (collation(spec.get("collation").as_doc())?, coll) {
+    let asked = match spec.get("collation") {
+        Value::Missing => None,
+        Value::Document(d) => Some(d),
+        v => bail!(TypeMismatch, "The field 'collation' must be an object, but got {}", v.type_name()),
+    };
+    let collation = match (collation(asked)?, coll) {
         (Some(c), _) => Some(c),
         (None, Some(coll)) if !spec.contains("collation") => coll.collation.as_ref().map(|c| c.spec.clone()),
         _ => None,

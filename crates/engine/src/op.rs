@@ -210,6 +210,12 @@ impl OpCx {
         }
     }
 
+    /// Documents and bytes by which this transaction has changed a collection so far.
+    pub fn resized(&self, state: &Arc<State>) -> (i64, i64) {
+        let mine = self.sizes.iter().filter(|(s, _, _)| Arc::ptr_eq(s, state));
+        mine.fold((0, 0), |(d, b), (_, documents, bytes)| (d + documents, b + bytes))
+    }
+
     /// Waits until everything this operation committed is on disk.
     pub fn sync(&mut self) -> Result<()> {
         if self.committed {

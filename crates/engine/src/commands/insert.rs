@@ -29,6 +29,10 @@ fn insert(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     write_reply::check_target(cx, &ns)?;
 
     let coll = write_reply::target(&mut cx.op, &ns)?;
+    if coll.is_capped() && !cx.in_transaction && coll.state.known_documents().is_none() {
+        let shared = cx.op.shared.clone();
+        shared.catalog.recount(&mut cx.op, &coll)?;
+    }
     let mut errors = WriteErrors::default();
     let mut inserted = 0;
     let mut next = 0;
@@ -102,6 +106,9 @@ fn insert_one(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>, bypass: bool,
     let doc = prepare(op, doc, buf)?;
     write_reply::validate(coll, doc, bypass)?;
     write::insert(op, coll, doc)?;
+    if coll.is_capped() {
+        write::evict(op, coll)?;
+    }
     Ok(())
 }
 

@@ -4,10 +4,10 @@ mod entries;
 
 use std::sync::Arc;
 
-use smongo_bson::{Code, Doc, Result, bail, err};
+use smongo_bson::{Code, Doc, DocBuf, Result, bail, err};
 
 use crate::catalog::{Collection, Index, Storage};
-use crate::keys::{RecordId, record_key};
+use crate::keys::{RecordId, record_id, record_key};
 use crate::limits;
 use crate::op::OpCx;
 use crate::oplog::Change;
@@ -64,6 +64,27 @@ fn add_entries(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>, doc: D
         shared.catalog.save(op.store()?, coll)?;
     }
     entries.insert(op, coll, index)
+}
+
+/// Deletes the oldest documents of a capped collection until it is within its size again. The newest always stays.
+pub fn evict(op: &mut OpCx, coll: &Arc<Collection>) -> Result<()> {
+    let storage = storage_of(coll)?;
+    let (Some(capped), Some(known)) = (storage.capped, coll.state.known_documents()) else { return Ok(()) };
+    loop {
+        let (documents, bytes) = op.resized(&coll.state);
+        let documents = known + documents;
+        let bytes = coll.state.bytes.load(std::sync::atomic::Ordering::Relaxed) + bytes;
+        let over = bytes > capped.bytes || capped.documents.is_some_and(|max| documents > max);
+        if !over || documents <= 1 {
+            return Ok(());
+        }
+        let store = op.store()?;
+        let cursor = store.open(&storage.records)?;
+        let oldest = if store.next(cursor)? { Some((record_id(store.key(cursor)), DocBuf::from_checked(store.value(cursor).to_vec()))) } else { None };
+        store.release(cursor);
+        let Some((id, doc)) = oldest else { return Ok(()) };
+        delete(op, coll, id, doc.as_doc())?;
+    }
 }
 
 /// Replaces the document at a record id. `delta` is the oplog's description of the change.

@@ -25,6 +25,7 @@ mod scan;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod value;
+pub mod wildcard;
 pub mod write;
 
 pub use decimal::Decimal;

@@ -9,6 +9,9 @@
 //! | `iN`, not unique | key string, record id | type bits |
 //! | `iN`, unique | key string | record id, type bits |
 //!
+//! The values in a key string are those at the index's paths, but for wildcard indexes (path, value), `2d` and `2dsphere` (a cell's
+//! number) and text (term, score): see `catalog/special.rs`.
+//!
 //! `N` is the id the catalog gave the collection or index; ids are never used again.
 
 pub const CATALOG: &str = "catalog";

@@ -37,3 +37,5 @@ pub const IN_MEMORY_BYTES: u64 = 4 << 30;
 pub const TTL_SECONDS: u64 = 60;
 /// How long a write waits for data definition on its collection before it looks again whether it was killed.
 pub const LOCK_POLL: Duration = Duration::from_millis(50);
+/// The longest key of a document in a clustered collection.
+pub const CLUSTERED_KEY_BYTES: usize = 8 << 20;

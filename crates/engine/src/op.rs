@@ -40,6 +40,8 @@ pub struct OpCx {
     pub shared: Arc<Shared>,
     store: storage::Session,
     active: bool,
+    /// The catalog's generation when the snapshot was taken.
+    generation: u64,
     /// A multi-document transaction: nothing commits before `commitTransaction`.
     pub multi: bool,
     pub pending: Pending,
@@ -65,6 +67,7 @@ impl OpCx {
             store: shared.store.session()?,
             shared: shared.clone(),
             active: false,
+            generation: 0,
             multi: false,
             pending: Pending::default(),
             guards: Vec::new(),
@@ -82,10 +85,20 @@ impl OpCx {
     /// The storage session, with a transaction begun.
     pub fn store(&mut self) -> Result<&mut storage::Session> {
         if !self.active {
+            self.generation = self.shared.catalog.generation();
             self.store.begin(storage::Begin::default())?;
             self.active = true;
         }
         Ok(&mut self.store)
+    }
+
+    /// The collection with the indexes that this operation's snapshot knows entirely.
+    pub fn seen(&self, coll: &Arc<Collection>) -> Arc<Collection> {
+        if !self.multi || coll.indexes.iter().all(|i| i.is_complete_in(self.generation)) {
+            return coll.clone();
+        }
+        let known = coll.indexes.iter().filter(|i| i.is_complete_in(self.generation));
+        Arc::new(coll.with_indexes(known.cloned().collect()))
     }
 
     /// The storage session for reading what a cursor lends; a transaction must have been begun.

@@ -211,8 +211,33 @@ fn index_options(r: &mut Random) -> String {
     }
 }
 
+/// Which indexes a round has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    Ordinary,
+    Wildcard,
+}
+
+/// Makes a wildcard index, compound with a field without arrays or not.
+fn wildcard(r: &mut Random, db: &mut Db, arrays: bool) {
+    let spec = match r.below(6) {
+        0 => "{\"key\": {\"c.$**\": 1}, \"name\": \"w\"}",
+        1 => "{\"key\": {\"$**\": -1}, \"name\": \"w\", \"wildcardProjection\": {\"a\": 1, \"c.x\": 1}}",
+        2 => "{\"key\": {\"$**\": 1}, \"name\": \"w\", \"wildcardProjection\": {\"b\": 0, \"c.y\": 0}}",
+        3 if !arrays => "{\"key\": {\"a\": 1, \"$**\": 1}, \"name\": \"w\", \"wildcardProjection\": {\"a\": 0}}",
+        4 if !arrays => "{\"key\": {\"$**\": 1, \"b\": -1}, \"name\": \"w\", \"wildcardProjection\": {\"b\": 0}}",
+        _ => "{\"key\": {\"$**\": 1}, \"name\": \"w\"}",
+    };
+    let reply = db.run(&format!("{{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{spec}]}}"));
+    assert!(reply.get("ok").truthy(), "{reply:?}");
+}
+
 /// Makes a collection with some indexes; returns the names of those that hold every document.
-fn prepare(r: &mut Random, db: &mut Db, arrays: bool) -> Vec<(String, String)> {
+fn prepare(r: &mut Random, db: &mut Db, arrays: bool, kinds: Kinds) -> Vec<(String, String)> {
+    if r.chance(3) {
+        let reply = db.run("{\"create\": \"t\", \"$db\": \"law\", \"clusteredIndex\": {\"key\": {\"_id\": 1}, \"unique\": true}}");
+        assert!(reply.get("ok").truthy(), "{reply:?}");
+    }
     let docs: Vec<String> = (0..60).map(|id| document(r, id, arrays)).collect();
     let insert = |db: &mut Db| {
         for d in &docs {
@@ -224,7 +249,10 @@ fn prepare(r: &mut Random, db: &mut Db, arrays: bool) -> Vec<(String, String)> {
         insert(db);
     }
     let mut names = Vec::new();
-    for n in 0..2 + r.below(3) {
+    if kinds == Kinds::Wildcard {
+        wildcard(r, db, arrays);
+    }
+    for n in 0..if kinds == Kinds::Ordinary { 2 + r.below(3) } else { 0 } {
         let options = index_options(r);
         let key = key(r, 3);
         let command = format!("{{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{{\"key\": {key}, \"name\": \"i{n}\"{options}}}]}}");
@@ -239,11 +267,11 @@ fn prepare(r: &mut Random, db: &mut Db, arrays: bool) -> Vec<(String, String)> {
 }
 
 /// One random collection with random indexes, and random queries of it.
-fn round(seed: u64, arrays: bool, queries: usize) -> usize {
+fn round(seed: u64, arrays: bool, queries: usize, kinds: Kinds) -> usize {
     let mut r = Random(seed);
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
     let mut db = Db { session: engine.session(Client::default()) };
-    let names = prepare(&mut r, &mut db, arrays);
+    let names = prepare(&mut r, &mut db, arrays, kinds);
     let mut answered = 0;
     for _ in 0..queries {
         let mut rest = format!("\"filter\": {}", filter(&mut r, 2));
@@ -278,12 +306,18 @@ fn rounds() -> u64 {
 
 #[test]
 fn scalars() {
-    let answered: usize = (0..rounds()).map(|seed| round(seed, false, 60)).sum();
+    let answered: usize = (0..rounds()).map(|seed| round(seed, false, 60, Kinds::Ordinary)).sum();
     assert!(answered > 1000, "only {answered} documents were found");
 }
 
 #[test]
 fn arrays() {
-    let answered: usize = (1000..1000 + rounds()).map(|seed| round(seed, true, 60)).sum();
+    let answered: usize = (1000..1000 + rounds()).map(|seed| round(seed, true, 60, Kinds::Ordinary)).sum();
+    assert!(answered > 1000, "only {answered} documents were found");
+}
+
+#[test]
+fn wildcard_indexes() {
+    let answered: usize = (2000..2000 + 2 * rounds()).map(|seed| round(seed, seed % 2 == 0, 60, Kinds::Wildcard)).sum();
     assert!(answered > 1000, "only {answered} documents were found");
 }

@@ -1,9 +1,9 @@
 //! Where values that are made while a document is processed live until it is done.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use bumpalo::Bump;
-use smongo_bson::{Array, ArrayWriter, Doc, DocWriter, Result, Value};
+use smongo_bson::{Array, ArrayWriter, Doc, DocBuf, DocWriter, Result, Value};
 
 /// A bump allocator for values, reset between documents by whoever owns it.
 #[derive(Default)]
@@ -11,6 +11,8 @@ pub struct Arena {
     bump: Bump,
     /// Buffers in which documents and arrays are built before they are copied into the arena; kept for reuse.
     scratch: RefCell<Vec<Vec<u8>>>,
+    /// What a search attached to the document at hand.
+    meta: OnceCell<DocBuf>,
 }
 
 impl Arena {
@@ -21,6 +23,19 @@ impl Arena {
     /// Frees everything at once; the largest chunk is kept, so a steady state allocates nothing.
     pub fn reset(&mut self) {
         self.bump.reset();
+        self.meta.take();
+    }
+
+    /// Says what `$meta` reads until the next reset.
+    pub fn set_meta(&self, meta: Doc<'_>) {
+        if !meta.is_empty() {
+            // Set once between two resets: whoever resets the arena sets it.
+            let _ = self.meta.set(DocBuf::from(meta));
+        }
+    }
+
+    pub fn meta(&self) -> Doc<'_> {
+        self.meta.get().map_or(Doc::EMPTY, DocBuf::as_doc)
     }
 
     pub fn bytes(&self, bytes: &[u8]) -> &[u8] {

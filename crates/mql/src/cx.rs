@@ -68,6 +68,6 @@ impl<'a> Cx<'a> {
     /// The context of one document for a program with `slots` variable slots ([`crate::Expr::slots`]).
     pub fn new(arena: &'a Arena, root: Doc<'a>, slots: usize) -> Cx<'a> {
         let vars = if slots == 0 { &[][..] } else { arena.bump().alloc_slice_fill_with(slots, |_| Cell::new(Value::Missing)) };
-        Cx { arena, root: Value::Document(root), vars, meta: Doc::EMPTY }
+        Cx { arena, root: Value::Document(root), vars, meta: arena.meta() }
     }
 }

@@ -18,6 +18,7 @@ pub mod rand;
 pub mod regex;
 pub mod sort;
 pub mod stream;
+pub mod text;
 pub mod update;
 
 pub use arena::Arena;

@@ -74,9 +74,9 @@ impl SortPattern {
     }
 
     /// The values of the parts when no array lies on a path: the usual case, in which a document has one key.
-    fn plain_value<'a>(doc: Doc<'a>, part: &SortPart) -> Option<Value<'a>> {
-        if let Some(meta) = &part.meta {
-            return Some(meta_value(meta));
+    fn plain_value<'a>(doc: Doc<'a>, meta: Doc<'a>, part: &SortPart) -> Option<Value<'a>> {
+        if let Some(name) = &part.meta {
+            return Some(meta_value(name, meta));
         }
         let mut value = Value::Document(doc);
         for step in part.path.parts() {
@@ -97,18 +97,23 @@ impl SortPattern {
     /// (ascending) or greatest (descending) element; of a compound key the least combination counts.
     /// Error 2 for two arrays that do not go together.
     pub fn append_key(&self, doc: Doc<'_>, out: &mut Vec<u8>) -> Result<()> {
+        self.append_key_with(doc, Doc::EMPTY, out)
+    }
+
+    /// The same for a document with metadata.
+    pub fn append_key_with(&self, doc: Doc<'_>, meta: Doc<'_>, out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         for part in &self.parts {
-            let Some(value) = SortPattern::plain_value(doc, part) else {
+            let Some(value) = SortPattern::plain_value(doc, meta, part) else {
                 out.truncate(start);
-                return self.append_array_key(doc, out);
+                return self.append_array_key(doc, meta, out);
             };
             keystring::append(out, value, part.descending, self.collator());
         }
         Ok(())
     }
 
-    fn append_array_key(&self, doc: Doc<'_>, out: &mut Vec<u8>) -> Result<()> {
+    fn append_array_key(&self, doc: Doc<'_>, attached: Doc<'_>, out: &mut Vec<u8>) -> Result<()> {
         let mut best: Vec<u8> = Vec::new();
         let mut key = Vec::new();
         index_keys(doc, &self.paths, false, &mut |values| {
@@ -116,7 +121,7 @@ impl SortPattern {
             let mut values = values.iter();
             for part in &self.parts {
                 let value = match part.meta {
-                    Some(ref meta) => meta_value(meta),
+                    Some(ref meta) => meta_value(meta, attached),
                     None => values.next().copied().unwrap_or(Value::Null),
                 };
                 keystring::append(&mut key, value, part.descending, self.collator());
@@ -134,7 +139,7 @@ impl SortPattern {
     /// Compares two documents where no key is kept, as `$push` with `$sort` and `$sortArray` do.
     pub fn compare_by(&self, a: Doc<'_>, b: Doc<'_>) -> Result<Ordering> {
         for part in &self.parts {
-            match (SortPattern::plain_value(a, part), SortPattern::plain_value(b, part)) {
+            match (SortPattern::plain_value(a, Doc::EMPTY, part), SortPattern::plain_value(b, Doc::EMPTY, part)) {
                 (Some(x), Some(y)) => {
                     let order = compare_with(x, y, self.collator());
                     if order.is_ne() {
@@ -174,9 +179,16 @@ impl SortPattern {
     }
 }
 
-/// Random order is made here; other metadata is not kept with documents, and what has none sorts as null.
-fn meta_value(name: &str) -> Value<'static> {
-    if name == "randVal" { Value::Double(rand::fraction()) } else { Value::Null }
+/// Random order is made here; other metadata comes with the documents, and what has none sorts as null.
+fn meta_value<'a>(name: &str, meta: Doc<'a>) -> Value<'a> {
+    match name {
+        "randVal" => Value::Double(rand::fraction()),
+        _ if meta.is_empty() => Value::Null,
+        _ => match meta.get(name) {
+            Value::Missing => Value::Null,
+            v => v,
+        },
+    }
 }
 
 #[cold]

@@ -20,6 +20,11 @@ pub trait Stream: Send {
     /// The current document. Only meaningful after an `advance` that yielded `true`.
     fn doc(&self) -> Doc<'_>;
 
+    /// What a search attached to the current document, for `$meta`. Streams that pass documents on pass it on too.
+    fn meta(&self) -> Doc<'_> {
+        Doc::EMPTY
+    }
+
     /// Called before the stream is parked between two batches: positions in the storage must be saved and let go.
     /// A stream over others passes the call on.
     fn park(&mut self, _host: &mut dyn Host) {}

@@ -142,6 +142,21 @@ impl Collection {
         self.indexes.first()
     }
 
+    /// Whether the documents are in the order of `_id`.
+    pub fn is_clustered(&self) -> bool {
+        self.id_index().is_some_and(|i| i.clustered)
+    }
+
+    /// The specification of the `_id` index as lists of collections give it: a clustered collection has none.
+    pub fn id_index_spec(&self) -> smongo_bson::Value<'_> {
+        self.id_index().filter(|i| !i.clustered).map_or(smongo_bson::Value::Missing, |i| i.spec.as_doc().into())
+    }
+
+    /// How many indexes there are beside the documents' own order.
+    pub fn index_count(&self) -> usize {
+        self.indexes.len() - usize::from(self.is_clustered())
+    }
+
     pub fn option(&self, name: &str) -> smongo_bson::Value<'_> {
         self.options.get(name)
     }

@@ -1,6 +1,7 @@
 //! Data definition: creating, dropping and renaming collections, creating and dropping indexes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 use smongo_bson::index_keys::Multikey;
@@ -20,14 +21,19 @@ use crate::write::{Entries, duplicate_key};
 use smongo_mql::Host;
 
 /// The specification of the index every collection has.
-fn id_spec(collation: Option<Doc<'_>>) -> DocBuf {
+fn id_spec(options: Doc<'_>) -> DocBuf {
     DocBuf::build(|w| {
-        w.append("v", 2);
-        w.document("key").append("_id", 1);
-        w.append("name", "_id_");
-        if let Some(c) = collation {
-            w.append("collation", c);
+        match options.get("clusteredIndex").as_doc() {
+            Some(clustered) => {
+                w.append_all(clustered).append("clustered", true).append("expireAfterSeconds", options.get("expireAfterSeconds"));
+            }
+            None => {
+                w.append("v", 2);
+                w.document("key").append("_id", 1);
+                w.append("name", "_id_");
+            }
         }
+        w.append("collation", options.get("collation"));
     })
 }
 
@@ -60,16 +66,14 @@ impl Catalog {
         } else {
             let (id, index_id) = (self.new_id(), self.new_id());
             let records = self.store.create_table(&records_table(id), TableKind::Records)?;
-            let spec = id_spec(options.get("collation").as_doc());
+            let spec = id_spec(options.as_doc());
             let index = Index::from_spec(index_id, spec, self.store.create_table(&index_table(index_id), TableKind::Index)?, Multikey::default())?;
             define(ns.clone(), uuid, options, Some((id, records)), vec![Arc::new(index)], Arc::new(State::new(0, 0, 0)))?
         };
         let coll = Arc::new(coll);
         let command = DocBuf::build(|w| {
             w.append("create", ns.coll()).append_all(coll.options());
-            if let Some(index) = coll.id_index() {
-                w.append("idIndex", index.spec.as_doc());
-            }
+            w.append("idIndex", coll.id_index_spec());
         });
         self.change(op, |op| {
             self.save(op.store()?, &coll)?;
@@ -248,6 +252,19 @@ impl Catalog {
         self.replace(op, &Arc::new(coll.with_indexes(indexes)), command)
     }
 
+    /// Replaces the options of a clustered collection and with them when its documents expire.
+    pub fn set_clustered_options(&self, op: &mut OpCx, ns: &Ns, options: DocBuf, command: Doc<'_>) -> Result<()> {
+        let _ddl = self.definition(op)?;
+        let coll = self.require(ns)?;
+        let _alone = self.exclusive(op, &coll)?;
+        let records = coll.storage().map(|s| (s.id, s.records.clone()));
+        let mut indexes = coll.indexes.clone();
+        if let Some(index) = indexes.first_mut() {
+            *index = Arc::new(index.with_spec(id_spec(options.as_doc()))?);
+        }
+        self.replace(op, &Arc::new(define(ns.clone(), coll.uuid, options, records, indexes, coll.state.clone())?), command)
+    }
+
     fn replace(&self, op: &mut OpCx, changed: &Arc<Collection>, command: Doc<'_>) -> Result<()> {
         self.change(op, |op| {
             self.save(op.store()?, changed)?;
@@ -277,6 +294,8 @@ impl Catalog {
                 return Err(e.context(format!("Index build failed: {}: Collection {ns} ( {} )", Uuid::new_v4(), coll.uuid)));
             }
         }
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        built.iter().for_each(|index| index.completed(generation));
         let mut indexes = coll.indexes.clone();
         indexes.extend(built.iter().cloned());
         let changed = Arc::new(coll.with_indexes(indexes));

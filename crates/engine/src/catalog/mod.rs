@@ -7,6 +7,7 @@ mod collection;
 mod ddl;
 mod index;
 mod persist;
+mod special;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use smongo_storage::{Store, Table};
 use uuid::Uuid;
 
 pub use collection::{Collection, Kind, LockGuard, State, Storage, View};
-pub use index::{Index, IndexKind, KeyPart};
+pub use index::{Index, IndexKind, KeyPart, PATH_PART};
+pub use special::{TERM_PART, wildcard_scope};
 
 use crate::namespace::Ns;
 
@@ -30,6 +32,8 @@ pub struct Catalog {
     /// Data definition happens one at a time.
     ddl: Mutex<()>,
     next_id: AtomicU64,
+    /// Grows when the entries of new indexes have been committed.
+    generation: AtomicU64,
 }
 
 impl Catalog {
@@ -69,6 +73,11 @@ impl Catalog {
         let oplog = persist::define(Ns::unchecked("local", "oplog.rs"), Uuid::nil(), options, Some((0, table.clone())), Vec::new(), state)?;
         self.publish(Arc::new(oplog));
         Ok(())
+    }
+
+    /// To be asked before a snapshot is taken: it then holds all entries of the indexes of this generation.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     fn new_id(&self) -> u64 {

@@ -62,6 +62,7 @@ impl Catalog {
             collections: RwLock::new(collections),
             ddl: Mutex::new(()),
             next_id: AtomicU64::new(next_id),
+            generation: AtomicU64::new(0),
         })
     }
 

@@ -4,7 +4,7 @@ use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail, number};
 use smongo_mql::{CompileCx, Pipeline};
 
 use super::create::{check_validator, choice};
-use super::{Args, Command, WRITES};
+use super::{Args, Command, WRITES, clustered};
 use crate::catalog::{Collection, Index};
 use crate::door::Cx;
 use crate::namespace::Ns;
@@ -23,12 +23,13 @@ fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     let max = args.int("cappedMax")?;
     args.refuse(&["changeStreamPreAndPostImages", "timeseries", "timeseriesBucketsMayHaveMixedSchemaData", "isTimeseriesNamespace"])?;
     args.refuse(&["dryRun"])?;
-    if !args.value("expireAfterSeconds").is_nullish() {
-        bail!(InvalidOptions, "'expireAfterSeconds' is only supported on a time-series or clustered collection: {ns}");
-    }
+    let expire = args.value("expireAfterSeconds");
     args.finish()?;
     let shared = cx.op.shared.clone();
     let Some(coll) = shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "ns does not exist: {ns}") };
+    if !expire.is_nullish() {
+        return change_expiry(cx, &coll, expire);
+    }
     if coll.view().is_some() != (view_on.is_some() || pipeline.is_some()) && (coll.view().is_none() || index.is_some() || validator.is_some()) {
         match coll.view() {
             Some(_) => bail!(InvalidOptions, "option not supported on a view"),
@@ -91,6 +92,30 @@ fn oplog_command(ns: &Ns, fields: Doc<'_>) -> DocBuf {
     })
 }
 
+/// `expireAfterSeconds` of a clustered collection: a number, or `"off"`.
+fn change_expiry(cx: &mut Cx<'_>, coll: &Collection, expire: Value<'_>) -> Result<()> {
+    let ns = &coll.ns;
+    if !coll.is_clustered() {
+        bail!(InvalidOptions, "'expireAfterSeconds' is only supported on a time-series or clustered collection: {ns}");
+    }
+    let seconds = match expire {
+        Value::String("off") => None,
+        Value::String(other) => bail!(BadValue, "expireAfterSeconds must be a number or 'off', not '{other}'"),
+        v => Some(clustered::seconds(v)?),
+    };
+    let options = DocBuf::build(|w| {
+        for e in coll.options().iter().filter(|e| e.name() != "expireAfterSeconds") {
+            w.append_element(&e);
+        }
+        if let Some(n) = seconds {
+            w.append("expireAfterSeconds", n);
+        }
+    });
+    let shared = cx.op.shared.clone();
+    let command = oplog_command(ns, DocBuf::build(|w| { w.append("expireAfterSeconds", expire); }).as_doc());
+    shared.catalog.set_clustered_options(&mut cx.op, ns, options, command.as_doc())
+}
+
 fn change_view(cx: &mut Cx<'_>, coll: &Collection, on: Option<&str>, pipeline: Option<Array<'_>>) -> Result<()> {
     let (Some(on), Some(pipeline)) = (on, pipeline) else {
         if on.is_none() && pipeline.is_none() {
@@ -129,7 +154,7 @@ fn change_index(cx: &mut Cx<'_>, ns: &Ns, coll: &Collection, spec: Doc<'_>, repl
         (Some(_), Some(_)) => bail!(InvalidOptions, "Cannot specify both key pattern and name."),
         (None, None) => bail!(InvalidOptions, "Must specify either index name or key pattern."),
         (Some(name), None) => coll.index(name).cloned(),
-        (None, Some(key)) => coll.indexes.iter().find(|i| smongo_bson::compare::compare_docs(i.key(), key, None).is_eq()).cloned(),
+        (None, Some(key)) => coll.indexes.iter().find(|i| !i.clustered && smongo_bson::compare::compare_docs(i.key(), key, None).is_eq()).cloned(),
     };
     let Some(index) = index else {
         match (name, key) {
@@ -139,6 +164,9 @@ fn change_index(cx: &mut Cx<'_>, ns: &Ns, coll: &Collection, spec: Doc<'_>, repl
     };
     if hidden.is_none() && expire.is_none() {
         bail!(InvalidOptions, "no expireAfterSeconds, hidden, unique, or prepareUnique field");
+    }
+    if hidden.is_some() && index.clustered {
+        bail!(6011800, "The 'clustered' index cannot be hidden");
     }
     if hidden.is_some() && index.is_id() {
         bail!(BadValue, "can't hide _id index");

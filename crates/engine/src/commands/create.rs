@@ -4,7 +4,7 @@ use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::collation::Collation;
 use smongo_mql::{CompileCx, Matcher, Pipeline};
 
-use super::{Args, Command, IN_TXN, WRITES};
+use super::{Args, Command, IN_TXN, WRITES, clustered};
 use crate::door::Cx;
 use crate::namespace::Ns;
 
@@ -12,7 +12,7 @@ pub const CREATE: Command = Command::new("create", create, IN_TXN | WRITES);
 
 fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;
-    args.refuse(&["timeseries", "clusteredIndex", "encryptedFields", "changeStreamPreAndPostImages", "recordIdsReplicated"])?;
+    args.refuse(&["timeseries", "encryptedFields", "changeStreamPreAndPostImages", "recordIdsReplicated"])?;
     let options = options(cx, &ns, args)?;
     args.finish()?;
     let shared = cx.op.shared.clone();
@@ -40,16 +40,21 @@ fn options(cx: &Cx<'_>, ns: &Ns, args: &mut Args<'_>) -> Result<DocBuf> {
     let index_defaults = args.doc("indexOptionDefaults")?;
     let storage_engine = args.doc("storageEngine")?;
     let expire = args.value("expireAfterSeconds");
-    args.accept(&["autoIndexId", "idIndex", "flags", "temp"]);
+    let clustered = clustered::option(args)?;
+    let id_index = !args.value("idIndex").is_nullish();
+    args.accept(&["autoIndexId", "flags", "temp"]);
+    clustered.check_company(capped, max.is_some(), view_on.is_some(), id_index)?;
     if let Some(on) = view_on {
         return view(cx, ns, on, pipeline, collation, capped || size.is_some() || max.is_some() || validator.is_some());
     }
     if pipeline.is_some() {
         bail!(InvalidOptions, "'pipeline' requires 'viewOn' to also be specified");
     }
-    if !expire.is_nullish() {
-        bail!(InvalidOptions, "'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified");
-    }
+    let expire = match (expire, &clustered.index) {
+        (v, _) if v.is_nullish() => None,
+        (v, Some(_)) => Some(clustered::seconds(v)?),
+        _ => bail!(InvalidOptions, "'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified"),
+    };
     if capped && size.is_none() {
         bail!(InvalidOptions, "the 'size' field is required when 'capped' is true");
     }
@@ -58,6 +63,12 @@ fn options(cx: &Cx<'_>, ns: &Ns, args: &mut Args<'_>) -> Result<DocBuf> {
     }
     check_validator(cx, validator)?;
     Ok(DocBuf::build(|w| {
+        if let Some(index) = &clustered.index {
+            w.append("clusteredIndex", index.as_doc());
+        }
+        if let Some(seconds) = expire {
+            w.append("expireAfterSeconds", seconds);
+        }
         if capped {
             // MongoDB rounds sizes up to a multiple of 256 bytes.
             let size = size.unwrap_or(0).max(1);
@@ -101,7 +112,10 @@ pub fn choice<'a>(args: &mut Args<'a>, name: &str, valid: &[&str]) -> Result<Opt
 
 pub fn check_validator(cx: &Cx<'_>, validator: Option<Doc<'_>>) -> Result<()> {
     if let Some(filter) = validator {
-        Matcher::compile(filter, &CompileCx { now: cx.op.compile.now, ..CompileCx::default() })?;
+        let matcher = Matcher::compile(filter, &CompileCx { now: cx.op.compile.now, ..CompileCx::default() })?;
+        if matcher.has_text() || matcher.near().is_some() {
+            bail!(QueryFeatureNotAllowed, "$text, $near and $nearSphere are not allowed in this context");
+        }
     }
     Ok(())
 }

@@ -121,7 +121,7 @@ fn db_stats(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
         }
         let s = sizes(cx, &coll)?;
         collections += 1;
-        indexes += coll.indexes.len() as i64;
+        indexes += coll.index_count() as i64;
         objects += s.documents;
         data += s.bytes;
         storage += s.storage;
@@ -158,7 +158,7 @@ fn coll_stats(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
         reply.append("avgObjSize", s.bytes / s.documents);
     }
     reply.append("numOrphanDocs", 0).append("storageSize", s.storage / scale).append("totalIndexSize", s.index / scale);
-    reply.append("totalSize", (s.storage + s.index) / scale).append("capped", coll.is_capped()).append("nindexes", coll.indexes.len() as i32);
+    reply.append("totalSize", (s.storage + s.index) / scale).append("capped", coll.is_capped()).append("nindexes", coll.index_count() as i32);
     {
         let mut list = reply.document("indexSizes");
         for index in &coll.indexes {

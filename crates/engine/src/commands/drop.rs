@@ -18,7 +18,7 @@ fn drop(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     if let Some(coll) = shared.catalog.get(&ns) {
         shared.cursors.kill_where(|c| c.ns == ns);
         if coll.storage().is_some() {
-            reply.append("nIndexesWas", coll.indexes.len() as i32);
+            reply.append("nIndexesWas", coll.index_count() as i32);
         }
         reply.append("ns", ns.as_str());
         shared.catalog.drop_collection(&mut cx.op, &ns)?;

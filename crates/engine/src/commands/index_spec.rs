@@ -1,8 +1,11 @@
 //! Index specifications: checking what createIndexes is given and what is there already.
 
 use smongo_bson::compare::compare_docs;
-use smongo_bson::{Doc, DocBuf, Element, Result, Value, bail, err, number};
+use smongo_bson::{Doc, DocBuf, Result, Value, bail, err, number};
 use smongo_mql::{CompileCx, Matcher};
+
+mod kinds;
+mod text;
 
 use super::create::collation;
 use crate::catalog::Collection;
@@ -28,6 +31,9 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
         v => bail!(TypeMismatch, "The field 'key' must be an object, but got {}", v.type_name()),
     };
     check_key(key)?;
+    if key.len() == 1 && key.contains("_id") && number::to_f64(key.get("_id")).is_some_and(|n| n != 1.0) {
+        bail!(BadValue, "The field 'key' for an _id index must be {{_id: 1}}, but got {key:?}");
+    }
     let name = match spec.get("name") {
         Value::String("") => bail!(CannotCreateIndex, "Index name cannot be empty"),
         Value::String(s) if s.contains('\0') => bail!(CannotCreateIndex, "Index name cannot contain NUL bytes"),
@@ -44,8 +50,12 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
         },
     };
     let id = key.len() == 1 && key.contains("_id") && number::to_f64(key.get("_id")) == Some(1.0);
+    if name == "_id_" && !id {
+        bail!(BadValue, "The index name '_id_' is reserved for the _id index, which must have key pattern {{_id: 1}}, found {key:?}");
+    }
     let asked = match spec.get("collation") {
         Value::Missing => None,
+        Value::Document(d) if d.is_empty() => bail!(BadValue, "The field 'collation' cannot be an empty object"),
         Value::Document(d) => Some(d),
         v => bail!(TypeMismatch, "The field 'collation' must be an object, but got {}", v.type_name()),
     };
@@ -54,7 +64,14 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
         (None, Some(coll)) if !spec.contains("collation") => coll.collation.as_ref().map(|c| c.spec.clone()),
         _ => None,
     };
+    kinds::check(spec, key, version)?;
+    let text = text::normalise(spec, key)?;
     check_options(spec, key, id, cx)?;
+    if collation.is_some() && key.iter().any(|e| matches!(e.value(), Value::String("text" | "2d"))) {
+        bail!(CannotCreateIndex, "Index type of {key:?} does not support collation: {:?}", collation.unwrap_or_default());
+    }
+    let key = text.as_ref().map_or(key, |t| t.key.as_doc());
+    let sphere = key.iter().any(|e| e.value().as_str() == Some("2dsphere"));
     Ok(DocBuf::build(|w| {
         w.append("v", version).append("key", key).append("name", if id { "_id_" } else { name });
         for flag in ["unique", "sparse", "hidden", "background"] {
@@ -64,11 +81,21 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
                 w.append(flag, true);
             }
         }
-        for option in ["expireAfterSeconds", "partialFilterExpression", "storageEngine"] {
+        let of_kind = ["bits", "min", "max", "wildcardProjection"];
+        if let Some(seconds) = number::to_i64_saturating(spec.get("expireAfterSeconds")) {
+            w.append("expireAfterSeconds", seconds as i32);
+        }
+        for option in ["partialFilterExpression", "storageEngine"].into_iter().chain(of_kind) {
             w.append(option, spec.get(option));
         }
         if let Some(c) = &collation {
             w.append("collation", c.as_doc());
+        }
+        if sphere {
+            w.append("2dsphereIndexVersion", 3);
+        }
+        if let Some(text) = &text {
+            w.append_all(text.options.as_doc());
         }
     }))
 }
@@ -78,16 +105,11 @@ fn check_key(key: Doc<'_>) -> Result<()> {
         bail!(CannotCreateIndex, "Index keys cannot be an empty object");
     }
     if key.len() > limits::INDEX_FIELDS {
-        bail!(CannotCreateIndex, "Index key pattern has too many fields, at most {} are allowed", limits::INDEX_FIELDS);
+        bail!(13103, "Index key pattern has too many fields, at most {} are allowed", limits::INDEX_FIELDS);
     }
-    let mut hashed = 0;
     for e in key {
+        kinds::plugin(e)?;
         check_path(e.name())?;
-        check_direction(e)?;
-        hashed += u32::from(e.value().as_str() == Some("hashed"));
-    }
-    if hashed > 1 {
-        bail!(31303, "A maximum of one index field is allowed to be hashed but found {hashed} for 'key' {key:?}");
     }
     Ok(())
 }
@@ -103,32 +125,19 @@ fn check_path(path: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_direction(e: Element<'_>) -> Result<()> {
-    if e.name().ends_with("$**") {
-        bail!(NotImplemented, "wildcard indexes are not implemented");
-    }
-    match e.value() {
-        Value::String("hashed") => Ok(()),
-        Value::String(kind @ ("text" | "2d" | "2dsphere")) => bail!(NotImplemented, "indexes of type '{kind}' are not implemented"),
-        Value::String(kind) => bail!(CannotCreateIndex, "Unknown index plugin '{kind}'"),
-        v if v.is_number() => match number::to_f64(v) {
-            Some(0.0) => bail!(CannotCreateIndex, "Values in the index key pattern cannot be 0."),
-            Some(n) if n.is_nan() => bail!(CannotCreateIndex, "Values in the index key pattern cannot be NaN."),
-            _ => Ok(()),
-        },
-        v => bail!(CannotCreateIndex, "Values in v:2 index key pattern cannot be of type {}. Only numbers > 0, numbers < 0, and strings are allowed.", v.type_name()),
-    }
-}
-
 fn check_options(spec: Doc<'_>, key: Doc<'_>, id: bool, cx: &CompileCx) -> Result<()> {
-    for flag in ["unique", "sparse", "background", "hidden"] {
+    match spec.get("hidden") {
+        Value::Missing | Value::Bool(_) => {}
+        v => bail!(TypeMismatch, "The field 'hidden' must be a bool, but got {}", v.type_name()),
+    }
+    for flag in ["unique", "sparse", "background"] {
         match spec.get(flag) {
             Value::Missing | Value::Bool(_) => {}
             v if v.is_number() => {}
             v => bail!(TypeMismatch, "The field '{flag}' has value {flag}: {v:?}, which is not convertible to bool"),
         }
     }
-    for unsupported in ["wildcardProjection", "weights", "clustered", "prepareUnique", "bucketSize"] {
+    for unsupported in ["clustered", "prepareUnique", "bucketSize"] {
         if spec.contains(unsupported) {
             bail!(NotImplemented, "the index option '{unsupported}' is not implemented");
         }
@@ -136,13 +145,9 @@ fn check_options(spec: Doc<'_>, key: Doc<'_>, id: bool, cx: &CompileCx) -> Resul
     if id && ["sparse", "hidden", "partialFilterExpression", "expireAfterSeconds"].iter().any(|o| spec.get(o).truthy()) {
         bail!(InvalidIndexSpecificationOption, "The field is not valid for an _id index specification. Specification: {spec:?}");
     }
-    let hashed = key.iter().any(|e| e.value().as_str() == Some("hashed"));
-    if hashed && spec.get("unique").truthy() {
-        bail!(16764, "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.");
-    }
     match spec.get("expireAfterSeconds") {
         Value::Missing => {}
-        v if !v.is_number() => bail!(TypeMismatch, "TTL index 'expireAfterSeconds' option must be numeric, but received a type of '{}'. Index spec: {spec:?}", v.type_name()),
+        v if !v.is_number() => bail!(CannotCreateIndex, "TTL index 'expireAfterSeconds' option must be numeric, but received a type of '{}'. Index spec: {spec:?}", v.type_name()),
         v if number::to_f64(v).is_some_and(|n| n < 0.0 || n > f64::from(i32::MAX)) => {
             bail!(CannotCreateIndex, "TTL index 'expireAfterSeconds' option must be within an acceptable range, try a different number. Index spec: {spec:?}")
         }
@@ -167,7 +172,8 @@ fn partial_filter(node: &smongo_mql::matcher::Node, depth: usize) -> Result<()> 
     use smongo_mql::matcher::Node;
     match node {
         Node::And(children) | Node::Or(children) => children.iter().try_for_each(|c| partial_filter(c, depth + 1)),
-        Node::Compare { .. } | Node::In { .. } | Node::Exists { .. } | Node::Type { .. } => Ok(()),
+        Node::Compare { .. } | Node::In { .. } | Node::Exists { .. } | Node::Type { .. } | Node::Field { .. } => Ok(()),
+        Node::Expr(_) => Err(err!(QueryFeatureNotAllowed, "$expr is not allowed in this context")),
         _ => Err(err!(CannotCreateIndex, "Expression not supported in partial index")),
     }
 }
@@ -178,14 +184,21 @@ pub fn conflict(coll: &Collection, spec: Doc<'_>) -> Result<bool> {
     let key = spec.get("key").as_doc().unwrap_or(Doc::EMPTY);
     let name = spec.get("name").as_str().unwrap_or_default();
     for index in &coll.indexes {
-        let same_key = compare_docs(index.key(), key, None).is_eq();
-        let signature = ["collation", "partialFilterExpression"].iter().all(|f| same(index.spec.get(f), spec.get(f)));
-        let options = ["unique", "sparse", "expireAfterSeconds"].iter().all(|f| same(index.spec.get(f), spec.get(f)));
-        if index.name == name {
-            if same_key && signature && options {
+        let text = |d: Doc<'_>| d.contains("textIndexVersion");
+        if text(index.spec.as_doc()) && text(spec) {
+            let fields = ["name", "key", "weights", "default_language", "language_override", "partialFilterExpression"];
+            if fields.iter().all(|f| same(index.spec.get(f), spec.get(f))) {
                 return Ok(true);
             }
-            if index.is_id() && same_key {
+            bail!(IndexOptionsConflict, "only one text index per collection allowed, found existing text index \"{}\"", index.name);
+        }
+        let same_key = compare_docs(index.key(), key, None).is_eq();
+        // Indexes that differ in any of these may stand beside each other on the same fields.
+        let signature = ["collation", "unique", "sparse", "wildcardProjection"].iter().all(|f| same(index.spec.get(f), spec.get(f)))
+            && same_filter(index.partial.as_ref(), spec.get("partialFilterExpression"))?;
+        let options = ["expireAfterSeconds", "hidden"].iter().all(|f| same(index.spec.get(f), spec.get(f)));
+        if index.name == name {
+            if same_key && (index.is_id() || signature && options) {
                 return Ok(true);
             }
             if same_key && signature {
@@ -201,4 +214,32 @@ pub fn conflict(coll: &Collection, spec: Doc<'_>) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Whether filters of partial indexes are the same but for the order of their conditions.
+fn same_filter(known: Option<&Matcher>, wanted: Value<'_>) -> Result<bool> {
+    Ok(match (known, wanted) {
+        (None, Value::Missing) => true,
+        (Some(known), Value::Document(filter)) => {
+            let wanted = Matcher::compile(filter, &CompileCx { collation: known.collation.clone(), ..CompileCx::default() })?;
+            crate::plan::normal_form(known).as_bytes() == crate::plan::normal_form(&wanted).as_bytes()
+        }
+        _ => false,
+    })
+}
+
+/// Whether two specifications of one command are in each other's way: the same name, or the same key and kind.
+pub fn check_batch(specs: &[DocBuf]) -> Result<()> {
+    for (n, spec) in specs.iter().enumerate() {
+        for earlier in specs.iter().take(n).filter(|e| e.as_bytes() != spec.as_bytes()) {
+            let same = |f: &str| smongo_bson::compare::equal(earlier.get(f), spec.get(f));
+            if same("name") {
+                bail!(IndexKeySpecsConflict, "Identical index name '{}' for different indexes: {spec:?}, {earlier:?}", spec.get("name").as_str().unwrap_or_default());
+            }
+            if ["key", "collation", "unique", "sparse", "wildcardProjection", "partialFilterExpression"].iter().all(|f| same(f)) {
+                bail!(IndexOptionsConflict, "Index already exists with a different name: {}", earlier.get("name").as_str().unwrap_or_default());
+            }
+        }
+    }
+    Ok(())
 }

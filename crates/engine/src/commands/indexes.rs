@@ -3,10 +3,9 @@
 use smongo_bson::{DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::stream::Docs;
 
-use super::lists::cursor_option;
 use super::{Args, Command, IN_TXN, WRITES, index_spec};
 use crate::catalog::Collection;
-use crate::cursors::Parked;
+use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 
 pub const CREATE_INDEXES: Command = Command::new("createIndexes", create_indexes, IN_TXN | WRITES);
@@ -32,9 +31,13 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     for spec in specs {
         wanted.push(index_spec::normalise(spec, existing.as_deref(), &cx.op.compile)?);
     }
+    index_spec::check_batch(&wanted)?;
+    if ns.coll().starts_with("system.") && existing.is_none() {
+        bail!(InvalidNamespace, "Cannot create indexes on the system collection {ns}");
+    }
     let created = existing.is_none();
     let coll = shared.catalog.get_or_create(&mut cx.op, &ns)?;
-    let before = coll.indexes.len();
+    let before = coll.index_count();
     let mut missing: Vec<DocBuf> = Vec::new();
     for spec in wanted {
         let known = index_spec::conflict(&coll, spec.as_doc())? || missing.iter().any(|m| m.as_bytes() == spec.as_bytes());
@@ -66,7 +69,7 @@ fn drop_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
         bail!(CommandNotSupportedOnView, "Cannot drop indexes on view: {ns}");
     }
     let names = named(args, &coll, index)?;
-    reply.append("nIndexesWas", coll.indexes.len() as i32);
+    reply.append("nIndexesWas", coll.index_count() as i32);
     if matches!(index, Value::String("*")) {
         reply.append("msg", "non-_id indexes dropped for collection");
     }
@@ -76,6 +79,7 @@ fn drop_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
 /// The names of the indexes that `index` means: `"*"`, a name, a list of names, or a key pattern.
 fn named(args: &Args<'_>, coll: &Collection, index: Value<'_>) -> Result<Vec<String>> {
     let by_name = |name: &str| match coll.index(name) {
+        Some(i) if i.clustered => bail!(5979800, "It is illegal to drop the clusteredIndex"),
         Some(i) if i.is_id() => bail!(InvalidOptions, "cannot drop _id index"),
         Some(i) => Ok(i.name.clone()),
         None => bail!(IndexNotFound, "index not found with name [{name}]"),
@@ -83,9 +87,14 @@ fn named(args: &Args<'_>, coll: &Collection, index: Value<'_>) -> Result<Vec<Str
     match index {
         Value::String("*") => Ok(coll.indexes.iter().filter(|i| !i.is_id()).map(|i| i.name.clone()).collect()),
         Value::String(name) => Ok(vec![by_name(name)?]),
+        Value::Array(list) if list.iter().any(|v| v.as_str() == Some("*")) => named(args, coll, Value::String("*")),
         Value::Array(list) => list
             .iter()
-            .map(|v| match v {
+            .enumerate()
+            .map(|(n, v)| match v {
+                Value::String(name) if list.iter().take(n).any(|earlier| earlier.as_str() == Some(name)) => {
+                    bail!(IndexNotFound, "index not found with name [{name}]")
+                }
                 Value::String(name) => by_name(name),
                 v => Err(args.wrong_type("index", v, "string")),
             })
@@ -94,6 +103,7 @@ fn named(args: &Args<'_>, coll: &Collection, index: Value<'_>) -> Result<Vec<Str
             let found: Vec<_> = coll.indexes.iter().filter(|i| smongo_bson::compare::compare_docs(i.key(), key, None).is_eq()).collect();
             match found.as_slice() {
                 [] => bail!(IndexNotFound, "can't find index with key: {key:?}"),
+                [one] if one.clustered => bail!(5979800, "It is illegal to drop the clusteredIndex"),
                 [one] if one.is_id() => bail!(InvalidOptions, "cannot drop _id index"),
                 [one] => Ok(vec![one.name.clone()]),
                 _ => bail!(AmbiguousIndexKeyPattern, "{} indexes found for key: {key:?}, identify by name instead", found.len()),
@@ -104,17 +114,34 @@ fn named(args: &Args<'_>, coll: &Collection, index: Value<'_>) -> Result<Vec<Str
     }
 }
 
+/// `cursor: {batchSize}`, which may be however large.
+fn list_batch(args: &mut Args<'_>) -> Result<Batch> {
+    let Some(cursor) = args.doc("cursor")? else { return Ok(Batch { documents: None }) };
+    let mut cursor = Args::nested("listIndexes.cursor", cursor);
+    let size = cursor.int("batchSize")?;
+    cursor.finish()?;
+    match size {
+        Some(n) if n < 0 => bail!(BadValue, "BSON field 'batchSize' value must be >= 0, actual value '{n}'"),
+        n => Ok(Batch { documents: n.map(|n| usize::try_from(n).unwrap_or(usize::MAX)) }),
+    }
+}
+
 fn list_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;
-    let batch = cursor_option(args)?;
-    args.accept(&["includeBuildUUIDs", "includeIndexBuildInfo"]);
+    let batch = list_batch(args)?;
+    let (uuids, info) = (args.bool("includeBuildUUIDs")?, args.bool("includeIndexBuildInfo")?);
     args.finish()?;
+    if uuids && info {
+        bail!(InvalidOptions, "listIndexes supports includeBuildUUIDs or includeIndexBuildInfo, not both");
+    }
     let shared = cx.op.shared.clone();
     let Some(coll) = shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "ns does not exist: {ns}") };
     if coll.view().is_some() {
         bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection");
     }
-    let docs = coll.indexes.iter().map(|i| i.spec.clone()).collect();
+    // No index is seen while it is built, so that there is nothing to tell of builds.
+    let describe = |i: &std::sync::Arc<crate::catalog::Index>| if info { DocBuf::build(|w| { w.append("spec", i.spec.as_doc()); }) } else { i.spec.clone() };
+    let docs = coll.indexes.iter().map(describe).collect();
     let mut cursor = Parked::new(ns, Box::new(Docs::new(docs)));
     cursor.lsid = cx.lsid.clone();
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply)

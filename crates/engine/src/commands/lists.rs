@@ -109,8 +109,6 @@ fn describe(coll: &Collection, name_only: bool) -> DocBuf {
                 info.append("uuid", Value::Binary(Binary::from_raw(&raw)));
             }
         }
-        if let Some(index) = coll.id_index() {
-            w.append("idIndex", index.spec.as_doc());
-        }
+        w.append("idIndex", coll.id_index_spec());
     })
 }

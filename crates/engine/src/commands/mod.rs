@@ -5,6 +5,7 @@ pub mod args;
 mod aggregate;
 mod build_info;
 mod bulk_write;
+mod clustered;
 mod coll_mod;
 mod count;
 mod create;

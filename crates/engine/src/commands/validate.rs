@@ -68,7 +68,7 @@ fn validate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
         }
     }
     reply.append("ns", ns.as_str()).append("nInvalidDocuments", corrupt).append("nNonCompliantDocuments", 0i64).append("nrecords", records);
-    reply.append("nIndexes", coll.indexes.len() as i32);
+    reply.append("nIndexes", coll.index_count() as i32);
     {
         let mut keys = reply.document("keysPerIndex");
         for (name, f) in &found {

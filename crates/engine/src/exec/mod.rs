@@ -3,18 +3,21 @@
 //! Every node is a [`Rows`]: it pulls from its inputs and reaches the storage through the operation. Leaves hold a storage
 //! cursor while they run; [`Rows::park`] gives it up and remembers the position.
 
+mod clustered;
 mod collscan;
 mod combine;
 mod cursor;
 mod fetch;
 mod id;
 mod ixscan;
+mod near;
 mod pipeline;
 mod ranges;
 mod shape;
 mod sink;
 mod sort;
 mod source;
+mod text;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use smongo_mql::{Arena, Host, SortPattern, Stream};
 use crate::catalog::{Collection, Index};
 use crate::keys::RecordId;
 use crate::op::OpCx;
-use crate::plan::{Filter, Plan, PlanNode, Query};
+use crate::plan::{Filter, IndexScan, Plan, PlanNode, Query};
 pub use cursor::Litter;
 pub use id::find_by_id;
 pub use pipeline::{Prepared, open_hinted, open_pipeline, prepare};
@@ -46,6 +49,10 @@ pub trait Rows: Send {
     /// The index entry the document was found by, where it is kept.
     fn entry(&self) -> Option<Entry<'_>> {
         None
+    }
+    /// What a search attached to the document, for `$meta`.
+    fn meta(&self) -> Doc<'_> {
+        Doc::EMPTY
     }
     /// Lets go of the storage and remembers the position; the next `advance` continues behind it, in whatever snapshot is then current.
     fn park(&mut self, op: &mut OpCx);
@@ -110,6 +117,15 @@ impl Build<'_> {
         }
     }
 
+    fn index_scan(&self, scan: &IndexScan) -> ixscan::IndexScan {
+        scan.index.used();
+        let ranges = match &scan.between {
+            Some(between) => between.ranges.clone(),
+            None => Ranges::compile(&scan.index, &scan.fields),
+        };
+        ixscan::IndexScan::new(&scan.index, ranges, scan.forward, scan.dedup || self.dedup, self.query.return_key)
+    }
+
     fn node(&self, node: &PlanNode) -> Result<Box<dyn Rows>> {
         Ok(match node {
             PlanNode::Eof => Box::new(shape::Nothing),
@@ -117,13 +133,18 @@ impl Build<'_> {
             PlanNode::CollScan { forward, filter, tailable } => {
                 Box::new(collscan::CollScan::new(self.coll, *forward, filter.clone(), *tailable)?)
             }
-            PlanNode::IndexScan(scan) => {
+            PlanNode::IndexScan(scan) => Box::new(self.index_scan(scan)),
+            PlanNode::Clustered { scan, filter } => {
+                let Some(storage) = self.coll.storage() else { bail!(InternalError, "a clustered scan of a view") };
+                Box::new(clustered::ClusteredScan::new(self.index_scan(scan), storage.records.clone(), filter.clone()))
+            }
+            PlanNode::Near { scan, part, filter } => {
                 scan.index.used();
-                let ranges = match &scan.between {
-                    Some(between) => between.ranges.clone(),
-                    None => Ranges::compile(&scan.index, &scan.fields),
-                };
-                Box::new(ixscan::IndexScan::new(&scan.index, ranges, scan.forward, scan.dedup || self.dedup, self.query.return_key))
+                Box::new(near::NearRows::new(self.coll, scan, *part, &self.query.filter, filter.clone())?)
+            }
+            PlanNode::Text { scan, part, filter } => {
+                scan.index.used();
+                Box::new(text::TextRows::new(self.coll, scan, *part, &self.query.filter, filter.clone())?)
             }
             PlanNode::Fetch { input, filter } => {
                 let Some(storage) = self.coll.storage() else { bail!(InternalError, "a fetch from a view") };

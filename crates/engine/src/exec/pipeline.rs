@@ -96,9 +96,12 @@ pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &Comp
     let Some(array) = array.as_array() else { bail!(InternalError, "a pipeline that is no array") };
     let pipeline = Pipeline::compile(array, cx)?;
     let Some(coll) = resolved.coll.filter(|_| !pipeline.is_source()) else {
+        if let Some(Stage::GeoNear(_)) = pipeline.stages.first() {
+            bail!(NamespaceNotFound, "$geoNear is only supported on a collection that exists: {}", resolved.ns);
+        }
         return Ok(Prepared { plan: None, rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns });
     };
-    let (mut query, rest, taken) = absorb(pipeline, cx)?;
+    let (mut query, rest, taken) = absorb(pipeline, &coll, cx)?;
     query.hint = hint;
     describe(&mut query, &resolved.stages);
     let rest_stages = resolved.stages.split_off(taken.min(resolved.stages.len()));
@@ -162,7 +165,15 @@ fn is_constant(value: Value<'_>) -> bool {
 }
 
 /// Takes `$match $sort $skip $limit $project` from the front of a pipeline into a query; tells how many stages that were.
-fn absorb(pipeline: Pipeline, cx: &CompileCx) -> Result<(Query, Pipeline, usize)> {
+fn absorb(mut pipeline: Pipeline, coll: &Collection, cx: &CompileCx) -> Result<(Query, Pipeline, usize)> {
+    if let Some(Stage::GeoNear(stage)) = pipeline.stages.first_mut() {
+        // The documents come nearest first; the stage itself stays and writes the distances into them.
+        let key = match &stage.key {
+            Some(key) => key.clone(),
+            None => plan::near_key(coll)?,
+        };
+        return Ok((Query::new(Arc::new(stage.filter(&key, cx)?)), pipeline, 0));
+    }
     let total = pipeline.stages.len();
     let mut stages = pipeline.stages.into_iter().peekable();
     let filter = match stages.next_if(|s| matches!(s, Stage::Match(_))) {

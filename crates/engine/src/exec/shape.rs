@@ -70,6 +70,10 @@ impl Rows for Skip {
         self.input.entry()
     }
 
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
+    }
+
     fn park(&mut self, op: &mut OpCx) {
         self.input.park(op);
     }
@@ -116,6 +120,10 @@ impl Rows for Limit {
         self.input.entry()
     }
 
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
+    }
+
     fn park(&mut self, op: &mut OpCx) {
         self.input.park(op);
     }
@@ -157,6 +165,7 @@ impl Documents {
         match &self.shape.projection {
             _ if self.shape.return_key => key_document(self.rows.entry(), &mut self.buf)?,
             Some(projection) => {
+                self.arena.set_meta(self.rows.meta());
                 projection.apply(doc, Some(&self.shape.filter), &self.arena, &mut self.buf)?;
                 self.arena.reset();
             }
@@ -201,6 +210,10 @@ impl Stream for Documents {
 
     fn doc(&self) -> Doc<'_> {
         if self.plain { self.rows.doc() } else { Doc::from_checked(&self.buf) }
+    }
+
+    fn meta(&self) -> Doc<'_> {
+        self.rows.meta()
     }
 
     fn park(&mut self, host: &mut dyn Host) {

@@ -9,13 +9,14 @@ use super::{Counters, Rows};
 use crate::keys::RecordId;
 use crate::op::OpCx;
 
-/// A row: its sort key, then the document, at a place in the buffer.
+/// A row: its sort key, then the document, then its metadata if it has any, at a place in the buffer.
 #[derive(Clone, Copy)]
 struct Item {
     /// The first eight bytes of the key decide most comparisons.
     prefix: u64,
     start: usize,
     doc: usize,
+    meta: usize,
     end: usize,
     rid: RecordId,
 }
@@ -43,13 +44,18 @@ impl Sort {
         while self.input.advance(op)? {
             let start = self.buf.len();
             let document = self.input.doc();
-            self.pattern.append_key(document, &mut self.buf)?;
+            let meta = self.input.meta();
+            self.pattern.append_key_with(document, meta, &mut self.buf)?;
             let doc = self.buf.len();
             self.buf.extend_from_slice(document.as_bytes());
+            let behind = self.buf.len();
+            if !meta.is_empty() {
+                self.buf.extend_from_slice(meta.as_bytes());
+            }
             let mut prefix = [0; 8];
             let n = (doc - start).min(8);
             prefix[..n].copy_from_slice(&self.buf[start..start + n]);
-            let item = Item { prefix: u64::from_be_bytes(prefix), start, doc, end: self.buf.len(), rid: self.input.record_id() };
+            let item = Item { prefix: u64::from_be_bytes(prefix), start, doc, meta: behind, end: self.buf.len(), rid: self.input.record_id() };
             self.items.push(item);
             if self.items.len() >= limit.saturating_mul(2).max(512) {
                 self.keep(limit);
@@ -76,7 +82,7 @@ impl Sort {
         for item in &mut self.items {
             let moved = kept.len();
             kept.extend_from_slice(&self.buf[item.start..item.end]);
-            *item = Item { start: moved, doc: moved + item.doc - item.start, end: kept.len(), ..*item };
+            *item = Item { start: moved, doc: moved + item.doc - item.start, meta: moved + item.meta - item.start, end: kept.len(), ..*item };
         }
         self.buf = kept;
     }
@@ -101,7 +107,11 @@ impl Rows for Sort {
     }
 
     fn doc(&self) -> Doc<'_> {
-        self.current().map_or(Doc::EMPTY, |i| Doc::from_checked(&self.buf[i.doc..i.end]))
+        self.current().map_or(Doc::EMPTY, |i| Doc::from_checked(&self.buf[i.doc..i.meta]))
+    }
+
+    fn meta(&self) -> Doc<'_> {
+        self.current().filter(|i| i.meta < i.end).map_or(Doc::EMPTY, |i| Doc::from_checked(&self.buf[i.meta..i.end]))
     }
 
     fn park(&mut self, op: &mut OpCx) {

@@ -122,7 +122,7 @@ fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter<'_>
     if let Some(capped) = storage.capped {
         w.append("max", capped.documents.unwrap_or(0) as i32).append("maxSize", fit(capped.bytes));
     }
-    w.append("nindexes", coll.indexes.len() as i32);
+    w.append("nindexes", coll.index_count() as i32);
     w.array("indexBuilds");
     w.append("totalIndexSize", fit(total)).append("totalSize", fit(file + total));
     {
@@ -181,7 +181,7 @@ fn cluster_catalog(op: &OpCx, source: &SourceSpec) -> Vec<DocBuf> {
                 let mut raw = vec![4];
                 raw.extend_from_slice(coll.uuid.as_bytes());
                 w.document("info").append("readOnly", false).append("uuid", Value::Binary(smongo_bson::Binary::from_raw(&raw)));
-                w.append("idIndex", coll.id_index().map_or(Value::Missing, |i| i.spec.as_doc().into()));
+                w.append("idIndex", coll.id_index_spec());
             }
             w.append("sharded", false);
         })

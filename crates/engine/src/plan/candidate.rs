@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
 use smongo_bson::index_keys::Multikey;
+use smongo_bson::Value;
 use smongo_mql::collation::Collation;
+use smongo_mql::matcher::{CompareOp, GeoOrder, KeyRanges, Node};
 use smongo_mql::{Matcher, SortPattern};
 
 use super::bounds::{self, Bounds, Field};
 use super::interval::{Interval, Intervals, all_points, intersect, is_full, width};
 use super::predicate::{Conjunct, Group, Predicate, predicates};
+use super::wildcard::{self, View};
 use super::{Filter, partial};
 use crate::catalog::{Index, IndexKind};
 
@@ -60,11 +63,17 @@ pub fn same_collation(a: Option<&Collation>, b: Option<&Collation>) -> bool {
     }
 }
 
-/// The scan of an index that suits the question; `None` when the index cannot be used.
-pub fn candidate(index: &Arc<Index>, question: &Question<'_>) -> Option<Candidate> {
-    if index.kind == IndexKind::Unsupported {
-        return None;
+/// The scans of an index that suit the question: a wildcard index may serve in several ways, any other in one.
+pub fn candidates(index: &Arc<Index>, question: &Question<'_>) -> Vec<Candidate> {
+    match index.kind {
+        IndexKind::Text => Vec::new(),
+        IndexKind::Wildcard => wildcard::views(index, question).iter().filter_map(|view| candidate(&view.index, Some(view), question)).collect(),
+        _ => candidate(index, None, question).into_iter().collect(),
     }
+}
+
+/// The scan of an index that suits the question; `None` when the index cannot be used.
+pub fn candidate(index: &Arc<Index>, view: Option<&View>, question: &Question<'_>) -> Option<Candidate> {
     let collation = question.matcher.collation.as_deref();
     let same = same_collation(index.collation.as_deref(), collation);
     let collator = collation.filter(|_| same).map(|c| c as &dyn Collator);
@@ -78,19 +87,25 @@ pub fn candidate(index: &Arc<Index>, question: &Question<'_>) -> Option<Candidat
     let multikey = index.multikey();
     let mut chooser = Chooser {
         index,
+        view,
         multikey: &multikey,
         found: &found,
         collator,
         strings_differ: !same,
         used: vec![None; index.parts.len()],
         known: false,
+        geo: false,
     };
     let (fields, answered) = chooser.fields(question.conjuncts.len());
     if index.sparse && !chooser.known && !question.hinted {
         return None;
     }
+    // Documents without a geometry are not in the index.
+    if index.kind == IndexKind::Geo && !chooser.geo && !question.hinted {
+        return None;
+    }
     let bounded = chooser.used.iter().any(Option::is_some);
-    let (forward, order) = match question.sort.filter(|_| index.kind == IndexKind::Btree) {
+    let (forward, order) = match question.sort.filter(|_| matches!(index.kind, IndexKind::Btree | IndexKind::Wildcard)) {
         Some(sort) if same_collation(index.collation.as_deref(), sort.collation.as_deref()) => Ordering { index, multikey: &multikey, fields: &fields, sort }.find(),
         _ => (true, Order::None),
     };
@@ -113,6 +128,7 @@ fn residual(question: &Question<'_>, answered: &[bool]) -> Option<Filter> {
 
 struct Chooser<'c, 'q> {
     index: &'c Arc<Index>,
+    view: Option<&'c View>,
     multikey: &'c Multikey,
     found: &'c [Predicate<'q>],
     collator: Option<&'c dyn Collator>,
@@ -121,6 +137,8 @@ struct Chooser<'c, 'q> {
     used: Vec<Option<Option<Group>>>,
     /// Some predicate holds only for documents the (sparse) index knows.
     known: bool,
+    /// A field of cells is restricted.
+    geo: bool,
 }
 
 impl Chooser<'_, '_> {
@@ -135,6 +153,13 @@ impl Chooser<'_, '_> {
         let full = vec![Interval::full()];
         let index = self.index;
         let Some(key) = index.parts.get(part) else { return full };
+        if let Some(view) = self.view.filter(|v| v.path_part == part) {
+            if let Some(slot) = self.used.get_mut(part).filter(|_| view.answers) {
+                *slot = Some(None);
+            }
+            return view.paths.clone();
+        }
+        let of_path = self.view.is_some_and(|v| v.path_part + 1 == part);
         let multikey = self.multikey.is_multikey(part);
         let field = Field {
             collator: self.collator,
@@ -145,7 +170,12 @@ impl Chooser<'_, '_> {
         };
         let mut options: Vec<(&Predicate<'_>, Bounds)> = Vec::new();
         for p in self.found.iter().filter(|p| p.path == key.path.text()) {
-            let bounds = if key.hashed { hashed(p, field) } else { bounds::of_either(p.node, p.negated, field) };
+            let bounds = match &key.geo {
+                Some(order) => geo(p, order),
+                None if key.hashed => hashed(p, field),
+                None if of_path && !wildcard::answers(p) => None,
+                None => bounds::of_either(p.node, p.negated, field),
+            };
             if let Some(bounds) = bounds {
                 self.known |= !bounds.matches_missing;
                 options.push((p, bounds));
@@ -156,6 +186,7 @@ impl Chooser<'_, '_> {
             self.of_one_element(part, &mut options);
         }
         let Some((first, _)) = options.first() else { return full };
+        self.geo |= key.geo.is_some();
         if let Some(slot) = self.used.get_mut(part) {
             *slot = Some(first.group);
         }
@@ -202,9 +233,22 @@ fn shares_array(index: &Index, multikey: &Multikey, a: usize, b: usize) -> bool 
     multikey.components(a) & multikey.components(b) & mask != 0
 }
 
+/// The cells a predicate may find its geometries in.
+fn geo(p: &Predicate<'_>, order: &GeoOrder) -> Option<Bounds> {
+    let Node::Field { test, .. } = p.node else { return None };
+    if p.negated {
+        return None;
+    }
+    Some(Bounds { intervals: cells(&test.geo_ranges(order)?), exact: false, matches_missing: false })
+}
+
+/// Ranges of keys as intervals.
+pub fn cells(ranges: &KeyRanges) -> Intervals {
+    ranges.iter().map(|(low, high)| Interval::new(Value::Int64(*low), true, Value::Int64(*high), true)).collect()
+}
+
 /// Equality with values whose hashes are in the index.
 fn hashed(p: &Predicate<'_>, field: Field<'_>) -> Option<Bounds> {
-    use smongo_mql::matcher::{CompareOp, Node};
     if p.negated || field.collator.is_some() || field.numbered {
         return None;
     }
@@ -216,7 +260,7 @@ fn hashed(p: &Predicate<'_>, field: Field<'_>) -> Option<Bounds> {
     if !all_points(&bounds.intervals) {
         return None;
     }
-    let hash = |i: &Interval| Interval::point(smongo_bson::Value::Int64(smongo_bson::hash::hash_value(i.low.view()) as i64));
+    let hash = |i: &Interval| Interval::point(Value::Int64(smongo_bson::hash::hash_value(i.low.view()) as i64));
     let points = bounds.intervals.iter().map(hash).collect();
     Some(Bounds { intervals: super::interval::union(points, None), exact: false, ..bounds })
 }

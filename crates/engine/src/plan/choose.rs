@@ -7,12 +7,12 @@ use smongo_bson::compare::Collator;
 use smongo_mql::SortPattern;
 use smongo_mql::matcher::Node;
 
-use super::candidate::{Candidate, Order, Question, candidate};
+use super::candidate::{Candidate, Order, Question, candidates};
 use super::interval::{Interval, all_points, width};
 use super::node::{Between, IndexScan, PlanNode};
 use super::predicate::{Conjunct, conjuncts};
 use super::{Filter, Hint, Query};
-use crate::catalog::{Collection, Index};
+use crate::catalog::{Collection, Index, PATH_PART};
 use crate::exec::Ranges;
 
 /// A source of documents, and whether they come in the query's order.
@@ -34,13 +34,21 @@ pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>) -> R
         return between(coll, query);
     }
     let all = conjuncts(&query.filter.root, &[]);
-    let scan = |forward| PlanNode::CollScan { forward, filter: Filter::whole(&query.filter), tailable: query.tailable };
+    let scan = |forward| match coll.id_index() {
+        Some(index) if index.clustered => {
+            let fields = vec![vec![Interval::full()]];
+            let scan = IndexScan { index: index.clone(), fields, between: None, forward, dedup: false };
+            PlanNode::Clustered { scan, filter: Filter::whole(&query.filter) }
+        }
+        _ => PlanNode::CollScan { forward, filter: Filter::whole(&query.filter), tailable: query.tailable },
+    };
     let question = Question { matcher: &query.filter, conjuncts: &all, sort, hinted: query.hint.is_some() };
     match &query.hint {
         Some(Hint::Natural { forward }) => return Ok(Choice::unsorted(scan(*forward))),
         Some(hint) => {
             let index = hinted(coll, hint)?;
-            return match candidate(index, &question) {
+            let best = candidates(index, &question).into_iter().min_by(|a, b| cost(coll, query, a).total_cmp(&cost(coll, query, b)));
+            return match best {
                 Some(c) => Ok(single(&c)),
                 None => bail!(291, "error processing query: ns={} planner returned error: no plan can use the hinted index", coll.ns),
             };
@@ -49,7 +57,7 @@ pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>) -> R
         None => {}
     }
     let visible: Vec<&Arc<Index>> = coll.indexes.iter().filter(|i| !i.hidden).collect();
-    let mut options: Vec<(f64, Choice)> = visible.iter().filter_map(|i| candidate(i, &question)).map(|c| option(coll, query, &c)).collect();
+    let mut options: Vec<(f64, Choice)> = visible.iter().flat_map(|i| candidates(i, &question)).map(|c| option(coll, query, &c)).collect();
     if let Some(or) = union(coll, query, &question, &visible) {
         options.push(or);
     }
@@ -100,6 +108,12 @@ fn single(c: &Candidate) -> Choice {
 }
 
 fn fetch(scan: PlanNode, filter: Option<Filter>) -> PlanNode {
+    if let PlanNode::IndexScan(scan) = scan {
+        return match scan.index.clustered {
+            true => PlanNode::Clustered { scan, filter },
+            false => PlanNode::Fetch { input: Box::new(PlanNode::IndexScan(scan)), filter },
+        };
+    }
     PlanNode::Fetch { input: Box::new(scan), filter }
 }
 
@@ -109,7 +123,7 @@ fn scan(c: &Candidate) -> PlanNode {
 
 fn scan_of(c: &Candidate, fields: Vec<Vec<Interval>>) -> PlanNode {
     let one_key = fields.iter().all(|f| f.len() <= 1 && all_points(f));
-    PlanNode::IndexScan(IndexScan { index: c.index.clone(), fields, between: None, forward: c.forward, dedup: c.multikey.any() && !one_key })
+    PlanNode::IndexScan(IndexScan { index: c.index.clone(), fields, between: None, forward: c.forward, dedup: (c.multikey.any() || c.index.repeats()) && !one_key })
 }
 
 /// One scan for each combination of points of the first fields.
@@ -132,11 +146,12 @@ fn cost(coll: &Collection, query: &Query, c: &Candidate) -> f64 {
     let mut keys = 1.0;
     let mut docs = 1.0;
     let mut prefix = true;
-    for intervals in &c.fields {
-        let w = width(intervals);
+    for (part, intervals) in c.index.parts.iter().zip(&c.fields) {
+        // That a key is of the right path says nothing about how many there are.
+        let w = if part.path.text() == PATH_PART { 1.0 } else { width(intervals) };
         docs *= w;
         keys *= if prefix { w } else { 0.5 + w / 2.0 };
-        prefix = prefix && all_points(intervals);
+        prefix = prefix && (all_points(intervals) || part.path.text() == PATH_PART);
     }
     if c.index.unique && c.fields.iter().all(|f| f.len() == 1 && all_points(f)) {
         (keys, docs) = (0.0, 0.0);
@@ -169,7 +184,7 @@ fn union(coll: &Collection, query: &Query, question: &Question<'_>, visible: &[&
         let others = question.conjuncts.iter().enumerate().filter(|(n, _)| *n != at);
         all.extend(others.map(|(_, c)| Conjunct { node: c.node, at: c.at.clone() }));
         let inner = Question { matcher: question.matcher, conjuncts: &all, sort: question.sort, hinted: false };
-        let found = visible.iter().filter_map(|i| candidate(i, &inner)).filter(|c| c.bounded);
+        let found = visible.iter().flat_map(|i| candidates(i, &inner)).filter(|c| c.bounded);
         let (cost, best) = found.map(|c| (cost(coll, query, &c), c)).min_by(|a, b| a.0.total_cmp(&b.0))?;
         total += cost;
         sorted &= best.order == Order::Scan;
@@ -192,6 +207,9 @@ fn between(coll: &Collection, query: &Query) -> Result<Choice> {
         bail!(BadValue, "The index hint cannot be $natural with min()/max()");
     }
     let index = hinted(coll, hint)?;
+    if index.special.is_some() {
+        bail!(51174, "The index chosen is not compatible with min/max");
+    }
     let min = query.min.as_ref().map(|d| key_of(index, d.as_doc(), "min")).transpose()?;
     let max = query.max.as_ref().map(|d| key_of(index, d.as_doc(), "max")).transpose()?;
     if let (Some(min), Some(max)) = (&min, &max)

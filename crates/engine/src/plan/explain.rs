@@ -2,9 +2,9 @@
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Value};
 
-use super::interval::Interval;
+use super::interval::{Interval, is_full};
 use super::node::{Filter, IndexScan, PlanNode};
-use super::{Plan, Query, hashes, render};
+use super::{Hint, Plan, Query, hashes, render};
 use crate::exec::Counters;
 use crate::namespace::Ns;
 
@@ -27,6 +27,7 @@ pub struct Run {
 
 struct Writer<'e> {
     ns: &'e Ns,
+    clustered: bool,
     query: &'e Query,
     /// The counters of the nodes still to come.
     counters: Option<std::slice::Iter<'e, Counters>>,
@@ -41,7 +42,7 @@ pub fn query_planner(plan: &Plan, above: &Above, stages: &[DocBuf], w: &mut DocW
     w.append("optimizationTimeMillis", 0);
     w.append("maxIndexedOrSolutionsReached", false).append("maxIndexedAndSolutionsReached", false);
     w.append("maxScansToExplodeReached", false).append("prunedSimilarIndexes", false);
-    let mut writer = Writer { ns: &plan.coll.ns, query: &plan.query, counters: None };
+    let mut writer = Writer { ns: &plan.coll.ns, clustered: plan.coll.is_clustered(), query: &plan.query, counters: None };
     {
         let mut winning = w.document("winningPlan");
         winning.append("isCached", false);
@@ -63,7 +64,7 @@ pub fn execution_stats(plan: &Plan, above: &Above, run: &Run, all_plans: bool, w
     w.append("executionSuccess", true).append("nReturned", returned as i32).append("executionTimeMillis", run.millis as i32);
     w.append("totalKeysExamined", keys as i32).append("totalDocsExamined", docs as i32);
     {
-        let mut writer = Writer { ns: &plan.coll.ns, query: &plan.query, counters: Some(run.counters.iter()) };
+        let mut writer = Writer { ns: &plan.coll.ns, clustered: plan.coll.is_clustered(), query: &plan.query, counters: Some(run.counters.iter()) };
         let mut stages = w.document("executionStages");
         stages.append("isCached", false);
         writer.above(above, &plan.root, &mut stages, Some(run.returned));
@@ -162,7 +163,7 @@ impl Writer<'_> {
                 w.append("type", "predicateEvalsToFalse");
             }
             PlanNode::Id { .. } => {
-                let counters = self.head(w, "EXPRESS_IXSCAN");
+                let counters = self.head(w, if self.clustered { "EXPRESS_CLUSTERED_IXSCAN" } else { "EXPRESS_IXSCAN" });
                 w.append("keyPattern", "{ _id: 1 }").append("indexName", "_id_");
                 if let Some(c) = counters {
                     w.append("keysExamined", c.keys as i32).append("docsExamined", c.docs as i32);
@@ -173,6 +174,42 @@ impl Writer<'_> {
                 self.filter(filter, w);
                 let counters = self.stats(w);
                 w.append("nss", self.ns.as_str()).append("direction", direction(*forward));
+                if let Some(c) = counters {
+                    w.append("docsExamined", c.docs as i32);
+                }
+            }
+            PlanNode::Text { scan, filter, .. } => {
+                w.append("stage", "TEXT_MATCH");
+                self.filter(filter, w);
+                let counters = self.stats(w);
+                w.append("nss", self.ns.as_str()).append("indexPrefix", Doc::EMPTY).append("indexName", &*scan.index.name);
+                w.append("textIndexVersion", 3);
+                if let Some(c) = counters {
+                    w.append("keysExamined", c.keys as i32).append("docsExamined", c.docs as i32);
+                }
+            }
+            PlanNode::Near { scan, filter, .. } => {
+                let flat = scan.index.parts.iter().any(|p| matches!(p.geo, Some(smongo_mql::matcher::GeoOrder::Flat(_))));
+                w.append("stage", if flat { "GEO_NEAR_2D" } else { "GEO_NEAR_2DSPHERE" });
+                self.filter(filter, w);
+                let counters = self.stats(w);
+                w.append("nss", self.ns.as_str()).append("keyPattern", scan.index.key()).append("indexName", &*scan.index.name);
+                w.append("indexVersion", 2);
+                if let Some(c) = counters {
+                    w.append("keysExamined", c.keys as i32).append("docsExamined", c.docs as i32);
+                }
+            }
+            PlanNode::Clustered { scan, filter } => {
+                let whole = scan.between.is_none() && scan.fields.iter().all(|f| is_full(f));
+                let unhinted = matches!(self.query.hint, None | Some(Hint::Natural { .. }));
+                w.append("stage", if whole && unhinted { "COLLSCAN" } else { "CLUSTERED_IXSCAN" });
+                self.filter(filter, w);
+                let counters = self.stats(w);
+                w.append("nss", self.ns.as_str()).append("direction", direction(scan.forward));
+                if let (false, Some(ends)) = (whole, scan.fields.first()) {
+                    w.append("minRecord", ends.first().map_or(Value::Missing, |i| i.low.view()));
+                    w.append("maxRecord", ends.last().map_or(Value::Missing, |i| i.high.view()));
+                }
                 if let Some(c) = counters {
                     w.append("docsExamined", c.docs as i32);
                 }

@@ -1,15 +1,18 @@
 //! The planner: a compiled query and the collection's indexes in, a plan out.
 
 pub(crate) mod bounds;
-mod candidate;
+pub(crate) mod candidate;
 mod choose;
 pub(crate) mod explain;
 pub(crate) mod hashes;
 pub(crate) mod interval;
+mod near;
 mod node;
 mod partial;
 mod predicate;
 mod render;
+mod text;
+mod wildcard;
 
 use std::sync::Arc;
 
@@ -21,7 +24,9 @@ use crate::catalog::Collection;
 use crate::exec::{self, Rows};
 use crate::op::OpCx;
 use choose::Choice;
-pub use node::{Filter, NodePath, PlanNode};
+pub(crate) use near::only_key as near_key;
+pub use candidate::cells;
+pub use node::{Filter, IndexScan, NodePath, PlanNode};
 
 /// What find, update, delete, count, distinct and the front of an aggregation ask of one collection.
 pub struct Query {
@@ -101,6 +106,11 @@ impl Hint {
     }
 }
 
+/// A filter with its conditions in one order, for comparing filters.
+pub fn normal_form(matcher: &Matcher) -> DocBuf {
+    render::matcher(matcher)
+}
+
 /// How a query will be answered.
 pub struct Plan {
     pub(crate) coll: Arc<Collection>,
@@ -115,13 +125,15 @@ pub struct Plan {
 /// Chooses a plan. Begins the operation's transaction, so that what is known of the indexes is at least as new as its snapshot.
 pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<Plan> {
     op.store()?;
-    if query.filter.near().is_some() {
-        // Indexes of that kind cannot be made yet, and without the order of distances the answer would be wrong.
-        bail!(NoQueryExecutionPlans, "error processing query: planner returned error :: caused by :: unable to find index for $geoNear query");
-    }
+    let coll = &op.seen(coll);
     let sort = query.sort.take().filter(|s| !s.parts.is_empty()).map(Arc::new);
-    let Choice { mut root, sorted, rejected } = source(coll, &query, sort.as_deref())?;
-    if sort.is_some() && !sorted {
+    let chosen = match query.filter.near() {
+        Some(near) => near::source(coll, &query, near)?,
+        None if query.filter.has_text() => text::source(coll, &query)?,
+        None => source(coll, &query, sort.as_deref())?,
+    };
+    let Choice { mut root, sorted, rejected } = chosen;
+    if sort.is_some() && (!sorted || query.filter.near().is_some()) {
         let limit = query.limit.map(|l| l.saturating_add(query.skip));
         root = PlanNode::Sort { input: Box::new(root), limit };
     }

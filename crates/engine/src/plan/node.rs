@@ -18,6 +18,12 @@ pub enum PlanNode {
     Id { value: ValueBuf },
     CollScan { forward: bool, filter: Option<Filter>, tailable: bool },
     IndexScan(IndexScan),
+    /// The documents of a clustered collection, in the order of `_id`.
+    Clustered { scan: IndexScan, filter: Option<Filter> },
+    /// The documents around a point, nearest first. The scan's field at `part` is what grows with the distance.
+    Near { scan: IndexScan, part: usize, filter: Option<Filter> },
+    /// The documents a `$text` finds. The scan's field at `part` is set to one term after the other.
+    Text { scan: IndexScan, part: usize, filter: Option<Filter> },
     /// The documents of entries.
     Fetch { input: Box<PlanNode>, filter: Option<Filter> },
     /// Each record of any input once.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use smongo_bson::compare::Collator;
 use smongo_bson::keystring::{self, TypeBits};
 use smongo_bson::index_keys::{self, Multikey};
-use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, hash};
+use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, bail, hash, number};
 use smongo_mql::Arena;
 
 use crate::catalog::{Collection, Index};
 use crate::keys::{RecordId, record_key};
+use crate::limits;
 use crate::op::OpCx;
 
 /// The entries a document has in one index, sorted and without duplicates. Buffers are reused from index to index.
@@ -40,7 +41,7 @@ impl Entries {
         let collator = index.collation.as_deref().map(|c| c as &dyn Collator);
         let (buf, items) = (&mut self.buf, &mut self.items);
         let mut bits = TypeBits::new();
-        let multikey = index_keys::index_keys(doc, &index.paths, index.sparse, &mut |values: &[Value<'_>]| {
+        let mut emit = |values: &[Value<'_>]| {
             let start = buf.len();
             bits.clear();
             for (part, value) in index.parts.iter().zip(values) {
@@ -61,7 +62,11 @@ impl Entries {
             buf.extend_from_slice(bits.as_bytes());
             items.push(Item { start, key_end, end: buf.len() });
             Ok(())
-        })?;
+        };
+        let multikey = match &index.special {
+            Some(special) => special.keys(doc, &mut emit)?,
+            None => index_keys::index_keys(doc, &index.paths, index.sparse, &mut |values| emit(values))?,
+        };
         if items.len() > 1 {
             items.sort_unstable_by(|a, b| buf[a.start..a.key_end].cmp(&buf[b.start..b.key_end]));
             items.dedup_by(|a, b| buf[a.start..a.key_end] == buf[b.start..b.key_end]);
@@ -123,8 +128,26 @@ impl Entries {
     }
 }
 
+/// The order of a clustered collection takes keys up to a size only.
+pub fn check_clustered_key(doc: Doc<'_>) -> Result<()> {
+    let id = doc.get("_id");
+    let short = !matches!(id, Value::String(_) | Value::Binary(_) | Value::Document(_) | Value::Regex(_));
+    if !short && keystring::encode(id, false).len() > limits::CLUSTERED_KEY_BYTES {
+        bail!(5894900, "The size of the clustered key exceeds the limit of {} bytes", limits::CLUSTERED_KEY_BYTES);
+    }
+    Ok(())
+}
+
 /// DuplicateKey, with the pattern and the values of the key as drivers expect them.
 pub fn duplicate_key(coll: &Collection, index: &Index, key: &[u8]) -> Error {
+    if index.clustered
+        && let Ok((id, _)) = keystring::decode(key, false)
+        && let Some(n) = number::to_f64(id.view()).filter(|n| !n.is_finite())
+    {
+        // MongoDB cannot tell these keys from their record ids and answers with errors of its own.
+        let code = if n.is_nan() { 50819 } else { 50826 };
+        return Error::new(Code(code), format!("duplicate key in the clustered collection {}: {n}", coll.ns));
+    }
     let mut rest = key;
     let mut text = Vec::new();
     let values = DocBuf::build(|w| {

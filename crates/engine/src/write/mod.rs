@@ -28,6 +28,9 @@ fn check_size(doc: Doc<'_>) -> Result<()> {
 /// Inserts a document that has an `_id`. When it fails with anything but a write conflict, the transaction is as it was before.
 pub fn insert(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<RecordId> {
     check_size(doc)?;
+    if coll.is_clustered() {
+        entries::check_clustered_key(doc)?;
+    }
     let storage = storage_of(coll)?;
     op.lock(coll)?;
     let id = coll.state.next_record();

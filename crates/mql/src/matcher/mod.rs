@@ -30,11 +30,12 @@ use crate::collation::Collation;
 use crate::cx::CompileCx;
 use crate::expr::Expr;
 use crate::regex::Regex;
+use crate::text::Search;
 
 pub use bits::{BitsOp, BitsTest};
 pub use compare::{CompareOp, Test};
 pub use element::ElementMatcher;
-pub use geo::Near;
+pub use geo::{GeoOrder, Grid, KeyRanges, Near};
 pub use set::InSet;
 
 /// A compiled filter.
@@ -110,6 +111,8 @@ pub enum Node {
     /// `$near`, `$nearSphere`: at most one, at the top or in the `And` there. Matches what lies within the distances; results
     /// are wanted in the order of [`Near::distance`].
     Near(Near),
+    /// `$text`: at most one. The engine finds the documents by a text index; to the matcher, it holds.
+    Text(Box<Search>),
     /// A test of the whole document that only the matcher itself understands (`$jsonSchema`, `$sampleRate`).
     Opaque(Box<dyn Predicate>),
     AlwaysFalse,
@@ -144,6 +147,10 @@ pub trait FieldTest: Send + Sync {
     fn expands(&self) -> bool {
         true
     }
+    /// The keys of a geospatial index that hold every value that can pass; `None` when such an index does not help.
+    fn geo_ranges(&self, _order: &GeoOrder) -> Option<KeyRanges> {
+        None
+    }
 }
 
 /// A test of a document.
@@ -164,6 +171,19 @@ impl Matcher {
         let place = if first { parse::Place::FirstStage } else { parse::Place::Stage };
         let root = parse::filter(filter, place, cx)?;
         Ok(Matcher { root, collation: cx.collation.clone(), source: filter.into() })
+    }
+
+    /// The query of a `$geoNear` stage together with its nearness.
+    pub fn near_stage(query: Doc<'_>, near: Near, cx: &CompileCx) -> Result<Matcher> {
+        let query_node = parse::filter(query, parse::Place::Stage, cx)?;
+        let root = match query_node {
+            Node::And(mut all) => {
+                all.push(Node::Near(near));
+                if all.len() == 1 { all.remove(0) } else { Node::And(all) }
+            }
+            one => Node::And(vec![one, Node::Near(near)]),
+        };
+        Ok(Matcher { root, collation: cx.collation.clone(), source: query.into() })
     }
 
     pub fn matches(&self, doc: Doc<'_>, arena: &Arena) -> Result<bool> {
@@ -191,6 +211,17 @@ impl Matcher {
     pub fn near(&self) -> Option<&Near> {
         let nodes = if let Node::And(children) = &self.root { children.as_slice() } else { std::slice::from_ref(&self.root) };
         nodes.iter().find_map(|n| if let Node::Near(near) = n { Some(near) } else { None })
+    }
+
+    /// The `$text` of the filter, at the top or in the `And` there.
+    pub fn text(&self) -> Option<&Search> {
+        let nodes = if let Node::And(children) = &self.root { children.as_slice() } else { std::slice::from_ref(&self.root) };
+        nodes.iter().find_map(|n| if let Node::Text(search) = n { Some(&**search) } else { None })
+    }
+
+    /// Whether there is a `$text` anywhere.
+    pub fn has_text(&self) -> bool {
+        parse::texts(&self.root) > 0
     }
 
     /// The filter as it was given.

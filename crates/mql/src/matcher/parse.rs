@@ -34,6 +34,8 @@ pub(super) struct Parser<'p> {
     depth: u32,
     /// Inside `$elemMatch`: operators that need the whole document are refused.
     nested: bool,
+    /// Inside `$nor` or `$not`.
+    negated: bool,
     /// Inside `$or`, `$nor`, `$not` or `$elemMatch`: nothing that orders the results.
     within: bool,
 }
@@ -105,12 +107,24 @@ fn row<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 
 /// Parses a whole filter.
 pub(super) fn filter(filter: Doc<'_>, place: Place, cx: &CompileCx) -> Result<Node> {
-    let root = Parser { cx, place, depth: 0, nested: false, within: false }.document(filter)?;
+    let root = Parser { cx, place, depth: 0, nested: false, negated: false, within: false }.document(filter)?;
     let nodes = if let Node::And(children) = &root { children.as_slice() } else { &[] };
     if nodes.iter().filter(|n| matches!(n, Node::Near(_))).count() > 1 {
         bail!(BadValue, "Too many geoNear expressions");
     }
+    if texts(&root) > 1 {
+        bail!(BadValue, "Too many text expressions");
+    }
     Ok(root)
+}
+
+/// How many `$text` there are.
+pub(super) fn texts(node: &Node) -> usize {
+    match node {
+        Node::Text(_) => 1,
+        Node::And(children) | Node::Or(children) | Node::Nor(children) => children.iter().map(texts).sum(),
+        _ => 0,
+    }
 }
 
 impl<'p> Parser<'p> {

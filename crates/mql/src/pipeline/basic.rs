@@ -205,6 +205,7 @@ impl Stream for MatchStream {
         let mut rejected = 0u32;
         while self.input.advance(host)? {
             self.arena.reset();
+            self.arena.set_meta(self.input.meta());
             if self.matcher.matches(self.input.doc(), &self.arena)? {
                 return Ok(true);
             }
@@ -217,6 +218,9 @@ impl Stream for MatchStream {
     }
     fn doc(&self) -> Doc<'_> {
         self.input.doc()
+    }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
@@ -242,6 +246,9 @@ impl Stream for LimitStream {
     }
     fn doc(&self) -> Doc<'_> {
         self.input.doc()
+    }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
@@ -274,6 +281,9 @@ impl Stream for SkipStream {
     fn doc(&self) -> Doc<'_> {
         self.input.doc()
     }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }
@@ -296,12 +306,16 @@ impl Stream for ProjectStream {
             return Ok(false);
         }
         self.arena.reset();
+        self.arena.set_meta(self.input.meta());
         self.out.clear();
         self.projection.apply(self.input.doc(), None, &self.arena, &mut self.out)?;
         Ok(true)
     }
     fn doc(&self) -> Doc<'_> {
         Doc::from_checked(&self.out)
+    }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

@@ -10,6 +10,7 @@ mod bucket_auto;
 mod densify;
 mod documents;
 mod facet;
+mod geo_near;
 mod fill;
 mod granularity;
 mod graph_lookup;
@@ -38,6 +39,7 @@ use crate::projection::Projection;
 use crate::sort::SortPattern;
 use crate::stream::{SourceSpec, Stream};
 
+pub use geo_near::GeoNear;
 pub(crate) use registry::Within;
 
 /// The most stages a pipeline may have.
@@ -58,6 +60,8 @@ pub enum Stage {
     Limit(u64),
     Skip(u64),
     Project(Projection),
+    /// Reads the collection in the order of distances.
+    GeoNear(Box<GeoNear>),
     Other(Box<dyn Operator>),
 }
 
@@ -176,6 +180,7 @@ impl Stage {
             Stage::Limit(_) => "$limit",
             Stage::Skip(_) => "$skip",
             Stage::Project(_) => "$project",
+            Stage::GeoNear(_) => "$geoNear",
             Stage::Other(op) => op.name(),
         }
     }
@@ -187,6 +192,7 @@ impl Stage {
             Stage::Limit(n) => basic::limited(input, n),
             Stage::Skip(n) => basic::skipped(input, n),
             Stage::Project(projection) => basic::projected(input, projection),
+            Stage::GeoNear(stage) => stage.open(input),
             Stage::Other(op) => op.open(input)?,
         })
     }

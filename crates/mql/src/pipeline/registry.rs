@@ -2,7 +2,7 @@
 
 use smongo_bson::{Doc, Result, Value, bail};
 
-use super::{Stage, basic, bucket, bucket_auto, densify, documents, facet, fill, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
+use super::{Stage, basic, bucket, bucket_auto, densify, documents, facet, fill, geo_near, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
 use crate::cx::CompileCx;
 use crate::sort::SortPattern;
 
@@ -75,7 +75,7 @@ const ROWS: &[Row] = &[
     first("$documents", documents::parse, From::Database),
     Row { facet: false, ..row("$facet", facet::parse) },
     row("$fill", fill::parse),
-    first("$geoNear", source::unsupported_geo_near, From::Itself),
+    Row { from: From::Collection, ..first("$geoNear", geo_near::parse, From::Itself) },
     row("$graphLookup", graph_lookup::parse),
     row("$group", group::parse),
     first("$indexStats", source::parse_index_stats, From::Itself),
@@ -155,6 +155,9 @@ pub(super) fn check_places(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -
     }
     for (at, stage) in stages.iter().enumerate() {
         let (row, _) = row_of(*stage)?;
+        if row.name == "$geoNear" && at != 0 {
+            bail!(40603, "$geoNear was not the first stage in the pipeline.");
+        }
         if row.place == Place::First && at != 0 {
             bail!(40602, "{} is only valid as the first stage in a pipeline", row.name);
         }
@@ -215,7 +218,7 @@ pub(super) fn check_texts(stages: &[Doc<'_>]) -> Result<()> {
 }
 
 /// Whether a filter has a `$text`, be it below `$and`, `$or`, `$nor`.
-fn has_text(filter: Doc<'_>) -> bool {
+pub(super) fn has_text(filter: Doc<'_>) -> bool {
     filter.iter().any(|f| match (f.name(), f.value()) {
         ("$text", _) => true,
         ("$and" | "$or" | "$nor", Value::Array(list)) => list.iter().any(|v| v.as_doc().is_some_and(has_text)),

@@ -247,10 +247,6 @@ pub(super) fn parse_split_large_event(_arg: Value<'_>, _cx: &CompileCx, _out: Ou
     bail!(IllegalOperation, "$changeStreamSplitLargeEvent can only be used in a $changeStream pipeline")
 }
 
-pub(super) fn unsupported_geo_near(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
-    bail!(NotImplemented, "$geoNear is not implemented")
-}
-
 /// What MongoDB without a search process answers.
 fn no_search(name: &str) -> Result<()> {
     bail!(31082, "Using {name} and $vectorSearch aggregation stages requires additional configuration. Please connect to Atlas or an AtlasCLI local deployment to enable.")

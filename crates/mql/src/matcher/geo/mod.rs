@@ -1,5 +1,8 @@
 //! Geospatial operators: `$geoWithin`, `$geoIntersects`, `$near`, `$nearSphere`.
 
+mod cells;
+mod grid;
+mod keys;
 mod near;
 mod parse;
 mod shapes;
@@ -11,6 +14,8 @@ use super::FieldTest;
 use shapes::{Geometry, stored};
 use sphere::{Cap, Polygon};
 
+pub use grid::Grid;
+pub use keys::{GeoOrder, KeyRanges};
 pub use near::Near;
 pub(super) use parse::{alone, intersects, near, within};
 
@@ -32,11 +37,19 @@ impl FieldTest for Within {
     fn matches(&self, value: Value<'_>) -> bool {
         stored(value).is_some_and(|g| self.0.contains(&g))
     }
+
+    fn geo_ranges(&self, order: &GeoOrder) -> Option<KeyRanges> {
+        self.ranges(order)
+    }
 }
 
 impl FieldTest for Intersects {
     fn matches(&self, value: Value<'_>) -> bool {
         stored(value).is_some_and(|g| !g.only_flat && self.0.meets(&g))
+    }
+
+    fn geo_ranges(&self, order: &GeoOrder) -> Option<KeyRanges> {
+        self.ranges(order)
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use smongo_bson::Doc;
+use smongo_bson::{Doc, Result, Value, bail};
 use smongo_bson::path::{self, Path};
 
+use super::keys::GeoOrder;
 use super::shapes::stored;
 use super::sphere::Point;
 
 /// The earth's radius in metres, as MongoDB computes with.
-const EARTH: f64 = 6_378_100.0;
+pub(super) const EARTH: f64 = 6_378_100.0;
 
 /// A point near which documents are wanted. Results come in the order of [`Near::distance`].
 pub struct Near {
@@ -25,6 +26,22 @@ pub struct Near {
 }
 
 impl Near {
+    /// What `$geoNear` asks for; the path is filled in when the index is known.
+    pub(crate) fn for_stage(near: Value<'_>, spherical: bool, min: f64, max: f64) -> Result<Near> {
+        super::parse::near_of_stage(near, spherical, min, max)
+    }
+
+    /// Whether the point lies where the index has an order: 16433.
+    pub fn check(&self, order: &GeoOrder) -> Result<()> {
+        match order {
+            GeoOrder::Flat(grid) => match grid.key((self.x, self.y)) {
+                Ok(_) => Ok(()),
+                Err(e) => bail!(16433, "{}", e.message()),
+            },
+            GeoOrder::Sphere => Ok(()),
+        }
+    }
+
     /// The kinds of index on the path of which one must exist: without it the query has no plan (291).
     pub fn index_kinds(&self) -> &'static [&'static str] {
         match (self.geojson, self.spherical) {
@@ -37,7 +54,12 @@ impl Near {
     /// The nearest of the document's geometries at the path within the distances asked for: in metres when the point was
     /// given as GeoJSON, in radians for `$nearSphere` with a legacy point, in the plane's unit else. `None`: no match.
     pub fn distance(&self, doc: Doc<'_>) -> Option<f64> {
-        let mut best: Option<f64> = None;
+        self.nearest(doc).map(|(distance, _)| distance)
+    }
+
+    /// The same with the geometry it is the distance of.
+    pub fn nearest<'a>(&self, doc: Doc<'a>) -> Option<(f64, Value<'a>)> {
+        let mut best: Option<(f64, Value<'a>)> = None;
         let _ = path::walk(doc, self.path.parts(), true, &mut |value| {
             let found = stored(value).and_then(|g| {
                 if self.spherical {
@@ -48,7 +70,7 @@ impl Near {
                 }
             });
             if let Some(d) = found.filter(|d| (self.min..=self.max).contains(d)) {
-                best = Some(best.map_or(d, |b| b.min(d)));
+                best = Some(best.filter(|(b, _)| *b <= d).unwrap_or((d, value)));
             }
             ControlFlow::Continue(())
         });

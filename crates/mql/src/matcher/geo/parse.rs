@@ -162,6 +162,24 @@ fn geojson_near(near: &mut Near, d: Doc<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The point of `$geoNear`: GeoJSON when it is a document with coordinates, else a legacy pair.
+pub(super) fn near_of_stage(value: Value<'_>, spherical: bool, min: f64, max: f64) -> Result<Near> {
+    let mut near = Near { path: Path::new(""), x: 0.0, y: 0.0, geojson: false, spherical, min, max };
+    match value {
+        Value::Document(d) if d.contains("coordinates") || matches!(d.get("type"), Value::String(_)) => {
+            let Some((x, y)) = near_point(value)?.flat else { bail!(BadValue, "$geoNear requires a point: {value:?}") };
+            (near.x, near.y, near.geojson, near.spherical) = (x, y, true, true);
+        }
+        _ => {
+            (near.x, near.y) = flat_point(value)?;
+            if near.spherical && of_flat((near.x, near.y)).only_flat {
+                bail!(BadValue, "Legacy point is out of bounds for spherical query");
+            }
+        }
+    }
+    Ok(near)
+}
+
 /// GeoJSON whose type may be left out.
 fn near_point(value: Value<'_>) -> Result<Geometry> {
     match value {

@@ -16,6 +16,12 @@ impl Point {
         Point([lat.cos() * lng.cos(), lat.cos() * lng.sin(), lat.sin()])
     }
 
+    /// In degrees.
+    pub fn to_lng_lat(self) -> (f64, f64) {
+        let [x, y, z] = self.0;
+        (y.atan2(x).to_degrees(), z.atan2(x.hypot(y)).to_degrees())
+    }
+
     pub fn dot(self, o: Point) -> f64 {
         let ([a, b, c], [x, y, z]) = (self.0, o.0);
         a * x + b * y + c * z
@@ -30,7 +36,7 @@ impl Point {
         self.dot(self).sqrt()
     }
 
-    fn unit(self) -> Point {
+    pub fn unit(self) -> Point {
         let n = self.norm();
         if n == 0.0 { self } else { self.scaled(1.0 / n) }
     }

@@ -10,13 +10,14 @@ use crate::arena::Arena;
 use crate::expr::Expr;
 use crate::rand;
 use crate::regex::Regex;
+use crate::text::Search;
 
 fn branches(p: Parser<'_>, name: &str, value: Value<'_>) -> Result<Vec<Node>> {
     let Value::Array(list) = value else { bail!(BadValue, "{name} argument must be an array") };
     if list.is_empty() {
         bail!(BadValue, "$and/$or/$nor must be a nonempty array");
     }
-    let inner = Parser { within: p.within || name != "$and", ..p.deeper(name)? };
+    let inner = Parser { within: p.within || name != "$and", negated: p.negated || name == "$nor", ..p.deeper(name)? };
     let mut nodes = Vec::new();
     for v in list.iter() {
         let Value::Document(d) = v else { bail!(BadValue, "$or/$and/$nor entries need to be full objects") };
@@ -89,14 +90,17 @@ fn is_one(name: &str, value: Value<'_>) -> Result<()> {
     bail!(FailedToParse, "{name} must be an integer value of 1")
 }
 
-pub(super) fn text(p: Parser<'_>, _: &str, _: Value<'_>) -> Result<Option<Node>> {
+pub(super) fn text(p: Parser<'_>, _: &str, value: Value<'_>) -> Result<Option<Node>> {
     if p.nested {
         bail!(BadValue, "$text can only be applied to the top-level document");
     }
     if p.place == Place::Stage {
         bail!(17313, "$match with $text is only allowed as the first pipeline stage");
     }
-    bail!(IndexNotFound, "text index required for $text query")
+    if p.negated {
+        bail!(BadValue, "text expression not allowed in nor");
+    }
+    Ok(Some(Node::Text(Box::new(Search::parse(value)?))))
 }
 
 pub(super) fn where_js(p: Parser<'_>, _: &str, _: Value<'_>) -> Result<Option<Node>> {

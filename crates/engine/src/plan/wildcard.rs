@@ -1,0 +1,89 @@
+//! A wildcard index as the planner uses it: as an index on one of the paths it covers.
+
+use std::sync::Arc;
+
+use smongo_bson::{DocBuf, Value};
+use smongo_mql::matcher::{CompareOp, Node};
+
+use super::candidate::Question;
+use super::interval::{Interval, Intervals};
+use super::predicate::{Predicate, predicates};
+use crate::catalog::{Index, PATH_PART};
+
+/// A wildcard index seen as one on a path.
+pub struct View {
+    /// The index with the path in the place of `$**`.
+    pub index: Arc<Index>,
+    /// The part of the key that holds paths; that of the values is behind it.
+    pub path_part: usize,
+    /// The paths whose values answer.
+    pub paths: Intervals,
+    /// A predicate of the query is on the path.
+    pub answers: bool,
+}
+
+/// Whether the entries at its path tell which documents a predicate matches. They do not know where a path leads nowhere,
+/// nor documents and arrays as a whole.
+pub fn answers(p: &Predicate<'_>) -> bool {
+    if p.negated {
+        return false;
+    }
+    match p.node {
+        Node::Compare { op, value, .. } => leaf(*op, value.view()),
+        Node::In { values, .. } => values.iter().all(|v| leaf(CompareOp::Eq, v.view())),
+        Node::Regex { .. } | Node::Mod { .. } | Node::Exists { .. } => true,
+        _ => false,
+    }
+}
+
+fn leaf(op: CompareOp, value: Value<'_>) -> bool {
+    match value {
+        // An empty document has no fields that would be indexed in its place.
+        Value::Document(d) => d.is_empty() && op == CompareOp::Eq,
+        Value::Null | Value::Undefined | Value::Missing | Value::Array(_) | Value::MinKey | Value::MaxKey => false,
+        _ => true,
+    }
+}
+
+/// The ways in which the index can serve: one for each path with a predicate, and by its other fields alone.
+pub fn views(index: &Arc<Index>, question: &Question<'_>) -> Vec<View> {
+    let Some(scope) = index.special.as_ref().and_then(|s| s.scope()) else { return Vec::new() };
+    let Some(path_part) = index.parts.iter().position(|p| p.path.text() == PATH_PART) else { return Vec::new() };
+    let found = predicates(question.conjuncts);
+    let mut paths: Vec<(&str, bool)> = Vec::new();
+    for p in found.iter().filter(|p| answers(p)) {
+        let numbered = p.path.split('.').any(|c| c.bytes().all(|b| b.is_ascii_digit()));
+        if numbered || !scope.covers(&p.path) {
+            continue;
+        }
+        let of_values = !matches!(p.node, Node::Exists { .. });
+        match paths.iter_mut().find(|(path, _)| *path == p.path) {
+            Some((_, values)) => *values |= of_values,
+            None => paths.push((&p.path, of_values)),
+        }
+    }
+    let point = |path: &str| Interval::point(Value::String(path));
+    let mut views: Vec<View> = paths
+        .iter()
+        .filter_map(|(path, of_values)| {
+            // Where it only matters that there is something, it may be below the path.
+            let below = Interval::new(Value::String(&format!("{path}.")), true, Value::String(&format!("{path}/")), false);
+            let paths = if *of_values { vec![point(path)] } else { vec![point(path), below] };
+            Some(View { index: seen_as(index, path_part, path)?, path_part, paths, answers: true })
+        })
+        .collect();
+    if path_part > 0 {
+        views.push(View { index: index.clone(), path_part, paths: vec![Interval::full()], answers: false });
+    }
+    views
+}
+
+fn seen_as(index: &Arc<Index>, path_part: usize, path: &str) -> Option<Arc<Index>> {
+    let key = DocBuf::build(|w| {
+        for (n, part) in index.parts.iter().enumerate() {
+            let name = if n == path_part + 1 { path } else { part.path.text() };
+            w.append(name, if part.descending { -1 } else { 1 });
+        }
+    });
+    index.seen_as(key).ok().map(Arc::new)
+}

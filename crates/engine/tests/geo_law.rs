@@ -114,7 +114,9 @@ fn spheres() {
         fill(&mut db, &mut r, 400, geometry);
         let mut answered = 0;
         for _ in 0..60 {
-            let at = place(&mut r);
+            // Polygons over the edge of the map would be cut off to shapes that are none.
+            let (x, y) = place(&mut r);
+            let at = (x.clamp(-170.0, 170.0), y.clamp(-80.0, 80.0));
             let region = match r.below(3) {
                 0 => format!("{{\"$geoWithin\": {{\"$centerSphere\": [{}, {}]}}}}", around(at, 0.0, 0.0), r.between(0.001, 0.5)),
                 1 => format!("{{\"$geoWithin\": {{\"$geometry\": {}}}}}", polygon(&mut r, at)),

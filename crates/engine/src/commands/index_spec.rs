@@ -81,12 +81,17 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
                 w.append(flag, true);
             }
         }
-        let of_kind = ["bits", "min", "max", "wildcardProjection"];
+        let of_kind = ["bits", "wildcardProjection"];
         if let Some(seconds) = number::to_i64_saturating(spec.get("expireAfterSeconds")) {
             w.append("expireAfterSeconds", seconds as i32);
         }
         for option in ["partialFilterExpression", "storageEngine"].into_iter().chain(of_kind) {
             w.append(option, spec.get(option));
+        }
+        for option in ["min", "max"] {
+            if let Some(n) = number::to_f64(spec.get(option)) {
+                w.append(option, n);
+            }
         }
         if let Some(c) = &collation {
             w.append("collation", c.as_doc());
@@ -148,7 +153,7 @@ fn check_options(spec: Doc<'_>, key: Doc<'_>, id: bool, cx: &CompileCx) -> Resul
     match spec.get("expireAfterSeconds") {
         Value::Missing => {}
         v if !v.is_number() => bail!(CannotCreateIndex, "TTL index 'expireAfterSeconds' option must be numeric, but received a type of '{}'. Index spec: {spec:?}", v.type_name()),
-        v if number::to_f64(v).is_some_and(|n| n < 0.0 || n > f64::from(i32::MAX)) => {
+        v if number::to_f64(v).is_some_and(|n| n.is_nan() || n < 0.0 || n > f64::from(i32::MAX)) => {
             bail!(CannotCreateIndex, "TTL index 'expireAfterSeconds' option must be within an acceptable range, try a different number. Index spec: {spec:?}")
         }
         _ if key.len() != 1 => bail!(CannotCreateIndex, "TTL indexes are single-field indexes, compound indexes do not support TTL. Index spec: {spec:?}"),
@@ -173,6 +178,7 @@ fn partial_filter(node: &smongo_mql::matcher::Node, depth: usize) -> Result<()> 
     match node {
         Node::And(children) | Node::Or(children) => children.iter().try_for_each(|c| partial_filter(c, depth + 1)),
         Node::Compare { .. } | Node::In { .. } | Node::Exists { .. } | Node::Type { .. } | Node::Field { .. } => Ok(()),
+        Node::Text(_) => Err(err!(BadValue, "$text is not allowed in a partial index")),
         Node::Expr(_) => Err(err!(QueryFeatureNotAllowed, "$expr is not allowed in this context")),
         _ => Err(err!(CannotCreateIndex, "Expression not supported in partial index")),
     }

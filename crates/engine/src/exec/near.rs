@@ -109,7 +109,7 @@ impl NearRows {
             let Some(found) = op.store()?.get(&self.records, &record_key(rid))? else { continue };
             self.counters.docs += 1;
             let doc = Doc::from_checked(found);
-            if let Some(distance) = near.distance(doc)
+            if let Some((distance, _)) = near.nearest(doc, &self.order)
                 && self.test.passes(doc)?
             {
                 self.waiting.push(Found { distance, rid, doc: DocBuf::from(doc) });
@@ -140,7 +140,7 @@ impl Rows for NearRows {
         self.current = self.waiting.pop();
         self.counters.advanced += 1;
         if let (Some(found), Some(near)) = (&self.current, self.matcher.near())
-            && let Some((distance, place)) = near.nearest(found.doc.as_doc())
+            && let Some((distance, place)) = near.nearest(found.doc.as_doc(), &self.order)
         {
             self.meta = DocBuf::build(|w| {
                 w.append("geoNearDistance", distance).append("geoNearPoint", place);

@@ -12,7 +12,7 @@ use smongo_mql::{Matcher, SortPattern};
 use super::bounds::{self, Bounds, Field};
 use super::interval::{Interval, Intervals, all_points, intersect, is_full, width};
 use super::predicate::{Conjunct, Group, Predicate, predicates};
-use super::wildcard::{self, View};
+use super::wildcard::{self, Answer, View};
 use super::{Filter, partial};
 use crate::catalog::{Index, IndexKind};
 
@@ -173,7 +173,11 @@ impl Chooser<'_, '_> {
             let bounds = match &key.geo {
                 Some(order) => geo(p, order),
                 None if key.hashed => hashed(p, field),
-                None if of_path && !wildcard::answers(p) => None,
+                None if of_path => match wildcard::answers(p) {
+                    Some(Answer::Values) => bounds::of_either(p.node, p.negated, field),
+                    Some(Answer::Presence) => Some(Bounds { intervals: vec![Interval::full()], exact: false, matches_missing: false }),
+                    None => None,
+                },
                 None => bounds::of_either(p.node, p.negated, field),
             };
             if let Some(bounds) = bounds {

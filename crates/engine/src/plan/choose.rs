@@ -48,8 +48,9 @@ pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>) -> R
         Some(hint) => {
             let index = hinted(coll, hint)?;
             let best = candidates(index, &question).into_iter().min_by(|a, b| cost(coll, query, a).total_cmp(&cost(coll, query, b)));
-            return match best {
-                Some(c) => Ok(single(&c)),
+            let or = || union(coll, query, &question, &[index]);
+            return match best.map(|c| single(&c)).or_else(|| or().map(|(_, choice)| choice)) {
+                Some(choice) => Ok(choice),
                 None => bail!(291, "error processing query: ns={} planner returned error: no plan can use the hinted index", coll.ns),
             };
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{DocBuf, Value};
-use smongo_mql::matcher::{CompareOp, Node};
+use smongo_bson::{Array, DocBuf, Value};
+use smongo_mql::matcher::{CompareOp, Node, TypeSet};
 
 use super::candidate::Question;
 use super::interval::{Interval, Intervals};
@@ -22,25 +22,36 @@ pub struct View {
     pub answers: bool,
 }
 
-/// Whether the entries at its path tell which documents a predicate matches. They do not know where a path leads nowhere,
-/// nor documents and arrays as a whole.
-pub fn answers(p: &Predicate<'_>) -> bool {
-    if p.negated {
-        return false;
-    }
+/// What entries can tell of a predicate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The values at its path decide.
+    Values,
+    /// There must be something at the path or below it.
+    Presence,
+}
+
+/// Whether entries tell which documents a predicate can match. They do not know where a path leads nowhere, nor documents and
+/// arrays as a whole.
+pub fn answers(p: &Predicate<'_>) -> Option<Answer> {
+    let whole = |types: &TypeSet| types.contains(3) || types.contains(4);
     match p.node {
-        Node::Compare { op, value, .. } => leaf(*op, value.view()),
-        Node::In { values, .. } => values.iter().all(|v| leaf(CompareOp::Eq, v.view())),
-        Node::Regex { .. } | Node::Mod { .. } | Node::Exists { .. } => true,
-        _ => false,
+        Node::Compare { op: CompareOp::Eq, value, .. } if p.negated && matches!(value.view(), Value::Null) => Some(Answer::Presence),
+        _ if p.negated => None,
+        Node::Exists { .. } => Some(Answer::Presence),
+        Node::Type { types, .. } if whole(types) => Some(Answer::Presence),
+        Node::Compare { op, value, .. } => leaf(*op, value.view()).then_some(Answer::Values),
+        Node::In { values, .. } => values.iter().all(|v| leaf(CompareOp::Eq, v.view())).then_some(Answer::Values),
+        Node::Type { .. } | Node::Regex { .. } | Node::Mod { .. } => Some(Answer::Values),
+        _ => None,
     }
 }
 
 fn leaf(op: CompareOp, value: Value<'_>) -> bool {
     match value {
-        // An empty document has no fields that would be indexed in its place.
-        Value::Document(d) => d.is_empty() && op == CompareOp::Eq,
-        Value::Null | Value::Undefined | Value::Missing | Value::Array(_) | Value::MinKey | Value::MaxKey => false,
+        // An empty one has no fields that would be indexed in its place.
+        Value::Document(d) | Value::Array(Array(d)) => d.is_empty() && op == CompareOp::Eq,
+        Value::Null | Value::Undefined | Value::Missing | Value::MinKey | Value::MaxKey => false,
         _ => true,
     }
 }
@@ -50,13 +61,16 @@ pub fn views(index: &Arc<Index>, question: &Question<'_>) -> Vec<View> {
     let Some(scope) = index.special.as_ref().and_then(|s| s.scope()) else { return Vec::new() };
     let Some(path_part) = index.parts.iter().position(|p| p.path.text() == PATH_PART) else { return Vec::new() };
     let found = predicates(question.conjuncts);
+    // A number in a path may mean an element of an array, which is at the path without it.
+    let arrays = index.multikey().any();
     let mut paths: Vec<(&str, bool)> = Vec::new();
-    for p in found.iter().filter(|p| answers(p)) {
+    for p in &found {
+        let Some(answer) = answers(p) else { continue };
         let numbered = p.path.split('.').any(|c| c.bytes().all(|b| b.is_ascii_digit()));
-        if numbered || !scope.covers(&p.path) {
+        if numbered && arrays || !scope.covers(&p.path) {
             continue;
         }
-        let of_values = !matches!(p.node, Node::Exists { .. });
+        let of_values = answer == Answer::Values;
         match paths.iter_mut().find(|(path, _)| *path == p.path) {
             Some((_, values)) => *values |= of_values,
             None => paths.push((&p.path, of_values)),

@@ -109,8 +109,12 @@ fn row<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 pub(super) fn filter(filter: Doc<'_>, place: Place, cx: &CompileCx) -> Result<Node> {
     let root = Parser { cx, place, depth: 0, nested: false, negated: false, within: false }.document(filter)?;
     let nodes = if let Node::And(children) = &root { children.as_slice() } else { &[] };
-    if nodes.iter().filter(|n| matches!(n, Node::Near(_))).count() > 1 {
+    let nears = nodes.iter().filter(|n| matches!(n, Node::Near(_))).count();
+    if nears > 1 {
         bail!(BadValue, "Too many geoNear expressions");
+    }
+    if nears > 0 && texts(&root) > 0 {
+        bail!(BadValue, "text and geoNear not allowed in same query");
     }
     if texts(&root) > 1 {
         bail!(BadValue, "Too many text expressions");

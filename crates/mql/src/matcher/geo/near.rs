@@ -54,17 +54,22 @@ impl Near {
     /// The nearest of the document's geometries at the path within the distances asked for: in metres when the point was
     /// given as GeoJSON, in radians for `$nearSphere` with a legacy point, in the plane's unit else. `None`: no match.
     pub fn distance(&self, doc: Doc<'_>) -> Option<f64> {
-        self.nearest(doc).map(|(distance, _)| distance)
+        self.nearest(doc, &GeoOrder::Sphere).map(|(distance, _)| distance)
     }
 
-    /// The same with the geometry it is the distance of.
-    pub fn nearest<'a>(&self, doc: Doc<'a>) -> Option<(f64, Value<'a>)> {
+    /// The same with the geometry it is the distance of. By a `2d` index MongoDB computes angles another way, which differs in
+    /// the last digit.
+    pub fn nearest<'a>(&self, doc: Doc<'a>, order: &GeoOrder) -> Option<(f64, Value<'a>)> {
         let mut best: Option<(f64, Value<'a>)> = None;
         let _ = path::walk(doc, self.path.parts(), true, &mut |value| {
             let found = stored(value).and_then(|g| {
                 if self.spherical {
                     let unit = if self.geojson { EARTH } else { 1.0 };
-                    (!g.only_flat).then(|| g.distance(Point::from_lng_lat(self.x, self.y)) * unit)
+                    let center = Point::from_lng_lat(self.x, self.y);
+                    match (order, g.points.as_slice()) {
+                        (GeoOrder::Flat(_), [only]) => Some(center.dot(*only).clamp(-1.0, 1.0).acos()),
+                        _ => (!g.only_flat).then(|| g.distance(center) * unit),
+                    }
                 } else {
                     g.flat.map(|(x, y)| (x - self.x).hypot(y - self.y))
                 }

@@ -171,6 +171,9 @@ pub(super) fn near_of_stage(value: Value<'_>, spherical: bool, min: f64, max: f6
             (near.x, near.y, near.geojson, near.spherical) = (x, y, true, true);
         }
         _ => {
+            if matches!(value, Value::Array(a) if a.len() > 3) {
+                bail!(BadValue, "Point must only contain two numeric elements");
+            }
             (near.x, near.y) = flat_point(value)?;
             if near.spherical && of_flat((near.x, near.y)).only_flat {
                 bail!(BadValue, "Legacy point is out of bounds for spherical query");

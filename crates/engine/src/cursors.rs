@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use smongo_bson::{DocBuf, DocWriter, Result, bail, err};
 use smongo_mql::Stream;
 
+use crate::change::Watch;
 use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
@@ -30,6 +31,8 @@ pub struct Parked {
     pub no_timeout: bool,
     pub tailable: bool,
     pub await_data: bool,
+    /// The stream is a change stream.
+    pub watch: Option<Watch>,
     pub command: DocBuf,
     pub last_use: Instant,
 }
@@ -59,6 +62,7 @@ impl Parked {
             no_timeout: false,
             tailable: false,
             await_data: false,
+            watch: None,
             command: DocBuf::new(),
             last_use: Instant::now(),
         }
@@ -75,7 +79,7 @@ impl Parked {
                 return Ok(false);
             }
             if !self.held && !self.stream.advance(op)? {
-                return Ok(!self.tailable);
+                return Ok(self.watch.as_mut().map_or(!self.tailable, Watch::caught_up));
             }
             let doc = self.stream.doc();
             let size = doc.as_bytes().len();
@@ -87,9 +91,21 @@ impl Parked {
                 bail!(BSONObjectTooLarge, "BSONObj size: {size} is invalid. Size must be between 0 and {}", limits::INTERNAL_DOCUMENT_BYTES);
             }
             out.push(doc);
+            if let Some(watch) = &mut self.watch {
+                watch.delivered(doc);
+            }
             if let Some(left) = &mut self.left {
                 *left -= 1;
             }
+        }
+    }
+}
+
+impl Parked {
+    /// What a change stream's reply says behind the batch.
+    pub fn append_token(&self, w: &mut DocWriter<'_>) {
+        if let Some(watch) = &self.watch {
+            w.append("postBatchResumeToken", watch.token.as_doc());
         }
     }
 }
@@ -99,6 +115,7 @@ impl Cursors {
     pub fn first_batch(&self, op: &mut OpCx, mut cursor: Parked, batch: Batch, single: bool, reply: &mut DocWriter<'_>) -> Result<()> {
         let mut w = reply.document("cursor");
         let done = cursor.fill(op, batch, &mut w, "firstBatch")? || single;
+        cursor.append_token(&mut w);
         let ns = cursor.ns.clone();
         let id = if done { 0 } else { self.park(op, cursor)? };
         w.append("id", id).append("ns", ns.as_str());

@@ -110,6 +110,24 @@ impl FailPoints {
         self.any.load(Ordering::Relaxed) && self.active.lock().contains_key("maxTimeAlwaysTimeOut")
     }
 
+    /// `failGetMoreAfterCursorCheckout`: called when a getMore has its cursor.
+    pub fn cursor_checkout(&self) -> Result<()> {
+        match self.simple("failGetMoreAfterCursorCheckout").map(|data| number::to_i64_exact(data.get("errorCode"))) {
+            Some(Some(code)) => Err(Error::new(Code(code as i32), "Hit the 'failGetMoreAfterCursorCheckout' fail point")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The data of a point that fires without conditions.
+    fn simple(&self, name: &str) -> Option<DocBuf> {
+        if !self.enabled || !self.any.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut active = self.active.lock();
+        let point = active.get_mut(name)?;
+        point.count().then(|| point.data.clone())
+    }
+
     fn fires(&self, command: &str, metadata: Option<&DocBuf>, body: Doc<'_>) -> Option<DocBuf> {
         let mut active = self.active.lock();
         let point = active.get_mut("failCommand")?;
@@ -129,17 +147,24 @@ impl FailPoints {
                 return None;
             }
         }
-        if point.skip > 0 {
-            point.skip -= 1;
-            return None;
+        point.count().then(|| point.data.clone())
+    }
+}
+
+impl FailPoint {
+    /// Counts a passage; tells whether the point fires.
+    fn count(&mut self) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
         }
-        match &mut point.times {
-            Some(0) => return None,
+        match &mut self.times {
+            Some(0) => return false,
             Some(n) => *n -= 1,
             None => {}
         }
-        point.activations += 1;
-        Some(point.data.clone())
+        self.activations += 1;
+        true
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `catalog` | namespace | the collection's entry (BSON) |
 //! | `oplog` | timestamp, 8 bytes big-endian | the entry (BSON) |
 //! | `meta` | name | BSON |
+//! | `preimages` | timestamp of the oplog entry, position of the operation in it (4 bytes) | the document before the change |
 //! | `cN` | record id, 8 bytes big-endian | the document |
 //! | `iN`, not unique | key string, record id | type bits |
 //! | `iN`, unique | key string | record id, type bits |
@@ -17,6 +18,7 @@
 pub const CATALOG: &str = "catalog";
 pub const OPLOG: &str = "oplog";
 pub const META: &str = "meta";
+pub const PREIMAGES: &str = "preimages";
 
 /// The position of a document in its collection; grows with insertion.
 pub type RecordId = i64;

@@ -3,10 +3,11 @@
 //! Everything enters by [`Session::run`] with a command's bytes and leaves as a reply's bytes. Synchronous; knows no runtime.
 //!
 //! - [`door`]: a command's way in and its reply's way out. [`commands`]: one row each.
-//! - `catalog`: what exists. `plan`, `exec`: queries. `write`: the only module that changes documents. `oplog`: what changed.
+//! - `catalog`: what exists. `plan`, `exec`: queries. `write`: the only module that changes documents. `oplog`: what changed. `change`: watching it.
 //! - `op`: the context of one operation, and its transaction. `sessions`, `cursors`, `operations`: what outlives a command.
 
 mod catalog;
+mod change;
 pub mod client;
 mod clock;
 mod commands;

@@ -19,6 +19,9 @@ use crate::{Options, oplog};
 pub struct Shared {
     pub store: Store,
     pub oplog: Table,
+    pub preimages: Table,
+    /// The newest timestamp whose oplog entry was removed to keep the oplog within its size; zero if none ever was.
+    oplog_trimmed: AtomicU64,
     /// Bytes of the oplog's entries, about: what decides when the oldest go.
     pub oplog_bytes: AtomicU64,
     pub catalog: Catalog,
@@ -43,11 +46,14 @@ impl Shared {
         let catalog = Catalog::open(&store)?;
         let oplog = store.create_table(crate::keys::OPLOG, smongo_storage::TableKind::Log)?;
         catalog.publish_oplog(&oplog)?;
+        let preimages = store.create_table(crate::keys::PREIMAGES, smongo_storage::TableKind::Log)?;
         let clock = Clock::starting_after(oplog::newest(&store, &oplog)?.max(crate::clock::wall()));
         let held = store.table_stats(&oplog)?;
         let shared = Shared {
             oplog_bytes: AtomicU64::new(held.file_bytes.saturating_sub(held.reusable_bytes)),
+            oplog_trimmed: AtomicU64::new(oplog::trimmed(&store, &catalog)?),
             oplog,
+            preimages,
             catalog,
             clock,
             cursors: Cursors::default(),
@@ -64,6 +70,15 @@ impl Shared {
             store,
         };
         Ok(Arc::new(shared))
+    }
+
+    pub fn oplog_trimmed(&self) -> u64 {
+        self.oplog_trimmed.load(Ordering::Acquire)
+    }
+
+    /// Said before the entries are removed: who still finds them does no harm by giving up too early.
+    pub fn set_oplog_trimmed(&self, ts: u64) {
+        self.oplog_trimmed.store(ts, Ordering::Release);
     }
 
     pub fn shutting_down(&self) -> bool {

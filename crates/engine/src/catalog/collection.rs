@@ -28,6 +28,8 @@ pub struct Collection {
     pub options: DocBuf,
     pub collation: Option<Arc<Collation>>,
     pub validator: Option<Validator>,
+    /// Changes keep the document as it was before (`changeStreamPreAndPostImages`).
+    pub pre_images: bool,
     /// The `_id` index first. Empty for views.
     pub indexes: Vec<Arc<Index>>,
     pub state: Arc<State>,
@@ -189,6 +191,7 @@ impl Collection {
             options: self.options.clone(),
             collation: self.collation.clone(),
             validator: self.validator.clone(),
+            pre_images: self.pre_images,
             indexes: self.indexes.clone(),
             state: self.state.clone(),
         }

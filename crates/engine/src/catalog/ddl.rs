@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 use smongo_bson::index_keys::Multikey;
-use smongo_bson::{Doc, DocBuf, Result, bail, err};
+use smongo_bson::{Binary, Doc, DocBuf, Result, Value, bail, err};
 use smongo_storage::{Table, TableKind};
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use crate::keys::{index_table, records_table};
 use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
-use crate::oplog::Change;
+use crate::oplog::{Change, uuid_bytes};
 use crate::write::{Entries, duplicate_key};
 use smongo_mql::Host;
 
@@ -77,7 +77,7 @@ impl Catalog {
         });
         self.change(op, |op| {
             self.save(op.store()?, &coll)?;
-            op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+            op.pending.add(ns, logged_uuid(&coll), Change::Command { command: command.as_doc(), before: None });
             Ok(())
         })?;
         self.publish(coll.clone());
@@ -155,7 +155,7 @@ impl Catalog {
         self.change(op, |op| {
             self.erase(op.store()?, ns)?;
             if log {
-                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+                op.pending.add(ns, logged_uuid(&coll), Change::Command { command: command.as_doc(), before: None });
             }
             Ok(())
         })?;
@@ -178,7 +178,7 @@ impl Catalog {
             });
             self.change(op, |op| {
                 op.store()?;
-                op.pending.add(&Ns::unchecked(db, ""), None, Change::Command { command: command.as_doc() });
+                op.pending.add(&Ns::unchecked(db, ""), None, Change::Command { command: command.as_doc(), before: None });
                 Ok(())
             })?;
         }
@@ -207,14 +207,14 @@ impl Catalog {
         let command = DocBuf::build(|w| {
             w.append("renameCollection", from.as_str()).append("to", to.as_str());
             match &target {
-                Some(t) => w.append("dropTarget", &*t.uuid.to_string()),
+                Some(t) => w.append("dropTarget", Value::Binary(Binary::from_raw(&uuid_bytes(&t.uuid)))),
                 None => w.append("dropTarget", false),
             };
         });
         self.change(op, |op| {
             self.erase(op.store()?, from)?;
             self.save(op.store()?, &renamed)?;
-            op.pending.add(from, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+            op.pending.add(from, Some(&coll.uuid), Change::Command { command: command.as_doc(), before: None });
             Ok(())
         })?;
         {
@@ -235,7 +235,7 @@ impl Catalog {
         let _alone = self.exclusive(op, &coll)?;
         let records = coll.storage().map(|s| (s.id, s.records.clone()));
         let changed = Arc::new(define(ns.clone(), coll.uuid, options, records, coll.indexes.clone(), coll.state.clone())?);
-        self.replace(op, &changed, command)
+        self.replace(op, &coll, &changed, command)
     }
 
     /// Replaces one index's specification (collMod: `hidden`, `expireAfterSeconds`, `unique`).
@@ -249,7 +249,7 @@ impl Catalog {
                 *index = Arc::new(index.with_spec(spec.clone())?);
             }
         }
-        self.replace(op, &Arc::new(coll.with_indexes(indexes)), command)
+        self.replace(op, &coll, &Arc::new(coll.with_indexes(indexes)), command)
     }
 
     /// Replaces the options of a clustered collection and with them when its documents expire.
@@ -262,13 +262,16 @@ impl Catalog {
         if let Some(index) = indexes.first_mut() {
             *index = Arc::new(index.with_spec(id_spec(options.as_doc()))?);
         }
-        self.replace(op, &Arc::new(define(ns.clone(), coll.uuid, options, records, indexes, coll.state.clone())?), command)
+        self.replace(op, &coll, &Arc::new(define(ns.clone(), coll.uuid, options, records, indexes, coll.state.clone())?), command)
     }
 
-    fn replace(&self, op: &mut OpCx, changed: &Arc<Collection>, command: Doc<'_>) -> Result<()> {
+    fn replace(&self, op: &mut OpCx, old: &Collection, changed: &Arc<Collection>, command: Doc<'_>) -> Result<()> {
+        let before = DocBuf::build(|w| {
+            w.append("collectionOptions_old", old.options());
+        });
         self.change(op, |op| {
             self.save(op.store()?, changed)?;
-            op.pending.add(&changed.ns, Some(&changed.uuid), Change::Command { command });
+            op.pending.add(&changed.ns, Some(&changed.uuid), Change::Command { command, before: Some(before.as_doc()) });
             Ok(())
         })?;
         self.publish(changed.clone());
@@ -305,7 +308,7 @@ impl Catalog {
                 let command = DocBuf::build(|w| {
                     w.append("createIndexes", ns.coll()).append_all(index.spec.as_doc());
                 });
-                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc(), before: None });
             }
             Ok(())
         })?;
@@ -326,7 +329,7 @@ impl Catalog {
                 let command = DocBuf::build(|w| {
                     w.append("dropIndexes", ns.coll()).append("index", &*index.name);
                 });
-                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc() });
+                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc(), before: Some(index.spec.as_doc()) });
             }
             Ok(())
         })?;
@@ -343,6 +346,11 @@ impl Catalog {
             }
         }
     }
+}
+
+/// Views have none as far as the oplog is concerned: it tells them from collections by that.
+fn logged_uuid(coll: &Collection) -> Option<&Uuid> {
+    coll.view().is_none().then_some(&coll.uuid)
 }
 
 fn tables_of(coll: &Collection) -> impl Iterator<Item = Table> {

@@ -43,7 +43,7 @@ impl Catalog {
         session.rollback()?;
 
         let mut collections = BTreeMap::new();
-        let mut known: HashSet<String> = [CATALOG, META, crate::keys::OPLOG].map(str::to_owned).into();
+        let mut known: HashSet<String> = [CATALOG, META, crate::keys::OPLOG, crate::keys::PREIMAGES].map(str::to_owned).into();
         for entry in &entries {
             let coll = read_entry(store, &mut session, entry.as_doc(), counts.as_doc())?;
             known.extend(coll.storage().map(|s| records_table(s.id)));
@@ -72,6 +72,15 @@ impl Catalog {
         let next = self.next_id.load(Ordering::Relaxed).to_be_bytes();
         session.insert(&self.meta, NEXT_ID, &next)?;
         Ok(())
+    }
+
+    /// Writes a value under a name of the store's own, in the session's transaction.
+    pub fn save_meta(&self, session: &mut Session, name: &[u8], value: &[u8]) -> Result<()> {
+        Ok(session.insert(&self.meta, name, value)?)
+    }
+
+    pub fn meta(&self, session: &mut Session, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(session.get(&self.meta, name)?.map(<[u8]>::to_vec))
     }
 
     /// Removes a collection's entry, in the session's transaction.
@@ -186,5 +195,6 @@ pub(super) fn define(
             pipeline: options.get("pipeline").as_array().into_iter().flat_map(|a| a.iter().filter_map(|v| v.as_doc()).map(DocBuf::from)).collect(),
         }),
     };
-    Ok(Collection { ns, uuid, kind, options, collation, validator, indexes, state })
+    let pre_images = options.get("changeStreamPreAndPostImages").as_doc().is_some_and(|d| d.get("enabled").truthy());
+    Ok(Collection { ns, uuid, kind, options, collation, validator, pre_images, indexes, state })
 }

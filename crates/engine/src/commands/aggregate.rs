@@ -1,10 +1,13 @@
 //! aggregate
 
 use smongo_bson::{Array, DocWriter, Result, Value, bail, number};
+use smongo_mql::CompileCx;
+use smongo_mql::pipeline::change_stream::CHANGE_STREAM;
 use smongo_mql::pipeline::{Pipeline, stage_documents};
 
 use super::find::{compile_cx, default_collation};
 use super::{Args, Command, explain, IN_TXN, READS, WRITES};
+use crate::change;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 use crate::limits;
@@ -101,6 +104,9 @@ fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) ->
     cx.op.compile.db = cx.db.clone();
     cx.op.compile.coll = parsed.coll.clone();
     let compile = cx.op.compile.clone();
+    if is_change_stream(parsed.pipeline) {
+        return watch(cx, ns, &parsed, &compile, reply);
+    }
     // Positions and nesting are checked on the command's own pipeline, before views are put in front of it.
     let writes = Pipeline::compile(parsed.pipeline, &compile)?.writes().is_some();
     if writes && cx.txn_number.is_some() {
@@ -114,6 +120,30 @@ fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) ->
     let batch = Batch { documents: Some(parsed.batch_size.unwrap_or(limits::FIRST_BATCH)) };
     let shared = cx.op.shared.clone();
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply).map_err(running)
+}
+
+fn is_change_stream(pipeline: Array<'_>) -> bool {
+    matches!(pipeline.get(0), Value::Document(d) if d.first().is_some_and(|e| e.name() == CHANGE_STREAM))
+}
+
+/// Opens a change stream; its cursor waits for events.
+fn watch(cx: &mut Cx<'_>, ns: Ns, parsed: &AggregateArgs<'_>, compile: &CompileCx, reply: &mut DocWriter<'_>) -> Result<()> {
+    if cx.in_transaction {
+        bail!(OperationNotSupportedInTransaction, "Operation not permitted in transaction :: caused by :: Aggregation stage $changeStream cannot be used in a transaction");
+    }
+    if let Some(level) = cx.read_concern.level.as_deref().filter(|l| *l != "majority") {
+        bail!(InvalidOptions, "$changeStream cannot run with a readConcern other than 'majority', or in a multi-document transaction. Current readConcern: {{ level: \"{level}\" }}");
+    }
+    let stages = stage_documents(parsed.pipeline)?;
+    let (stream, watch) = change::open(&mut cx.op, ns.db(), &parsed.coll, &stages, compile).map_err(change::label)?;
+    let mut cursor = Parked::new(ns, stream);
+    cursor.lsid = cx.lsid.clone();
+    cursor.tailable = true;
+    cursor.await_data = true;
+    cursor.watch = Some(watch);
+    let batch = Batch { documents: Some(parsed.batch_size.unwrap_or(limits::FIRST_BATCH)) };
+    let shared = cx.op.shared.clone();
+    shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply).map_err(|e| change::label(running(e)))
 }
 
 /// Errors of a pipeline that runs say so.

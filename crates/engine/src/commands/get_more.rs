@@ -6,6 +6,7 @@ use smongo_bson::{DocWriter, Result, Value, bail};
 use smongo_mql::Host;
 
 use super::{Args, Command, IN_TXN};
+use crate::change;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 use crate::namespace::Ns;
@@ -28,7 +29,8 @@ fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     let ns = Ns::unchecked(&cx.db, coll);
     let shared = cx.op.shared.clone();
     let mut cursor = shared.cursors.take(id)?;
-    let result = check(cx, &cursor, &ns, id).and_then(|()| next_batch(cx, &mut cursor, batch, reply));
+    let ready = check(cx, &cursor, &ns, id).and_then(|()| shared.failpoints.cursor_checkout());
+    let result = ready.and_then(|()| next_batch(cx, &mut cursor, batch, reply));
     match result {
         Ok(false) => {
             shared.cursors.put_back(&mut cx.op, id, cursor);
@@ -43,7 +45,7 @@ fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
         }
         Err(e) => {
             shared.cursors.kill(id);
-            return Err(e);
+            return Err(if cursor.watch.is_some() { change::label(e) } else { e });
         }
     }
     Ok(())
@@ -89,10 +91,14 @@ fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut Do
             }
             shared.clock.wait(seen, left);
             cx.op.interrupt()?;
+            if !shared.cursors.exists(cursor.id) {
+                bail!(CursorKilled, "cursor id {} was killed", cursor.id);
+            }
         }
     }
     let mut w = reply.document("cursor");
     let done = cursor.fill(&mut cx.op, batch, &mut w, "nextBatch")?;
+    cursor.append_token(&mut w);
     w.append("id", if done { 0 } else { cursor.id }).append("ns", cursor.ns.as_str());
     Ok(done)
 }
@@ -110,6 +116,8 @@ fn kill_cursors(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
     }
     let shared = cx.op.shared.clone();
     let (killed, unknown): (Vec<i64>, Vec<i64>) = wanted.into_iter().partition(|id| shared.cursors.kill(*id));
+    // One that awaits data must notice.
+    shared.clock.wake();
     let mut list = |name: &str, ids: &[i64]| {
         let mut w = reply.array(name);
         for id in ids {

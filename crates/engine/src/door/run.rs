@@ -131,6 +131,11 @@ impl Session {
             op.deadline = Some(Instant::now());
             op.interrupt()?;
         }
+        if op.pending.origin.is_none() && let (Some(lsid), Some(number)) = (&generic.lsid, generic.txn_number) {
+            op.pending.origin = Some(DocBuf::build(|w| {
+                w.append("lsid", lsid.to_doc().as_doc()).append("txnNumber", number);
+            }));
+        }
         let guard = shared.operations.begin(command.name, request.body, generic, &self.client, self.connection);
         op.kill = guard.kill.clone();
         let mut cx = Cx {

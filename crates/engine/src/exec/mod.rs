@@ -29,7 +29,7 @@ use crate::catalog::{Collection, Index};
 use crate::keys::RecordId;
 use crate::op::OpCx;
 use crate::plan::{Filter, IndexScan, Plan, PlanNode, Query};
-pub use cursor::Litter;
+pub use cursor::{Held, Litter};
 pub use id::find_by_id;
 pub use pipeline::{Prepared, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;

@@ -2,14 +2,18 @@
 
 mod trim;
 
-use smongo_bson::{Doc, DocBuf, DocWriter, Result, Timestamp, Value};
+use std::sync::atomic::Ordering;
+
+use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Timestamp, Value, bail};
 use smongo_storage::{Session, Store, Table};
 use uuid::Uuid;
 
+use crate::change::images;
 use crate::clock::now_millis;
+use crate::limits;
 use crate::namespace::Ns;
 use crate::shared::Shared;
-pub use trim::trim;
+pub use trim::{trim, trimmed};
 
 /// Entries of a transaction that has not committed: everything but their timestamps.
 #[derive(Default)]
@@ -17,8 +21,12 @@ pub struct Pending {
     /// BSON documents, one behind the other.
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// `lsid`, `txnNumber`, `stmtId` … of a retryable write, put in front of each entry.
+    /// Documents as they were before, with the number of the entry that tells of their change.
+    images: Vec<(usize, DocBuf)>,
+    /// `lsid` and `txnNumber` of a retryable write or a multi-document transaction.
     pub origin: Option<DocBuf>,
+    /// The statement of a retryable write that is being executed.
+    pub statement: Option<i32>,
 }
 
 /// What kind of change an entry tells of.
@@ -27,8 +35,21 @@ pub enum Change<'a> {
     /// `delta` is the `$v: 2` description or the replacement; `id` is the document's `_id`.
     Update { id: Value<'a>, delta: Doc<'a> },
     Delete { id: Value<'a> },
-    Command { command: Doc<'a> },
+    /// `before` is what the command changed or removed, where MongoDB tells.
+    Command { command: Doc<'a>, before: Option<Doc<'a>> },
     Noop { message: Doc<'a> },
+}
+
+impl Change<'_> {
+    fn op(&self) -> &'static str {
+        match self {
+            Change::Insert { .. } => "i",
+            Change::Update { .. } => "u",
+            Change::Delete { .. } => "d",
+            Change::Command { .. } => "c",
+            Change::Noop { .. } => "n",
+        }
+    }
 }
 
 impl Pending {
@@ -39,35 +60,29 @@ impl Pending {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.images.clear();
     }
 
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Keeps the document as it was before the change that is added next.
+    pub fn pre_image(&mut self, old: Doc<'_>) {
+        self.images.push((self.ends.len(), DocBuf::from(old)));
+    }
+
     /// Adds the entry of a change. Order of fields as in MongoDB's oplog.
     pub fn add(&mut self, ns: &Ns, uuid: Option<&Uuid>, change: Change<'_>) {
         let mut w = DocWriter::new(&mut self.bytes);
-        if let Some(origin) = &self.origin {
-            w.append_all(origin.as_doc());
-        }
-        let op = match change {
-            Change::Insert { .. } => "i",
-            Change::Update { .. } => "u",
-            Change::Delete { .. } => "d",
-            Change::Command { .. } => "c",
-            Change::Noop { .. } => "n",
-        };
-        w.append("op", op);
+        w.append("op", change.op());
         match change {
             Change::Command { .. } => w.append("ns", &*format!("{}.$cmd", ns.db())),
             Change::Noop { .. } => w.append("ns", ""),
             _ => w.append("ns", ns.as_str()),
         };
         if let Some(uuid) = uuid {
-            let mut raw = [4; 17];
-            raw[1..].copy_from_slice(uuid.as_bytes());
-            w.append("ui", Value::Binary(smongo_bson::Binary::from_raw(&raw)));
+            w.append("ui", Value::Binary(Binary::from_raw(&uuid_bytes(uuid))));
         }
         match change {
             Change::Insert { doc } => {
@@ -81,12 +96,18 @@ impl Pending {
             Change::Delete { id } => {
                 w.document("o").append("_id", id);
             }
-            Change::Command { command } => {
+            Change::Command { command, before } => {
                 w.append("o", command);
+                if let Some(before) = before {
+                    w.append("o2", before);
+                }
             }
             Change::Noop { message } => {
                 w.append("o", message);
             }
+        }
+        if let Some(statement) = self.statement {
+            w.append("stmtId", statement);
         }
         w.finish();
         self.ends.push(self.bytes.len());
@@ -97,35 +118,150 @@ impl Pending {
         starts.zip(&self.ends).map(|(start, end)| Doc::from_checked(&self.bytes[start..*end]))
     }
 
-    /// Gives each entry its timestamp and writes it. A multi-document transaction becomes one `applyOps` entry.
+    /// Gives each entry its timestamp and writes it, and the pre-images. Timestamps are noted in `taken` as they are taken.
     pub fn write(&self, shared: &Shared, session: &mut Session, multi: bool, taken: &mut Vec<Timestamp>) -> Result<()> {
-        let mut entry = Vec::with_capacity(self.bytes.len() / self.ends.len().max(1) + 128);
+        let mut log = Log { shared, session, origin: self.origin.as_ref(), entry: Vec::with_capacity(self.bytes.len() / self.ends.len().max(1) + 128) };
         if multi {
-            let bundle = DocBuf::build(|w| {
-                w.append("op", "c").append("ns", "admin.$cmd");
-                let mut command = w.document("o");
-                let mut ops = command.array("applyOps");
-                for op in self.iter() {
-                    ops.push(op);
-                }
-            });
-            return write_entry(shared, session, bundle.as_doc(), &mut entry, taken);
+            return self.write_transaction(&mut log, taken);
         }
-        self.iter().try_for_each(|op| write_entry(shared, session, op, &mut entry, taken))
+        let mut images = self.images.iter().peekable();
+        for (n, op) in self.iter().enumerate() {
+            let ts = log.take(taken);
+            log.write(ts, |w| {
+                w.append_all(op);
+            })?;
+            while let Some((_, image)) = images.next_if(|(of, _)| *of == n) {
+                images::write(shared, log.session, ts.to_u64(), 0, image.as_doc())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A multi-document transaction is one `applyOps` entry, or several that are linked by `prevOpTime`, each within the size of a
+    /// document; all but the last say `partialTxn`. The last one's timestamp is the transaction's.
+    fn write_transaction(&self, log: &mut Log<'_>, taken: &mut Vec<Timestamp>) -> Result<()> {
+        let ops: Vec<Doc<'_>> = self.iter().collect();
+        let (mut from, mut previous) = (0, Timestamp::default());
+        while from < ops.len() {
+            let mut bytes = 0;
+            let fits = |op: &&Doc<'_>| {
+                bytes += op.as_bytes().len() + ARRAY_ELEMENT_BYTES;
+                bytes <= limits::DOCUMENT_BYTES
+            };
+            let to = from + ops[from..].iter().take_while(fits).count().max(1);
+            let ts = log.take(taken);
+            log.write(ts, |w| {
+                w.append("op", "c").append("ns", "admin.$cmd");
+                {
+                    let mut command = w.document("o");
+                    {
+                        let mut list = command.array("applyOps");
+                        ops[from..to].iter().for_each(|op| {
+                            list.push(*op);
+                        });
+                    }
+                    if to < ops.len() {
+                        command.append("partialTxn", true);
+                    } else if from > 0 {
+                        command.append("count", ops.len() as i64);
+                    }
+                }
+                w.document("prevOpTime").append("ts", previous).append("t", if from == 0 { -1i64 } else { TERM });
+            })?;
+            (from, previous) = (to, ts);
+        }
+        for (n, image) in &self.images {
+            images::write(log.shared, log.session, previous.to_u64(), *n as u32, image.as_doc())?;
+        }
+        Ok(())
     }
 }
 
-fn write_entry(shared: &Shared, session: &mut Session, op: Doc<'_>, entry: &mut Vec<u8>, taken: &mut Vec<Timestamp>) -> Result<()> {
-    let ts = shared.clock.take();
-    taken.push(ts);
-    entry.clear();
-    let mut w = DocWriter::new(entry);
-    w.append_all(op);
-    w.append("ts", ts).append("t", 1i64).append("v", 2i64).append("wall", Value::DateTime(now_millis()));
-    w.finish();
-    session.insert(&shared.oplog, &ts.to_u64().to_be_bytes(), entry)?;
-    shared.oplog_bytes.fetch_add(entry.len() as u64, std::sync::atomic::Ordering::Relaxed);
-    Ok(())
+/// The only term there is: one member, elected once.
+const TERM: i64 = 1;
+/// What an element of an array takes beside its document: the tag and the position.
+const ARRAY_ELEMENT_BYTES: usize = 12;
+
+/// Writes entries in the session's transaction.
+struct Log<'a> {
+    shared: &'a Shared,
+    session: &'a mut Session,
+    origin: Option<&'a DocBuf>,
+    entry: Vec<u8>,
+}
+
+impl Log<'_> {
+    fn take(&self, taken: &mut Vec<Timestamp>) -> Timestamp {
+        let ts = self.shared.clock.take();
+        taken.push(ts);
+        ts
+    }
+
+    fn write(&mut self, ts: Timestamp, fields: impl FnOnce(&mut DocWriter<'_>)) -> Result<()> {
+        self.entry.clear();
+        let mut w = DocWriter::new(&mut self.entry);
+        if let Some(origin) = self.origin {
+            w.append_all(origin.as_doc());
+        }
+        fields(&mut w);
+        w.append("ts", ts).append("t", TERM).append("v", 2i64).append("wall", Value::DateTime(now_millis()));
+        w.finish();
+        self.session.insert(&self.shared.oplog, &ts.to_u64().to_be_bytes(), &self.entry)?;
+        self.shared.oplog_bytes.fetch_add(self.entry.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The whole of a transaction whose last entry this is: one `applyOps` with all its operations. Earlier entries may have been
+/// trimmed away: then it is ChangeStreamHistoryLost.
+pub fn whole_transaction(shared: &Shared, session: &mut Session, last: Doc<'_>) -> Result<DocBuf> {
+    let mut parts = vec![DocBuf::from(last)];
+    while let Some(Timestamp { time, increment }) = parts.last().and_then(|p| previous(p.as_doc())) {
+        let key = Timestamp { time, increment }.to_u64().to_be_bytes();
+        match session.get(&shared.oplog, &key)? {
+            Some(bytes) => parts.push(DocBuf::from_checked(bytes.to_vec())),
+            None => bail!(ChangeStreamHistoryLost, "Resume of change stream was not possible, as the resume point may no longer be in the oplog."),
+        }
+    }
+    Ok(DocBuf::build(|w| {
+        for field in last {
+            if field.name() != "o" {
+                w.append_element(&field);
+            }
+        }
+        let mut command = w.document("o");
+        let mut list = command.array("applyOps");
+        for part in parts.iter().rev() {
+            let ops = part.get("o").as_doc().and_then(|o| o.get("applyOps").as_array());
+            ops.into_iter().flat_map(|a| a.iter()).for_each(|op| {
+                list.push(op);
+            });
+        }
+    }))
+}
+
+/// Whether an entry is an earlier part of a transaction.
+pub fn is_part(entry: Doc<'_>) -> bool {
+    entry.get("o").as_doc().is_some_and(|o| o.get("partialTxn").truthy())
+}
+
+/// Whether an entry is the last part of a transaction that has others.
+pub fn is_last_of_many(entry: Doc<'_>) -> bool {
+    previous(entry).is_some() && !is_part(entry)
+}
+
+/// The entry before this one of the same transaction.
+fn previous(entry: Doc<'_>) -> Option<Timestamp> {
+    match entry.get("prevOpTime").as_doc()?.get("ts") {
+        Value::Timestamp(ts) if ts != Timestamp::default() => Some(ts),
+        _ => None,
+    }
+}
+
+pub fn uuid_bytes(uuid: &Uuid) -> [u8; 17] {
+    let mut raw = [4; 17];
+    raw[1..].copy_from_slice(uuid.as_bytes());
+    raw
 }
 
 /// The timestamp of the newest entry.

@@ -3,10 +3,21 @@
 use std::sync::atomic::Ordering;
 
 use smongo_bson::Result;
-use smongo_storage::{Begin, Durability};
+use smongo_storage::{Begin, Durability, Store};
 
+use crate::catalog::Catalog;
+use crate::change::images;
 use crate::limits;
 use crate::shared::Shared;
+
+/// Where the store remembers up to which timestamp entries were removed.
+const TRIMMED: &[u8] = b"oplog_trimmed";
+
+/// The newest timestamp whose entry was removed; zero if none ever was.
+pub fn trimmed(store: &Store, catalog: &Catalog) -> Result<u64> {
+    let mut session = store.session()?;
+    Ok(catalog.meta(&mut session, TRIMMED)?.and_then(|b| b.first_chunk::<8>().copied()).map_or(0, u64::from_be_bytes))
+}
 
 /// Removes the oldest entries while the oplog holds more bytes than it may.
 pub fn trim(shared: &Shared) -> Result<()> {
@@ -36,7 +47,12 @@ fn step(shared: &Shared) -> Result<bool> {
         shared.oplog_bytes.store(0, Ordering::Relaxed);
         return Ok(false);
     }
+    let ts = last.first_chunk::<8>().map_or(0, |k| u64::from_be_bytes(*k));
+    shared.set_oplog_trimmed(ts);
+    shared.catalog.save_meta(&mut session, TRIMMED, &last)?;
     session.truncate(&shared.oplog, None, Some(&last))?;
+    // The images of an entry go with it.
+    session.truncate(&shared.preimages, None, Some(&images::key(ts, u32::MAX)))?;
     session.commit(Durability::Lazy)?;
     let before = shared.oplog_bytes.load(Ordering::Relaxed);
     shared.oplog_bytes.fetch_sub(bytes.min(before), Ordering::Relaxed);

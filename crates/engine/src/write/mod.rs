@@ -115,6 +115,9 @@ pub fn update(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>,
     }
     op.store()?.insert(&storage.records, &record_key(id), new.as_bytes())?;
     op.resize(&coll.state, 0, new.as_bytes().len() as i64 - old.as_bytes().len() as i64);
+    if coll.pre_images {
+        op.pending.pre_image(old);
+    }
     op.pending.add(&coll.ns, Some(&coll.uuid), Change::Update { id: old.get("_id"), delta });
     Ok(())
 }
@@ -130,6 +133,9 @@ pub fn delete(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>)
     }
     op.store()?.remove(&storage.records, &record_key(id))?;
     op.resize(&coll.state, -1, -(old.as_bytes().len() as i64));
+    if coll.pre_images {
+        op.pending.pre_image(old);
+    }
     op.pending.add(&coll.ns, Some(&coll.uuid), Change::Delete { id: old.get("_id") });
     Ok(())
 }

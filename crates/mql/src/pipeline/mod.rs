@@ -7,6 +7,7 @@ mod args;
 mod basic;
 mod bucket;
 mod bucket_auto;
+pub mod change_stream;
 mod densify;
 mod documents;
 mod facet;

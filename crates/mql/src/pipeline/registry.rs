@@ -2,7 +2,7 @@
 
 use smongo_bson::{Doc, Result, Value, bail};
 
-use super::{Stage, basic, bucket, bucket_auto, densify, documents, facet, fill, geo_near, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
+use super::{Stage, basic, bucket, bucket_auto, change_stream, densify, documents, facet, fill, geo_near, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
 use crate::cx::CompileCx;
 use crate::sort::SortPattern;
 
@@ -66,8 +66,8 @@ const ROWS: &[Row] = &[
     row("$addFields", basic::parse_add_fields),
     row("$bucket", bucket::parse),
     row("$bucketAuto", bucket_auto::parse),
-    first("$changeStream", source::parse_change_stream, From::Either),
-    Row { facet: false, ..row("$changeStreamSplitLargeEvent", source::parse_split_large_event) },
+    first("$changeStream", change_stream::parse, From::Either),
+    Row { facet: false, ..row("$changeStreamSplitLargeEvent", change_stream::parse_split) },
     first("$collStats", source::parse_coll_stats, From::Itself),
     row("$count", basic::parse_count),
     first("$currentOp", source::parse_current_op, From::Database),

@@ -10,7 +10,7 @@ type Out<'o> = &'o mut Vec<Stage>;
 
 struct Source(SourceSpec);
 
-fn push(name: &'static str, arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+pub(super) fn push(name: &'static str, arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
     let spec = SourceSpec { name, spec: ValueBuf::new(arg), db: cx.db.clone(), coll: cx.coll.clone() };
     out.push(Stage::Other(Box::new(Source(spec))));
     Ok(())
@@ -236,15 +236,6 @@ pub(super) fn parse_query_settings(arg: Value<'_>, cx: &CompileCx, out: Out<'_>)
 pub(super) fn parse_query_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
     document("$queryStats", arg)?;
     push("$queryStats", arg, cx, out)
-}
-
-pub(super) fn parse_change_stream(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
-    let Value::Document(_) = arg else { bail!(6188500, "the $changeStream stage specification must be an object") };
-    push("$changeStream", arg, cx, out)
-}
-
-pub(super) fn parse_split_large_event(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
-    bail!(IllegalOperation, "$changeStreamSplitLargeEvent can only be used in a $changeStream pipeline")
 }
 
 /// What MongoDB without a search process answers.

@@ -172,6 +172,11 @@ impl Cursors {
         self.all.lock().retain(|_, place| !place.as_ref().is_some_and(&doomed));
     }
 
+    /// Kills the cursors that read collections which are no more. Change streams report the end themselves.
+    pub fn kill_readers(&self, of: impl Fn(&Ns) -> bool) {
+        self.kill_where(|c| c.watch.is_none() && of(&c.ns));
+    }
+
     pub fn expire(&self, idle: Duration) {
         self.kill_where(|c| !c.no_timeout && c.lsid.is_none() && c.last_use.elapsed() > idle);
     }

@@ -38,6 +38,13 @@ pub struct Fail {
     pub patch: Option<DocBuf>,
 }
 
+/// What a fail point does to a statement of a retryable write.
+pub struct FailedWrite {
+    /// Fails with this code instead of committing.
+    pub before_commit: Option<i32>,
+    pub close: bool,
+}
+
 impl FailPoints {
     pub fn new(enabled: bool) -> FailPoints {
         FailPoints { enabled, any: AtomicBool::new(false), active: Mutex::default() }
@@ -96,7 +103,7 @@ impl FailPoints {
                 w.append("writeConcernError", d);
                 if let Some(labels) = data.get("errorLabels").as_array() {
                     w.append("errorLabels", labels);
-                } else if retryable_code(number::to_i64_exact(d.get("code")).unwrap_or(0) as i32) && body.contains("txnNumber") {
+                } else if retryable_code(number::to_i64_exact(d.get("code")).unwrap_or(0) as i32) && retries(body) {
                     w.array("errorLabels").push("RetryableWriteError");
                 }
             })),
@@ -116,6 +123,14 @@ impl FailPoints {
             Some(Some(code)) => Err(Error::new(Code(code as i32), "Hit the 'failGetMoreAfterCursorCheckout' fail point")),
             _ => Ok(()),
         }
+    }
+
+    /// `onPrimaryTransactionalWrite`: called when a statement of a retryable write is about to commit.
+    pub fn transactional_write(&self) -> Option<FailedWrite> {
+        let data = self.simple("onPrimaryTransactionalWrite")?;
+        let before_commit = number::to_i64_exact(data.get("failBeforeCommitExceptionCode")).map(|code| code as i32);
+        // The connection is closed unless the data says otherwise.
+        Some(FailedWrite { before_commit, close: data.get("closeConnection").is_missing() || data.get("closeConnection").truthy() })
     }
 
     /// The data of a point that fires without conditions.
@@ -173,16 +188,27 @@ fn retryable_code(code: i32) -> bool {
     matches!(code, 11600 | 11602 | 10107 | 13435 | 13436 | 189 | 91 | 7 | 6 | 89 | 9001 | 262)
 }
 
+/// Codes after which a transaction may be tried again as a whole, also when its commit failed with them.
+fn transient_code(code: i32) -> bool {
+    matches!(code, 24 | 112 | 246 | 251 | 267)
+}
+
 fn default_label(e: Error, body: Doc<'_>) -> Error {
-    let write = body.contains("txnNumber") && !body.contains("autocommit");
-    let ends = body.first().is_some_and(|f| matches!(f.name(), "commitTransaction" | "abortTransaction"));
-    if retryable_code(e.code().0) && (write || ends) {
+    let in_transaction = body.contains("autocommit");
+    let retryable = retryable_code(e.code().0);
+    if retryable && retries(body) {
         return e.with_label("RetryableWriteError");
     }
-    if body.contains("autocommit") && !ends && retryable_code(e.code().0) {
+    if in_transaction && (retryable || transient_code(e.code().0)) {
         return e.with_label("TransientTransactionError");
     }
     e
+}
+
+/// Whether the command is one that drivers send again: a retryable write or the end of a transaction.
+fn retries(body: Doc<'_>) -> bool {
+    let ends = body.first().is_some_and(|f| matches!(f.name(), "commitTransaction" | "abortTransaction"));
+    ends || (body.contains("txnNumber") && !body.contains("autocommit"))
 }
 
 /// Adds fields to a finished reply.

@@ -24,6 +24,7 @@ mod operations;
 mod oplog;
 mod options;
 mod plan;
+mod retry;
 mod sessions;
 mod shared;
 mod ttl;

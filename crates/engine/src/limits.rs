@@ -15,6 +15,10 @@ pub const FIRST_BATCH: usize = 101;
 pub const CURSOR_IDLE: Duration = Duration::from_secs(600);
 pub const SESSION_IDLE_MINUTES: i32 = 30;
 pub const OPEN_CURSORS: usize = 100_000;
+/// Records of retryable writes that one step of removing old ones looks at.
+pub const EXPIRE_STEP: usize = 1000;
+/// Seconds between two passes over the records of retryable writes.
+pub const EXPIRE_SECONDS: u64 = 300;
 pub const LOGICAL_SESSIONS: usize = 1_000_000;
 /// Tries of one statement that meets write conflicts; each waits a little longer, up to about a second in all.
 pub const CONFLICT_RETRIES: u32 = 10_000;

@@ -31,6 +31,11 @@ fn run(shared: &Weak<Shared>) {
         if ticks.is_multiple_of(limits::TTL_SECONDS) {
             crate::ttl::pass(&shared);
         }
+        if ticks.is_multiple_of(limits::EXPIRE_SECONDS)
+            && let Err(e) = crate::retry::expire(&shared)
+        {
+            tracing::warn!("forgetting old retryable writes: {e}");
+        }
         if let Err(e) = crate::oplog::trim(&shared) {
             tracing::warn!("trimming the oplog: {e}");
         }

@@ -1,5 +1,6 @@
 //! One operation: its storage transaction, its locks, its deadline, and what it will write to the oplog.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use smongo_storage as storage;
 use crate::catalog::{Collection, LockGuard, State};
 use crate::limits;
 use crate::oplog::Pending;
+use crate::retry::{self, Retry, Statements};
+use crate::sessions::Lsid;
 use crate::shared::Shared;
 
 /// Set by whoever kills an operation: zero while it may run, else the code it must fail with.
@@ -57,6 +60,14 @@ pub struct OpCx {
     pub bypass_validation: bool,
     /// `atClusterTime` of a snapshot read.
     pub read_time: Option<Timestamp>,
+    /// The retryable write this command belongs to.
+    pub retry: Option<Retry>,
+    /// Of a multi-document transaction: what its commit is remembered under.
+    pub transaction: Option<(Lsid, i64)>,
+    /// A write of the multi-document transaction failed, so that it can only abort.
+    pub doomed: Cell<bool>,
+    /// A fail point wants the connection closed.
+    pub close: bool,
     /// Storage cursors of streams that were dropped half-way.
     pub litter: crate::exec::Litter,
 }
@@ -78,6 +89,10 @@ impl OpCx {
             committed: false,
             bypass_validation: false,
             read_time: None,
+            retry: None,
+            transaction: None,
+            doomed: Cell::new(false),
+            close: false,
             litter: Default::default(),
         })
     }
@@ -114,7 +129,7 @@ impl OpCx {
         let mut tries = 0;
         loop {
             self.rollback();
-            match statement(self).and_then(|value| self.commit().map(|()| value)) {
+            match statement(self).and_then(|value| self.commit_statement().map(|()| value)) {
                 Err(e) if e.code() == Code::WriteConflict && tries < limits::CONFLICT_RETRIES => {
                     self.rollback();
                     tries += 1;
@@ -128,6 +143,21 @@ impl OpCx {
                 done => return done,
             }
         }
+    }
+
+    /// Commits a statement, unless the fail point of retryable writes comes between.
+    fn commit_statement(&mut self) -> Result<()> {
+        let wrote = self.retry.is_some() && !self.pending.is_empty();
+        let Some(fail) = wrote.then(|| self.shared.failpoints.transactional_write()).flatten() else { return self.commit() };
+        self.close = fail.close;
+        match fail.before_commit {
+            Some(code) => return Err(Error::new(Code(code), "failing a retryable write before its commit by the fail point")),
+            None => self.commit()?,
+        }
+        if fail.close {
+            bail!(InterruptedAtShutdown, "the fail point closes the connection");
+        }
+        Ok(())
     }
 
     /// Ends reading: outside a multi-document transaction the snapshot is let go.
@@ -144,12 +174,18 @@ impl OpCx {
             return Ok(());
         }
         let wrote = !self.pending.is_empty();
+        if let (true, Some((lsid, number))) = (wrote, &self.transaction) {
+            retry::note_commit(&self.shared, &mut self.store, lsid, *number)?;
+        }
         let timestamps = self.write_oplog()?;
         let done = self.store.commit(storage::Durability::Lazy);
         self.active = false;
         self.shared.clock.done(&timestamps);
         if done.is_ok() {
             self.committed |= wrote;
+            if let Some(retry) = &mut self.retry {
+                retry.committed();
+            }
             for (state, documents, bytes) in self.sizes.drain(..) {
                 state.add(documents, bytes);
             }
@@ -180,7 +216,25 @@ impl OpCx {
         self.release();
     }
 
+    /// What an earlier try of this statement of a retryable write answered.
+    pub fn retried(&self, statement: Option<i32>) -> Option<DocBuf> {
+        self.retry.as_ref()?.answered(statement?)
+    }
+
+    /// Remembers, in the transaction of the statements, what they answer if they are sent again.
+    pub fn note(&mut self, statements: Option<(i32, i32)>, reply: impl FnOnce() -> DocBuf) -> Result<()> {
+        let Some((first, last)) = statements else { return Ok(()) };
+        self.store()?;
+        match &mut self.retry {
+            Some(retry) => retry.note(&self.shared, &mut self.store, Statements { first, last, reply: reply() }),
+            None => Ok(()),
+        }
+    }
+
     fn release(&mut self) {
+        if let Some(retry) = &mut self.retry {
+            retry.noted.clear();
+        }
         self.pending.clear();
         self.sizes.clear();
         self.guards.clear();

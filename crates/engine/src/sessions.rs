@@ -11,6 +11,7 @@ use crate::commands::Args;
 use crate::door::Generic;
 use crate::limits;
 use crate::op::OpCx;
+use crate::retry::{self, Retry, Statements, TURN_POLL, Turn};
 use crate::shared::Shared;
 
 /// A logical session's id: a UUID, and the hash of the user where there is one.
@@ -67,7 +68,11 @@ pub struct Logical {
     txn_number: i64,
     txn: Txn,
     /// Statements of the retryable write `txn_number` that were applied, with what their reply said.
-    statements: Vec<(i32, DocBuf)>,
+    statements: Vec<Statements>,
+    /// What the store remembers from before this process was read.
+    loaded: bool,
+    /// Held by the command of a retryable write while it runs.
+    turn: Arc<Mutex<()>>,
 }
 
 enum Txn {
@@ -95,23 +100,25 @@ impl Sessions {
         if all.len() >= limits::LOGICAL_SESSIONS {
             bail!(TooManyLogicalSessions, "cannot add session into the cache");
         }
-        let slot = Arc::new(Mutex::new(Logical { last_use: Instant::now(), txn_number: -1, txn: Txn::None, statements: Vec::new() }));
+        let slot = Arc::new(Mutex::new(Logical::new()));
         all.insert(lsid.clone(), slot.clone());
         Ok(slot)
     }
 
-    /// A command of a session outside a transaction; with a `txnNumber` it is a retryable write.
-    pub fn touch(&self, _shared: &Shared, lsid: &Lsid, generic: &Generic<'_>) -> Result<()> {
+    /// A command of a session outside a transaction; with a `txnNumber` it is a retryable write, and waits for another try of it.
+    pub fn touch(&self, shared: &Shared, lsid: &Lsid, generic: &Generic<'_>) -> Result<Option<Retry>> {
         let slot = self.slot(lsid)?;
+        slot.lock().last_use = Instant::now();
+        let Some(number) = generic.txn_number else { return Ok(None) };
+        let turn = take_turn(shared, &slot, generic.max_time_ms)?;
         let mut s = slot.lock();
-        s.last_use = Instant::now();
-        if let Some(number) = generic.txn_number {
-            s.advance(number)?;
-            if !matches!(s.txn, Txn::None) {
-                bail!(IncompleteTransactionHistory, "Cannot retry a retryable write that has been converted into a transaction");
-            }
+        s.load(shared, lsid)?;
+        s.advance(number)?;
+        if !matches!(s.txn, Txn::None) {
+            bail!(IncompleteTransactionHistory, "Cannot retry a retryable write that has been converted into a transaction");
         }
-        Ok(())
+        drop(s);
+        Ok(Some(Retry { slot, lsid: lsid.clone(), number, noted: Vec::new(), turn }))
     }
 
     /// A command inside a transaction: checks it out, or starts it.
@@ -120,6 +127,7 @@ impl Sessions {
         let number = generic.txn_number.unwrap_or(-1);
         let mut s = slot.lock();
         s.last_use = Instant::now();
+        s.load(shared, lsid)?;
         if generic.start_transaction {
             if number == s.txn_number && !matches!(s.txn, Txn::Aborted) {
                 bail!(ConflictingOperationInProgress, "Cannot start transaction with number {number} on session because a transaction or retryable write with the same number has already started on this session");
@@ -127,6 +135,7 @@ impl Sessions {
             s.advance(number)?;
             let mut op = Box::new(OpCx::new(shared)?);
             op.multi = true;
+            op.transaction = Some((lsid.clone(), number));
             op.read_time = generic.read_concern.at_cluster_time;
             s.txn = Txn::InProgress { op: None, since: Instant::now() };
             drop(s);
@@ -159,10 +168,8 @@ impl Sessions {
         match (command, &done) {
             ("commitTransaction", Ok(())) => s.txn = Txn::Committed,
             // Whether a commit that timed out or was interrupted took place is decided: it did not.
-            ("abortTransaction", _) | (_, Err(_)) => {
-                op.rollback();
-                s.txn = Txn::Aborted;
-            }
+            ("abortTransaction", _) | (_, Err(_)) => abort(&mut s, &mut op),
+            _ if op.doomed.get() => abort(&mut s, &mut op),
             _ => {
                 if let Txn::InProgress { op: place, .. } = &mut s.txn {
                     op.rest();
@@ -171,19 +178,6 @@ impl Sessions {
             }
         }
         done
-    }
-
-    /// What an earlier try of this statement of a retryable write answered.
-    pub fn retried(&self, lsid: &Lsid, stmt: i32) -> Option<DocBuf> {
-        let slot = self.all.lock().get(lsid).cloned()?;
-        let s = slot.lock();
-        s.statements.iter().find(|(id, _)| *id == stmt).map(|(_, reply)| reply.clone())
-    }
-
-    pub fn remember(&self, lsid: &Lsid, stmt: i32, reply: DocBuf) {
-        if let Some(slot) = self.all.lock().get(lsid).cloned() {
-            slot.lock().statements.push((stmt, reply));
-        }
     }
 
     /// Ends sessions: their transactions abort, their retryable writes are forgotten.
@@ -238,7 +232,51 @@ impl Sessions {
     }
 }
 
+/// Waits until no other command of the session's retryable write runs.
+fn take_turn(shared: &Shared, slot: &Slot, max_time_ms: i64) -> Result<Turn> {
+    let turn = slot.lock().turn.clone();
+    let deadline = (max_time_ms > 0).then(|| Instant::now() + Duration::from_millis(max_time_ms as u64));
+    loop {
+        if let Some(guard) = turn.try_lock_arc_for(TURN_POLL) {
+            return Ok(guard);
+        }
+        if shared.shutting_down() {
+            bail!(InterruptedAtShutdown, "interrupted at shutdown");
+        }
+        if deadline.is_some_and(|d| Instant::now() >= d) {
+            bail!(MaxTimeMSExpired, "operation exceeded time limit");
+        }
+    }
+}
+
 impl Logical {
+    fn new() -> Logical {
+        Logical { last_use: Instant::now(), txn_number: -1, txn: Txn::None, statements: Vec::new(), loaded: false, turn: Arc::default() }
+    }
+
+    /// Reads what the store remembers of the session, the first time it matters.
+    fn load(&mut self, shared: &Shared, lsid: &Lsid) -> Result<()> {
+        if self.loaded {
+            return Ok(());
+        }
+        if let Some(remembered) = retry::load(shared, lsid)? {
+            self.txn_number = remembered.number;
+            self.txn = if remembered.committed { Txn::Committed } else { Txn::None };
+            self.statements = remembered.statements;
+        }
+        self.loaded = true;
+        Ok(())
+    }
+
+    /// What the session's retryable write answered for a statement.
+    pub fn answered(&self, statement: i32) -> Option<DocBuf> {
+        self.statements.iter().find(|s| (s.first..=s.last).contains(&statement)).map(|s| s.reply.clone())
+    }
+
+    pub fn remember(&mut self, statements: &mut Vec<Statements>) {
+        self.statements.append(statements);
+    }
+
     /// Moves on to a transaction number; a transaction of an older number aborts.
     fn advance(&mut self, number: i64) -> Result<()> {
         if number < self.txn_number {
@@ -251,6 +289,11 @@ impl Logical {
         }
         Ok(())
     }
+}
+
+fn abort(session: &mut Logical, op: &mut OpCx) {
+    op.rollback();
+    session.txn = Txn::Aborted;
 }
 
 /// Commits the transaction of the operation, for `commitTransaction`.

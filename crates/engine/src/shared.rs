@@ -20,6 +20,8 @@ pub struct Shared {
     pub store: Store,
     pub oplog: Table,
     pub preimages: Table,
+    /// What retryable writes answered: see [`crate::retry`].
+    pub statements: Table,
     /// The newest timestamp whose oplog entry was removed to keep the oplog within its size; zero if none ever was.
     oplog_trimmed: AtomicU64,
     /// Bytes of the oplog's entries, about: what decides when the oldest go.
@@ -47,6 +49,7 @@ impl Shared {
         let oplog = store.create_table(crate::keys::OPLOG, smongo_storage::TableKind::Log)?;
         catalog.publish_oplog(&oplog)?;
         let preimages = store.create_table(crate::keys::PREIMAGES, smongo_storage::TableKind::Log)?;
+        let statements = store.create_table(crate::keys::SESSIONS, smongo_storage::TableKind::Index)?;
         let clock = Clock::starting_after(oplog::newest(&store, &oplog)?.max(crate::clock::wall()));
         let held = store.table_stats(&oplog)?;
         let shared = Shared {
@@ -54,6 +57,7 @@ impl Shared {
             oplog_trimmed: AtomicU64::new(oplog::trimmed(&store, &catalog)?),
             oplog,
             preimages,
+            statements,
             catalog,
             clock,
             cursors: Cursors::default(),

@@ -43,7 +43,7 @@ impl Catalog {
         session.rollback()?;
 
         let mut collections = BTreeMap::new();
-        let mut known: HashSet<String> = [CATALOG, META, crate::keys::OPLOG, crate::keys::PREIMAGES].map(str::to_owned).into();
+        let mut known: HashSet<String> = [CATALOG, META, crate::keys::OPLOG, crate::keys::PREIMAGES, crate::keys::SESSIONS].map(str::to_owned).into();
         for entry in &entries {
             let coll = read_entry(store, &mut session, entry.as_doc(), counts.as_doc())?;
             known.extend(coll.storage().map(|s| records_table(s.id)));

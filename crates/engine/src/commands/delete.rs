@@ -69,16 +69,14 @@ pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64
             cx.op.compile.collation = Collation::parse(spec)?.map(Arc::new);
             cx.op.compile.simple_collation = cx.op.compile.collation.is_none();
         }
-        matching(cx, ns, filter, hint, limit)
+        matching(cx, ns, filter, hint, limit, stmt)
     })();
     cx.op.compile = saved;
-    let count = done?;
-    write_reply::remember(cx, stmt, || DocBuf::build(|w| { w.append("n", count as i64); }));
-    Ok(count)
+    done
 }
 
 /// Deletes what a query finds, at most `limit` documents unless that is 0.
-fn matching(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, hint: Option<Hint>, limit: u64) -> Result<u64> {
+fn matching(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, hint: Option<Hint>, limit: u64, stmt: Option<i32>) -> Result<u64> {
     let Some(coll) = cx.op.shared.catalog.get(ns) else {
         Target::compile(filter, Doc::EMPTY, hint, &cx.op.compile)?;
         return Ok(0);
@@ -88,10 +86,15 @@ fn matching(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, hint: Option<Hint>, limit
     if limit == 1 {
         return cx.op.write(|op| {
             let coll = op.shared.catalog.require(ns)?;
-            match target.first(op, &coll)? {
-                Some((id, doc)) => write::delete(op, &coll, id, doc.as_doc()).map(|()| 1),
-                None => Ok(0),
-            }
+            let Some((id, doc)) = target.first(op, &coll)? else { return Ok(0) };
+            op.pending.statement = stmt;
+            write::delete(op, &coll, id, doc.as_doc())?;
+            op.note(stmt.map(|s| (s, s)), || {
+                DocBuf::build(|w| {
+                    w.append("n", 1i64);
+                })
+            })?;
+            Ok(1)
         });
     }
     let ids = target.all(&mut cx.op, &coll)?;

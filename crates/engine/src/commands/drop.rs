@@ -16,7 +16,7 @@ fn drop(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     args.finish()?;
     let shared = cx.op.shared.clone();
     if let Some(coll) = shared.catalog.get(&ns) {
-        shared.cursors.kill_where(|c| c.ns == ns);
+        shared.cursors.kill_readers(|of| *of == ns);
         if coll.storage().is_some() {
             reply.append("nIndexesWas", coll.index_count() as i32);
         }
@@ -38,7 +38,7 @@ fn drop_database(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>
     let shared = cx.op.shared.clone();
     let db = cx.db.clone();
     if !shared.catalog.collections(&db).is_empty() {
-        shared.cursors.kill_where(|c| c.ns.db() == db);
+        shared.cursors.kill_readers(|of| of.db() == db);
         reply.append("dropped", &*db);
         shared.catalog.drop_database(&mut cx.op, &db)?;
     }
@@ -66,6 +66,6 @@ fn rename_collection(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
         bail!(IllegalOperation, "Can't rename a collection to itself");
     }
     let shared = cx.op.shared.clone();
-    shared.cursors.kill_where(|c| c.ns == from || c.ns == to);
+    shared.cursors.kill_readers(|of| *of == from || *of == to);
     shared.catalog.rename(&mut cx.op, &from, &to, drop_target)
 }

@@ -81,12 +81,16 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
         retry_upsert(|| {
             cx.op.write(|op| {
                 arena.reset();
-                statement(op, &modify, &target, update.as_ref(), projection.as_ref(), &arena)
+                op.pending.statement = stmt;
+                let answer = statement(op, &modify, &target, update.as_ref(), projection.as_ref(), &arena)?;
+                if answer.get("lastErrorObject").as_doc().is_some_and(|last| last.get("n").truthy()) {
+                    op.note(stmt.map(|s| (s, s)), || answer.clone())?;
+                }
+                Ok(answer)
             })
         })?
     };
     reply.append_all(answer.as_doc());
-    write_reply::remember(cx, stmt, || answer);
     Ok(())
 }
 

@@ -64,23 +64,25 @@ pub fn insert_group(
     bypass: bool,
 ) -> Result<(usize, Option<smongo_bson::Error>)> {
     let mut buf = Vec::new();
-    let lsid = cx.lsid.clone();
     let stmts: Vec<Option<i32>> = (0..(docs.len() - from).min(GROUP)).map(|n| write_reply::stmt_id(cx, first_statement + n)).collect();
-    let shared = cx.op.shared.clone();
-    let seen = |stmt: Option<i32>| Some(shared.sessions.retried(lsid.as_ref()?, stmt?)?.get("n").truthy());
     let mut stale = false;
-    let result = cx.op.write(|op| {
+    cx.op.write(|op| {
         if stale {
             coll = write_reply::target(op, &coll.ns)?;
         }
         stale = true;
         let (mut count, mut bytes) = (0, 0);
+        let mut applied = Vec::new();
         for (doc, stmt) in docs[from..].iter().zip(&stmts) {
-            if seen(*stmt).is_none() {
+            if op.retried(*stmt).is_none() {
+                op.pending.statement = *stmt;
                 match insert_one(op, &coll, *doc, bypass, &mut buf) {
-                    Ok(()) => {}
+                    Ok(()) => applied.extend(*stmt),
                     Err(e) if e.code() == Code::WriteConflict => return Err(e),
-                    Err(e) => return Ok((count, Some(e))),
+                    Err(e) => {
+                        note_inserts(op, &applied)?;
+                        return Ok((count, Some(e)));
+                    }
                 }
             }
             count += 1;
@@ -89,14 +91,22 @@ pub fn insert_group(
                 break;
             }
         }
+        note_inserts(op, &applied)?;
         Ok((count, None))
-    })?;
-    for stmt in &stmts[..result.0] {
-        if seen(*stmt).is_none() {
-            write_reply::remember(cx, *stmt, || DocBuf::build(|w| { w.append("n", 1); }));
-        }
+    })
+}
+
+/// Remembers inserts, runs of neighbouring statements in one record.
+fn note_inserts(op: &mut OpCx, statements: &[i32]) -> Result<()> {
+    for run in statements.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {
+        let ends = run.first().copied().zip(run.last().copied());
+        op.note(ends, || {
+            DocBuf::build(|w| {
+                w.append("n", 1);
+            })
+        })?;
     }
-    Ok(result)
+    Ok(())
 }
 
 fn insert_one(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>, bypass: bool, buf: &mut Vec<u8>) -> Result<()> {

@@ -106,15 +106,14 @@ pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool)
             }
             cx.op.compile.lets.extend(c.iter().map(|e| (e.name().to_owned(), ValueBuf::new(e.value()))));
         }
-        run(cx, ns, filter, Change { update: change, array_filters, sort: sort.unwrap_or(Doc::EMPTY), hint, multi, upsert, bypass })
+        run(cx, ns, filter, Change { stmt, update: change, array_filters, sort: sort.unwrap_or(Doc::EMPTY), hint, multi, upsert, bypass })
     })();
     cx.op.compile = saved;
-    let done = done?;
-    write_reply::remember(cx, stmt, || done.to_doc());
-    Ok(done)
+    done
 }
 
 struct Change<'a> {
+    stmt: Option<i32>,
     update: Value<'a>,
     array_filters: Option<Array<'a>>,
     sort: Doc<'a>,
@@ -148,14 +147,21 @@ fn run(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, change: Change<'_>) -> Result<
         cx.op.write(|op| {
             let coll = write_reply::target(op, ns)?;
             arena.reset();
-            match target.first(op, &coll)? {
+            op.pending.statement = change.stmt;
+            let outcome = match target.first(op, &coll)? {
                 Some((id, old)) => {
                     let modified = apply(op, &coll, id, old.as_doc(), &target, &update, change.bypass, &arena)?;
-                    Ok(Outcome { matched: 1, modified: modified.is_some().into(), upserted: None })
+                    Outcome { matched: 1, modified: modified.is_some().into(), upserted: None }
                 }
-                None if change.upsert => upsert(op, &coll, &target, &update, change.bypass, &arena).map(|doc| Outcome { upserted: Some(ValueBuf::new(doc.get("_id"))), ..Outcome::default() }),
-                None => Ok(Outcome::default()),
-            }
+                None if change.upsert => {
+                    let doc = upsert(op, &coll, &target, &update, change.bypass, &arena)?;
+                    Outcome { upserted: Some(ValueBuf::new(doc.get("_id"))), ..Outcome::default() }
+                }
+                // A statement that found nothing may well be tried again.
+                None => return Ok(Outcome::default()),
+            };
+            op.note(change.stmt.map(|s| (s, s)), || outcome.to_doc())?;
+            Ok(outcome)
         })
     })
 }

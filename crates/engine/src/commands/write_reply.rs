@@ -26,6 +26,7 @@ impl WriteErrors {
         if fatal.contains(&e.code()) || (cx.in_transaction && e.code() == Code::WriteConflict) {
             return Err(e);
         }
+        cx.op.doomed.set(cx.in_transaction);
         self.errors.push((index, e));
         Ok(())
     }
@@ -90,13 +91,7 @@ pub fn stmt_id(cx: &Cx<'_>, index: usize) -> Option<i32> {
 
 /// What the statement answered when it was sent before.
 pub fn retried(cx: &Cx<'_>, stmt: Option<i32>) -> Option<DocBuf> {
-    cx.op.shared.sessions.retried(cx.lsid.as_ref()?, stmt?)
-}
-
-pub fn remember(cx: &Cx<'_>, stmt: Option<i32>, reply: impl FnOnce() -> DocBuf) {
-    if let (Some(lsid), Some(stmt)) = (&cx.lsid, stmt) {
-        cx.op.shared.sessions.remember(lsid, stmt, reply());
-    }
+    cx.op.retried(stmt)
 }
 
 /// Checks a new document against the collection's validator.

@@ -104,11 +104,11 @@ impl Session {
         let shared = self.shared.clone();
         let txn = match &generic.lsid {
             Some(lsid) if generic.in_transaction() => Some(shared.sessions.enter(&shared, lsid, generic)?),
-            Some(lsid) => {
-                shared.sessions.touch(&shared, lsid, generic)?;
-                None
-            }
-            None => None,
+            _ => None,
+        };
+        let retry = match &generic.lsid {
+            Some(lsid) if !generic.in_transaction() => shared.sessions.touch(&shared, lsid, generic)?,
+            _ => None,
         };
         if let Some(time) = generic.cluster_time {
             // A client may carry a time from another server; running far ahead of the wall clock would never end.
@@ -121,6 +121,7 @@ impl Session {
             Some(TxnRef { op: None, slot }) => (OpCx::new(&shared)?, Some(slot)),
             None => (OpCx::new(&shared)?, None),
         };
+        op.retry = retry;
         op.compile = Default::default();
         op.compile.now = now_millis();
         op.compile.cluster_time = Some(shared.clock.last());
@@ -159,6 +160,9 @@ impl Session {
         let mut done = (command.run)(&mut cx, args, &mut w);
         let after = cx.after;
         let mut op = cx.op;
+        if op.close {
+            return Ok(After::Close);
+        }
         if let Some(slot) = txn {
             done = shared.sessions.leave(slot, op, done, command.name);
         } else {

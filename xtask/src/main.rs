@@ -11,6 +11,8 @@ cargo xtask test         all tests: Rust, Python, real drivers; installs what th
 cargo xtask ci           what CI runs: tidy, clippy, test
 cargo xtask tidy         the rules of the house
 cargo xtask case TEXT    the case files whose path contains TEXT
+cargo xtask bless TEXT   rewrites the expectations of those files as the engine answers now: review what it did
+cargo xtask compat       writes COMPAT.md from the tables of the code
 cargo xtask bench        the benchmarks";
 
 fn main() -> ExitCode {
@@ -21,6 +23,8 @@ fn main() -> ExitCode {
         "ci" => suite::ci(),
         "tidy" => tidy::check(&root()).map(|n| println!("tidy: {n} files in order")),
         "case" => suite::case(args.get(1).map_or("", String::as_str)),
+        "bless" => suite::bless(args.get(1).map_or("", String::as_str)),
+        "compat" => suite::compat(),
         "bench" => suite::bench(),
         _ => {
             println!("{HELP}");

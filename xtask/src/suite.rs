@@ -20,17 +20,34 @@ pub fn test() -> Result<(), String> {
 pub fn ci() -> Result<(), String> {
     let files = tidy::check(&root())?;
     println!("tidy: {files} files in order");
+    cases("house", &["--", "--ignored"], &[])?;
     test()
 }
 
 pub fn case(text: &str) -> Result<(), String> {
-    // Safe here: nothing else runs in this process.
-    let status = std::process::Command::new("cargo")
-        .args(["test", "--release", "--quiet", "--package", "smongo-cases", "--test", "play"])
-        .env("SMONGO_CASE", text)
-        .current_dir(root())
-        .status();
-    match status {
+    cases("play", &[], &[("SMONGO_CASE", text)])
+}
+
+/// Without a text every file would be rewritten, which nobody reviews.
+pub fn bless(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("which cases? give a part of their path".into());
+    }
+    cases("house", &["bless_cases", "--", "--ignored"], &[("SMONGO_CASE", text), ("SMONGO_BLESS", "1")])?;
+    run("git", &["diff", "--stat", "--", "cases"])
+}
+
+pub fn compat() -> Result<(), String> {
+    cases("house", &["compat_is_current", "--", "--ignored"], &[("SMONGO_BLESS", "1")])?;
+    run("git", &["diff", "--stat", "--", "COMPAT.md"])
+}
+
+/// A test of the cases with some environment.
+fn cases(test: &str, filter: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+    let mut command = std::process::Command::new("cargo");
+    command.args(["test", "--release", "--quiet", "--package", "smongo-cases", "--test", test]);
+    command.args(filter);
+    match command.envs(env.iter().copied()).current_dir(root()).status() {
         Ok(s) if s.success() => Ok(()),
         Ok(s) => Err(format!("the cases fail: {s}")),
         Err(e) => Err(e.to_string()),
@@ -38,7 +55,8 @@ pub fn case(text: &str) -> Result<(), String> {
 }
 
 pub fn bench() -> Result<(), String> {
-    run("cargo", &["run", "--release", "--quiet", "--package", "smongo-storage", "--example", "floor"])
+    run("cargo", &["run", "--release", "--quiet", "--package", "smongo-storage", "--example", "floor"])?;
+    run("cargo", &["run", "--release", "--quiet", "--package", "smongo-engine", "--example", "floor"])
 }
 
 /// A virtual environment with what the Python tests need, and the package built into it.

@@ -38,6 +38,13 @@ impl<'b> DocWriter<'b> {
         self
     }
 
+    /// Appends a field whose value's BSON type byte and bytes are at hand.
+    pub fn append_bytes(&mut self, tag: u8, name: &str, value: &[u8]) -> &mut Self {
+        header(self.buf, tag, name.as_bytes());
+        self.buf.extend_from_slice(value);
+        self
+    }
+
     /// Copies elements as they stand in another document, one behind the other.
     pub fn append_raw(&mut self, elements: &[u8]) -> &mut Self {
         self.buf.extend_from_slice(elements);

@@ -18,8 +18,10 @@
 //!   A write error inside a reply is checked with `<`.
 //! - `#` begins a comment. Each file starts with an empty database.
 
+mod bless;
 mod play;
 mod script;
 
+pub use bless::bless;
 pub use play::{Door, Embedded, play};
 pub use script::{Expect, Script, Step};

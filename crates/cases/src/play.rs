@@ -64,7 +64,7 @@ fn step_through(step: &Step, door: &mut dyn Door) -> Result<(), String> {
     }
 }
 
-fn with_database(command: Doc<'_>) -> DocBuf {
+pub(crate) fn with_database(command: Doc<'_>) -> DocBuf {
     DocBuf::build(|w| {
         w.append_all(command);
         if !command.contains("$db") {
@@ -74,7 +74,7 @@ fn with_database(command: Doc<'_>) -> DocBuf {
 }
 
 /// All documents of the reply's cursor.
-fn drain(reply: &DocBuf, db: Value<'_>, door: &mut dyn Door) -> Result<Vec<DocBuf>, String> {
+pub(crate) fn drain(reply: &DocBuf, db: Value<'_>, door: &mut dyn Door) -> Result<Vec<DocBuf>, String> {
     let mut documents = Vec::new();
     let mut reply = reply.clone();
     let mut batch = "firstBatch";

@@ -61,7 +61,7 @@ fn error(rest: &str) -> Option<Expect> {
 }
 
 /// Lines without comments and empty ones; continued lines joined; with the number of the first.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
+pub(crate) fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     for (n, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {

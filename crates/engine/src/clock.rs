@@ -1,6 +1,6 @@
 //! The cluster time: strictly increasing timestamps for the oplog, and which of them are visible.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex};
@@ -29,7 +29,8 @@ pub struct Clock {
 #[derive(Default)]
 struct State {
     last: Timestamp,
-    in_flight: BTreeSet<Timestamp>,
+    /// Ascending, as they were taken.
+    in_flight: VecDeque<Timestamp>,
     /// Grows with every change a waiter could care about; a waiter that has seen generation g sleeps until it is past it.
     generation: u64,
 }
@@ -54,7 +55,7 @@ impl Clock {
     pub fn take(&self) -> Timestamp {
         let mut state = self.state.lock();
         let ts = Clock::next(&mut state);
-        state.in_flight.insert(ts);
+        state.in_flight.push_back(ts);
         ts
     }
 
@@ -70,7 +71,9 @@ impl Clock {
         }
         let mut state = self.state.lock();
         for ts in timestamps {
-            state.in_flight.remove(ts);
+            if let Ok(at) = state.in_flight.binary_search(ts) {
+                state.in_flight.remove(at);
+            }
         }
         state.generation += 1;
         drop(state);
@@ -91,7 +94,7 @@ impl Clock {
     /// The newest timestamp such that no older one is still in flight.
     pub fn visible(&self) -> Timestamp {
         let state = self.state.lock();
-        match state.in_flight.first() {
+        match state.in_flight.front() {
             Some(oldest) => Timestamp::from_u64(oldest.to_u64() - 1),
             None => state.last,
         }

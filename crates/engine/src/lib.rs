@@ -32,6 +32,7 @@ mod write;
 
 use std::sync::Arc;
 
+pub use commands::commands;
 pub use door::{After, Client, Request, Sequence, Session};
 pub use options::Options;
 use shared::Shared;

@@ -14,6 +14,8 @@ pub const WRITE_BATCH: usize = 100_000;
 pub const FIRST_BATCH: usize = 101;
 pub const CURSOR_IDLE: Duration = Duration::from_secs(600);
 pub const SESSION_IDLE_MINUTES: i32 = 30;
+/// The most query shapes of one collection whose plans are remembered.
+pub const CACHED_PLANS: usize = 1000;
 pub const OPEN_CURSORS: usize = 100_000;
 /// Records of retryable writes that one step of removing old ones looks at.
 pub const EXPIRE_STEP: usize = 1000;

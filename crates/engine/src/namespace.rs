@@ -23,7 +23,11 @@ impl Ns {
 
     /// For names that were checked before, or that only appear in messages and replies (`db.$cmd.aggregate`).
     pub fn unchecked(db: &str, coll: &str) -> Ns {
-        Ns { full: format!("{db}.{coll}"), dot: db.len() }
+        let mut full = String::with_capacity(db.len() + 1 + coll.len());
+        full.push_str(db);
+        full.push('.');
+        full.push_str(coll);
+        Ns { full, dot: db.len() }
     }
 
     /// From `db.collection`.

@@ -26,6 +26,11 @@ impl KillSwitch {
         let _ = self.0.compare_exchange(0, code.0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// For the next operation of the same client.
+    pub fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     fn check(&self) -> Result<()> {
         match self.0.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -68,12 +73,16 @@ pub struct OpCx {
     pub doomed: Cell<bool>,
     /// A fail point wants the connection closed.
     pub close: bool,
-    /// Storage cursors of streams that were dropped half-way.
-    pub litter: crate::exec::Litter,
+    /// Storage cursors of streams that were dropped half-way, once there is a stream that could be.
+    litter: Option<crate::exec::Litter>,
 }
 
 impl OpCx {
     pub fn new(shared: &Arc<Shared>) -> Result<OpCx> {
+        OpCx::with_kill_switch(shared, Arc::default())
+    }
+
+    pub fn with_kill_switch(shared: &Arc<Shared>, kill: Arc<KillSwitch>) -> Result<OpCx> {
         Ok(OpCx {
             store: shared.store.session()?,
             shared: shared.clone(),
@@ -84,7 +93,7 @@ impl OpCx {
             guards: Vec::new(),
             sizes: Vec::new(),
             deadline: None,
-            kill: Arc::default(),
+            kill,
             compile: CompileCx::default(),
             committed: false,
             bypass_validation: false,
@@ -93,7 +102,7 @@ impl OpCx {
             transaction: None,
             doomed: Cell::new(false),
             close: false,
-            litter: Default::default(),
+            litter: None,
         })
     }
 
@@ -114,6 +123,11 @@ impl OpCx {
         }
         let known = coll.indexes.iter().filter(|i| i.is_complete_in(self.generation));
         Arc::new(coll.with_indexes(known.cloned().collect()))
+    }
+
+    /// Where dropped streams leave their storage cursors.
+    pub fn litter(&mut self) -> crate::exec::Litter {
+        self.litter.get_or_insert_default().clone()
     }
 
     /// The storage session for reading what a cursor lends; a transaction must have been begun.
@@ -338,6 +352,10 @@ impl Host for OpCx {
 
     fn write(&mut self, target: &WriteSpec) -> Result<Box<dyn Sink>> {
         crate::exec::open_sink(self, target)
+    }
+
+    fn memory_limit(&self) -> usize {
+        self.shared.options.blocking_bytes
     }
 
     fn spill_file(&mut self) -> Result<std::fs::File> {

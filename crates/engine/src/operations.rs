@@ -1,114 +1,149 @@
 //! The operations that run: what currentOp shows and killOp kills.
+//!
+//! Each client session has a place of its own, which it fills in when a command begins and empties when it ends: the
+//! list of places changes only when clients come and go, and a command allocates nothing to be on it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use smongo_bson::{Code, Doc, DocBuf, Value};
+use smongo_bson::{Code, Doc, DocBuf, DocWriter, Value};
 
 use crate::door::{Client, Generic};
 use crate::op::KillSwitch;
 use crate::sessions::Lsid;
 
+/// Bodies up to this size are kept to be shown; of longer ones (bulk inserts) only what names them.
+const SHOWN_BYTES: usize = 1024;
+
 #[derive(Default)]
 pub struct Operations {
-    running: Arc<Mutex<BTreeMap<u64, Arc<Operation>>>>,
+    places: Mutex<Vec<Weak<Place>>>,
     next: AtomicU64,
     /// Commands answered since the start, by kind, for serverStatus.
     pub total: AtomicU64,
 }
 
-/// One running operation.
-pub struct Operation {
-    pub id: u64,
-    pub command: &'static str,
-    pub db: String,
-    pub body: DocBuf,
-    pub lsid: Option<Lsid>,
-    pub client: String,
-    pub connection: u64,
-    pub since: Instant,
-    pub kill: Arc<KillSwitch>,
+/// What one client session runs just now.
+pub struct Place {
+    client: Client,
+    connection: u64,
+    kill: Arc<KillSwitch>,
+    running: Mutex<Running>,
 }
 
-impl Operation {
-    /// As currentOp shows it.
-    pub fn describe(&self) -> DocBuf {
-        let running = self.since.elapsed();
-        let ns = match self.body.as_doc().first().map(|e| e.value()) {
-            Some(Value::String(coll)) => format!("{}.{coll}", self.db),
-            _ => format!("{}.$cmd", self.db),
-        };
-        DocBuf::build(|w| {
-            w.append("type", "op").append("desc", &*format!("conn{}", self.connection)).append("connectionId", self.connection as i64);
-            w.append("client", &*self.client).append("active", true).append("opid", self.id as i64);
-            w.append("secs_running", running.as_secs() as i64).append("microsecs_running", running.as_micros() as i64);
-            if let Some(lsid) = &self.lsid {
-                w.append("lsid", lsid.to_doc().as_doc());
-            }
-            w.append("op", "command").append("ns", &*ns).append("command", self.body.as_doc());
-        })
+struct Running {
+    /// Zero while nothing runs.
+    id: u64,
+    body: Vec<u8>,
+    lsid: Option<Lsid>,
+    since: Instant,
+}
+
+/// Empties the place when the command is over.
+pub struct Guard<'p>(&'p Place);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.running.lock().id = 0;
     }
 }
 
-/// Takes the operation off the list when the command is over.
-pub struct Running {
-    running: Arc<Mutex<BTreeMap<u64, Arc<Operation>>>>,
-    id: u64,
-    pub kill: Arc<KillSwitch>,
+impl Guard<'_> {
+    pub fn kill_switch(&self) -> Arc<KillSwitch> {
+        self.0.kill.clone()
+    }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.running.lock().remove(&self.id);
+impl Place {
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The running operation as currentOp shows it, with its id and its session.
+    fn describe(&self) -> Option<DocBuf> {
+        let op = self.running.lock();
+        let since = (op.id != 0).then(|| op.since.elapsed())?;
+        let body = Doc::from_checked(&op.body);
+        let db = body.get("$db").as_str().unwrap_or("admin");
+        let ns = match body.first().map(|e| e.value()) {
+            Some(Value::String(coll)) => format!("{db}.{coll}"),
+            _ => format!("{db}.$cmd"),
+        };
+        Some(DocBuf::build(|w| {
+            w.append("type", "op").append("desc", &*format!("conn{}", self.connection)).append("connectionId", self.connection as i64);
+            w.append("client", &*self.client.remote).append("active", true).append("opid", op.id as i64);
+            w.append("secs_running", since.as_secs() as i64).append("microsecs_running", since.as_micros() as i64);
+            if let Some(lsid) = &op.lsid {
+                w.append("lsid", lsid.to_doc().as_doc());
+            }
+            w.append("op", "command").append("ns", &*ns).append("command", body);
+        }))
+    }
+
+    /// Kills what runs, if it is the one meant.
+    fn kill_if(&self, code: Code, meant: impl Fn(&Running) -> bool) {
+        let running = self.running.lock();
+        if running.id != 0 && meant(&running) {
+            self.kill.kill(code);
+        }
     }
 }
 
 impl Operations {
-    pub fn begin(&self, command: &'static str, body: Doc<'_>, generic: &Generic<'_>, client: &Client, connection: u64) -> Running {
-        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.total.fetch_add(1, Ordering::Relaxed);
-        let kill = Arc::<KillSwitch>::default();
-        // Long commands (bulk inserts) are not worth copying for a listing.
-        let shown = if body.as_bytes().len() <= 1024 { DocBuf::from(body) } else { DocBuf::new() };
-        let operation = Operation {
-            id,
-            command,
-            db: generic.db.to_owned(),
-            body: shown,
-            lsid: generic.lsid.clone(),
-            client: client.remote.clone(),
-            connection,
-            since: Instant::now(),
-            kill: kill.clone(),
-        };
-        self.running.lock().insert(id, Arc::new(operation));
-        Running { running: self.running.clone(), id, kill }
+    /// A place for a new client session.
+    pub fn place(&self, client: Client, connection: u64) -> Arc<Place> {
+        let running = Running { id: 0, body: Vec::new(), lsid: None, since: Instant::now() };
+        let place = Arc::new(Place { client, connection, kill: Arc::default(), running: Mutex::new(running) });
+        let mut places = self.places.lock();
+        if places.len() == places.capacity() {
+            places.retain(|p| p.strong_count() > 0);
+        }
+        places.push(Arc::downgrade(&place));
+        place
     }
 
-    pub fn list(&self) -> Vec<Arc<Operation>> {
-        self.running.lock().values().cloned().collect()
+    pub fn begin<'p>(&self, place: &'p Place, body: Doc<'_>, generic: &Generic<'_>) -> Guard<'p> {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        let mut running = place.running.lock();
+        // Whoever kills holds the lock as well: it cannot hit the operation that comes next.
+        place.kill.reset();
+        running.id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        running.body.clear();
+        if body.as_bytes().len() <= SHOWN_BYTES {
+            running.body.extend_from_slice(body.as_bytes());
+        } else {
+            let mut w = DocWriter::new(&mut running.body);
+            if let Some(first) = body.first() {
+                w.append_element(&first);
+            }
+            w.append("$db", generic.db);
+        }
+        running.lsid.clone_from(&generic.lsid);
+        running.since = Instant::now();
+        Guard(place)
+    }
+
+    fn places(&self) -> Vec<Arc<Place>> {
+        self.places.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// All that runs, as currentOp shows it.
+    pub fn list(&self) -> Vec<DocBuf> {
+        self.places().iter().filter_map(|p| p.describe()).collect()
     }
 
     pub fn kill(&self, id: u64) {
-        if let Some(op) = self.running.lock().get(&id) {
-            op.kill.kill(Code::Interrupted);
-        }
+        self.places().iter().for_each(|p| p.kill_if(Code::Interrupted, |op| op.id == id));
     }
 
     pub fn kill_sessions(&self, ids: &[Lsid]) {
-        for op in self.running.lock().values() {
-            if op.lsid.as_ref().is_some_and(|l| ids.contains(l)) {
-                op.kill.kill(Code::Interrupted);
-            }
-        }
+        let of_them = |op: &Running| op.lsid.as_ref().is_some_and(|l| ids.contains(l));
+        self.places().iter().for_each(|p| p.kill_if(Code::Interrupted, of_them));
     }
 
     pub fn kill_all(&self) {
-        for op in self.running.lock().values() {
-            op.kill.kill(Code::InterruptedAtShutdown);
-        }
+        self.places().iter().for_each(|p| p.kill_if(Code::InterruptedAtShutdown, |_| true));
     }
 }

@@ -9,6 +9,8 @@ pub struct Options {
     /// The data directory; `None` keeps everything in memory.
     pub path: Option<PathBuf>,
     pub cache_bytes: u64,
+    /// Memory that one sort, group and the like may hold before it goes to disk, or fails where that is not allowed.
+    pub blocking_bytes: usize,
     /// Every acknowledged write is on disk, also without `j: true`.
     pub always_durable: bool,
     /// `enableTestCommands`: fail points and the like.
@@ -24,6 +26,7 @@ impl Default for Options {
         Options {
             path: None,
             cache_bytes: 256 << 20,
+            blocking_bytes: 100 << 20,
             always_durable: false,
             test_commands: false,
             parameters: Vec::new(),

@@ -1,7 +1,7 @@
 //! The law of the planner: whatever indexes there are, a query answers what a collection scan answers, in order when it is sorted.
 
 use smongo_bson::json::{parse_doc, to_relaxed};
-use smongo_bson::{Doc, DocBuf, Value};
+use smongo_bson::{Doc, DocBuf, Value, keystring};
 use smongo_engine::{Client, Engine, Options, Request, Session};
 use smongo_mql::{CompileCx, SortPattern};
 
@@ -298,6 +298,100 @@ fn round(seed: u64, arrays: bool, queries: usize, kinds: Kinds) -> usize {
         }
     }
     answered
+}
+
+/// A projection of some paths, with `_id` or without; often of what an index holds.
+fn projection(r: &mut Random, indexes: &[(String, String)]) -> String {
+    if let Some((_, key)) = indexes.get(r.below(indexes.len() + 1)) {
+        let key = parse_doc(key).expect("a key");
+        let fields: Vec<String> = key.as_doc().iter().map(|e| format!("\"{}\": 1", e.name())).collect();
+        return format!("{{\"_id\": 0, {}}}", fields.join(", "));
+    }
+    let mut fields = vec![format!("\"_id\": {}", r.pick(&["0", "0", "1"]))];
+    let mut paths: Vec<&str> = PATHS.to_vec();
+    for _ in 0..1 + r.below(2) {
+        let at = r.below(paths.len());
+        fields.push(format!("\"{}\": 1", paths.remove(at)));
+    }
+    format!("{{{}}}", fields.join(", "))
+}
+
+/// A document as text with its fields in the order of their names: those of a covered plan come in the index's order.
+fn normal(v: Value<'_>) -> String {
+    match v {
+        Value::Document(d) => {
+            let mut fields: Vec<String> = d.iter().map(|e| format!("{}: {}", e.name(), normal(e.value()))).collect();
+            fields.sort();
+            format!("{{{}}}", fields.join(", "))
+        }
+        Value::Array(a) => format!("[{}]", a.iter().map(normal).collect::<Vec<_>>().join(", ")),
+        v => format!("{v:?}"),
+    }
+}
+
+fn normal_all(docs: &[DocBuf]) -> Vec<String> {
+    let mut all: Vec<String> = docs.iter().map(|d| normal(Value::Document(d.as_doc()))).collect();
+    all.sort();
+    all
+}
+
+/// What explain says of a find's winning plan.
+fn winning(db: &mut Db, rest: &str) -> String {
+    let reply = db.run(&format!("{{\"explain\": {{\"find\": \"t\", {rest}}}, \"verbosity\": \"queryPlanner\", \"$db\": \"law\"}}"));
+    let planner = reply.get("queryPlanner").as_doc().unwrap_or(Doc::EMPTY);
+    format!("{:?}", planner.get("winningPlan"))
+}
+
+/// Projections, counts and distinct values of random queries of one random collection. Returns how many plans were
+/// covered, and how many values distinct scans found.
+fn other_plans(seed: u64, arrays: bool, queries: usize) -> (usize, usize) {
+    let mut r = Random(seed);
+    let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
+    let mut db = Db { session: engine.session(Client::default()) };
+    let names = prepare(&mut r, &mut db, arrays);
+    let (mut covered, mut values) = (0, 0);
+    for _ in 0..queries {
+        let filter = match r.below(4) {
+            0 => "{}".to_owned(),
+            1 => format!("{{\"{}\": {{\"$gte\": {}}}}}", r.pick(PATHS), r.below(5)),
+            _ => filter(&mut r, 1),
+        };
+        let natural = "\"hint\": {\"$natural\": 1}";
+        let mut hints = vec![String::new()];
+        hints.extend(names.iter().map(|(n, _)| format!(", \"hint\": \"{n}\"")));
+        let projection = projection(&mut r, &names);
+        let mut rest = format!("\"filter\": {filter}, \"projection\": {projection}");
+        if r.chance(3) {
+            rest.push_str(&format!(", \"sort\": {}", key(&mut r, 2)));
+        }
+        let Ok(expected) = db.find(&format!("{rest}, {natural}")) else { continue };
+        for hint in &hints {
+            let found = db.find(&format!("{rest}{hint}")).unwrap_or_else(|e| panic!("seed {seed}: {rest}{hint}: {e}"));
+            let plan = winning(&mut db, &format!("{rest}{hint}"));
+            covered += usize::from(plan.contains("PROJECTION") && plan.contains("IXSCAN") && !plan.contains("FETCH"));
+            assert_eq!(normal_all(&expected), normal_all(&found), "seed {seed}: {rest}{hint}, indexes {names:?}");
+            let count = db.run(&format!("{{\"count\": \"t\", \"$db\": \"law\", \"query\": {filter}{hint}}}"));
+            assert!(matches!(count.get("n"), Value::Int32(n) if n as usize == expected.len()), "seed {seed}: count {filter}{hint}: {count:?}");
+            let path = r.pick(PATHS).to_owned();
+            let mut distinct = |hint: &str| {
+                let reply = db.run(&format!("{{\"distinct\": \"t\", \"$db\": \"law\", \"key\": \"{path}\", \"query\": {filter}{hint}}}"));
+                let values = reply.get("values").as_array().unwrap_or_else(|| panic!("seed {seed}: distinct {path} {filter}{hint}: {reply:?}"));
+                values.iter().map(|v| keystring::encode(v, false)).collect::<Vec<_>>()
+            };
+            let (want, got) = (distinct(&format!(", {natural}")), distinct(hint));
+            assert_eq!(want, got, "seed {seed}: distinct {path} of {filter}{hint}, indexes {names:?}");
+            values += got.len();
+        }
+    }
+    (covered, values)
+}
+
+#[test]
+fn covered_counted_and_distinct() {
+    let of_both = |seed| [other_plans(seed, false, 40), other_plans(seed + 5000, true, 20)];
+    let (covered, values) = (0..rounds()).flat_map(of_both).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+    assert!(covered > 30, "only {covered} plans were covered");
+    assert!(values > 1000, "only {values} distinct values were found");
 }
 
 fn rounds() -> u64 {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Index;
 use crate::keys::RecordId;
 use crate::namespace::Ns;
+use crate::plan::cache::PlanCache;
 
 pub type Lock = Arc<RwLock<()>>;
 pub type LockGuard = ArcRwLockReadGuard<parking_lot::RawRwLock, ()>;
@@ -82,6 +83,7 @@ pub struct State {
     /// Documents and their bytes; around [`State::UNKNOWN`] documents while unknown, as after a crash, until somebody counts.
     pub documents: AtomicI64,
     pub bytes: AtomicI64,
+    pub plans: PlanCache,
 }
 
 impl State {
@@ -89,7 +91,7 @@ impl State {
     pub const UNKNOWN: i64 = i64::MIN / 2;
 
     pub fn new(last_record: RecordId, documents: i64, bytes: i64) -> State {
-        State { lock: Lock::default(), last_record: last_record.into(), documents: documents.into(), bytes: bytes.into() }
+        State { lock: Lock::default(), last_record: last_record.into(), documents: documents.into(), bytes: bytes.into(), plans: PlanCache::default() }
     }
 
     pub fn next_record(&self) -> RecordId {
@@ -178,8 +180,9 @@ impl Collection {
         Collection { ns, ..self.copy() }
     }
 
-    /// The same collection with other indexes.
+    /// The same collection with other indexes; plans are chosen anew.
     pub fn with_indexes(&self, indexes: Vec<Arc<Index>>) -> Collection {
+        self.state.plans.clear(None);
         Collection { indexes, ..self.copy() }
     }
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use bson::{Bson, Document, doc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use smongo_bson::{Code, Error, err};
+use smongo_bson::{Code, DocBuf, Error, err};
 
 use super::{Cursor, Database, Result};
 
@@ -55,15 +55,18 @@ fn check(reply: Document) -> Result<Document> {
     Err(Error::new(code, e.get_str("errmsg").unwrap_or_default()))
 }
 
-/// The document of a value, with an `_id`.
-fn document(value: &impl Serialize) -> Result<Document> {
-    let mut doc = bson::serialize_to_document(value).map_err(|e| err!(FailedToParse, "the value is no document: {e}"))?;
-    if !doc.contains_key("_id") {
-        let mut with_id = doc! {"_id": bson::oid::ObjectId::new()};
-        with_id.extend(doc);
-        doc = with_id;
+/// The bytes of a value, with an `_id`, and that.
+fn document(value: &impl Serialize) -> Result<(DocBuf, Bson)> {
+    let bytes = bson::serialize_to_vec(value).map_err(|e| err!(FailedToParse, "the value is no document: {e}"))?;
+    let doc = DocBuf::parse(bytes)?;
+    if let Some(id) = smongo_bson::json::to_bson(doc.get("_id")) {
+        return Ok((doc, id));
     }
-    Ok(doc)
+    let id = smongo_bson::ObjectId::generate();
+    let doc = DocBuf::build(|w| {
+        w.append("_id", id).append_all(doc.as_doc());
+    });
+    Ok((doc, bson::oid::ObjectId::from_bytes(id.0).into()))
 }
 
 impl<T> Collection<T> {
@@ -79,9 +82,8 @@ impl<T> Collection<T> {
     where
         T: Serialize,
     {
-        let doc = document(value)?;
-        let inserted_id = doc.get("_id").cloned().unwrap_or(Bson::Null);
-        check(self.database.run_command(doc! {"insert": &self.name, "documents": [doc]})?)?;
+        let (doc, inserted_id) = document(value)?;
+        self.insert(&[doc])?;
         Ok(InsertOneResult { inserted_id })
     }
 
@@ -89,12 +91,28 @@ impl<T> Collection<T> {
     where
         T: Serialize + 'v,
     {
-        let docs = values.into_iter().map(document).collect::<Result<Vec<_>>>()?;
-        let inserted_ids = docs.iter().map(|d| d.get("_id").cloned().unwrap_or(Bson::Null)).collect();
+        let (mut docs, mut inserted_ids) = (Vec::new(), Vec::new());
+        for value in values {
+            let (doc, id) = document(value)?;
+            docs.push(doc);
+            inserted_ids.push(id);
+        }
         for group in docs.chunks(10_000) {
-            check(self.database.run_command(doc! {"insert": &self.name, "documents": group.to_vec()})?)?;
+            self.insert(group)?;
         }
         Ok(InsertManyResult { inserted_ids })
+    }
+
+    fn insert(&self, docs: &[DocBuf]) -> Result<()> {
+        let command = DocBuf::build(|w| {
+            w.append("insert", &*self.name);
+            let mut list = w.array("documents");
+            for doc in docs {
+                list.push(doc.as_doc());
+            }
+        });
+        let reply = self.database.run_bytes(&command)?;
+        check(smongo_bson::json::to_document(reply.as_doc())?).map(drop)
     }
 
     pub fn find_one(&self, filter: Document) -> Result<Option<T>>
@@ -205,8 +223,8 @@ impl<T> Find<T> {
 
     pub fn run(self) -> Result<Cursor<T>> {
         let database = self.collection.database;
-        let reply = database.run_command(self.command)?;
-        Cursor::new(database, &reply)
+        let reply = database.run_raw(&self.command)?;
+        Cursor::new(database, reply)
     }
 }
 
@@ -218,8 +236,8 @@ pub struct Aggregate {
 
 impl Aggregate {
     pub fn run(self) -> Result<Cursor<Document>> {
-        let reply = self.database.run_command(self.command)?;
-        Cursor::new(self.database, &reply)
+        let reply = self.database.run_raw(&self.command)?;
+        Cursor::new(self.database, reply)
     }
 }
 

@@ -82,9 +82,7 @@ impl Client {
     }
 
     pub(crate) fn run(&self, db: &str, command: Document) -> Result<Document> {
-        let command = smongo_bson::json::from_document(&command)?;
-        let reply = self.run_raw(db, &command)?;
-        smongo_bson::json::to_document(reply.as_doc())
+        smongo_bson::json::to_document(self.run_raw(db, &smongo_bson::json::from_document(&command)?)?.as_doc())
     }
 
     fn run_raw(&self, db: &str, command: &DocBuf) -> Result<DocBuf> {
@@ -117,9 +115,18 @@ impl Database {
         self.client.run(&self.name, command)
     }
 
+    fn run_bytes(&self, command: &DocBuf) -> Result<DocBuf> {
+        self.client.run_raw(&self.name, command)
+    }
+
+    /// Runs a command without making documents of its reply.
+    fn run_raw(&self, command: &Document) -> Result<DocBuf> {
+        self.client.run_raw(&self.name, &smongo_bson::json::from_document(command)?)
+    }
+
     pub fn list_collection_names(&self) -> Result<Vec<String>> {
-        let first = self.run_command(doc! {"listCollections": 1, "nameOnly": true})?;
-        let cursor: Cursor<Document> = Cursor::new(self.clone(), &first)?;
+        let first = self.run_raw(&doc! {"listCollections": 1, "nameOnly": true})?;
+        let cursor: Cursor<Document> = Cursor::new(self.clone(), first)?;
         cursor.map(|d| Ok(d?.get_str("name").unwrap_or_default().to_owned())).collect()
     }
 

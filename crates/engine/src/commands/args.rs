@@ -27,7 +27,9 @@ pub struct Args<'a> {
 
 impl<'a> Args<'a> {
     pub fn new(owner: &'a str, doc: Doc<'a>, sequences: &'a [Sequence<'a>]) -> Args<'a> {
-        let fields: Vec<Element<'a>> = doc.iter().collect();
+        // Commands of drivers have about a dozen fields.
+        let mut fields: Vec<Element<'a>> = Vec::with_capacity(16);
+        fields.extend(doc.iter());
         Args { owner, read: vec![false; fields.len()], fields, sequences }
     }
 

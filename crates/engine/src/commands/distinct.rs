@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
 use smongo_bson::path::{self, Path};
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail, keystring};
-use smongo_mql::Matcher;
+use smongo_mql::stream::Docs;
+use smongo_mql::{CompileCx, Matcher, Stream};
 
 use super::find::{compile_cx, default_collation};
 use super::{Args, Command, IN_TXN, READS};
@@ -14,7 +16,7 @@ use crate::door::Cx;
 use crate::exec;
 use crate::limits;
 use crate::namespace::Ns;
-use crate::plan::Hint;
+use crate::plan::{self, Hint, Query};
 
 pub const DISTINCT: Command = Command::new("distinct", distinct, IN_TXN | READS);
 
@@ -69,19 +71,31 @@ impl Values {
     }
 }
 
+/// Documents that hold all the values.
+fn open(cx: &mut Cx<'_>, distinct: &DistinctArgs<'_>, compile: &CompileCx) -> Result<Box<dyn Stream>> {
+    // The query is checked even though there is nothing to find.
+    let mut query = Query::new(Arc::new(Matcher::compile(distinct.query, compile)?));
+    query.hint = distinct.hint.clone();
+    match cx.op.shared.catalog.get(&distinct.ns) {
+        None => Ok(Box::new(Docs::new(Vec::new()))),
+        Some(coll) if coll.view().is_some() => {
+            let stages = [DocBuf::build(|w| {
+                w.append("$match", distinct.query);
+            })];
+            exec::open_hinted(&mut cx.op, distinct.ns.db(), distinct.ns.coll(), &stages, compile, distinct.hint.clone())
+        }
+        Some(coll) => plan::distinct(&mut cx.op, &coll, query, distinct.key)?.open(&mut cx.op),
+    }
+}
+
 fn distinct(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let distinct = DistinctArgs::parse(cx, args)?;
     if let Some(coll) = cx.op.shared.catalog.get(&distinct.ns) {
         default_collation(cx, &coll.collation);
     }
     let compile = cx.op.compile.timeless();
-    // The query is checked even though there is nothing to find.
-    Matcher::compile(distinct.query, &compile)?;
     let collator = compile.collation.as_deref().map(|c| c as &dyn Collator);
-    let stages = [DocBuf::build(|w| {
-        w.append("$match", distinct.query);
-    })];
-    let mut stream = exec::open_hinted(&mut cx.op, distinct.ns.db(), distinct.ns.coll(), &stages, &compile, distinct.hint)?;
+    let mut stream = open(cx, &distinct, &compile)?;
     let path = Path::new(distinct.key);
     let mut values = Values::default();
     while stream.advance(&mut cx.op)? {

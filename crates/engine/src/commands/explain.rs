@@ -41,6 +41,7 @@ struct Explained {
 enum Kind {
     Read,
     Count { fast: Option<u64> },
+    Distinct { key: String },
     Update { update: Box<Update>, upsert: bool, multi: bool },
     Delete { multi: bool },
 }
@@ -85,7 +86,7 @@ fn explain(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
             collated(cx, &distinct.ns);
             let mut query = Query::new(Arc::new(Matcher::compile(distinct.query, &cx.op.compile)?));
             query.hint = distinct.hint;
-            query_of(cx, distinct.ns, query, Kind::Read, verbosity, inner, reply)
+            query_of(cx, distinct.ns, query, Kind::Distinct { key: distinct.key.to_owned() }, verbosity, inner, reply)
         }
         "update" | "delete" => write(cx, name, &mut inner_args, verbosity, inner, reply),
         "findAndModify" | "findandmodify" => find_and_modify(cx, &mut inner_args, verbosity, inner, reply),
@@ -173,7 +174,12 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, verbosity: Verbosity, c
 fn query_of(cx: &mut Cx<'_>, ns: Ns, query: Query, kind: Kind, verbosity: Verbosity, command: Doc<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let filter = query.filter.clone();
     let coll = cx.op.shared.catalog.get(&ns);
-    let plan = coll.map(|coll| plan::plan(&mut cx.op, &coll, query)).transpose()?;
+    let plan = match (coll, &kind) {
+        (None, _) => None,
+        (Some(coll), Kind::Distinct { key }) => Some(plan::distinct(&mut cx.op, &coll, query, key)?),
+        (Some(coll), Kind::Count { .. }) => Some(plan::plan(&mut cx.op, &coll, query)?.without_documents()),
+        (Some(coll), _) => Some(plan::plan(&mut cx.op, &coll, query)?),
+    };
     let explained = Explained { plan, ns, filter, kind };
     reply.append("explainVersion", "1");
     explained.write(&mut cx.op, verbosity, reply)?;
@@ -195,7 +201,7 @@ impl Explained {
 
     fn idle(&self) -> Above {
         match &self.kind {
-            Kind::Read => Above::Nothing,
+            Kind::Read | Kind::Distinct { .. } => Above::Nothing,
             Kind::Count { fast: Some(_) } => Above::FastCount { counted: 0 },
             Kind::Count { fast: None } => Above::Count { counted: 0 },
             Kind::Update { .. } => Above::Update { matched: 0, modified: 0, upserted: 0 },
@@ -227,7 +233,7 @@ impl Explained {
         let mut counters = Vec::new();
         rows.counters(&mut counters);
         let above = match &self.kind {
-            Kind::Read => Above::Nothing,
+            Kind::Read | Kind::Distinct { .. } => Above::Nothing,
             Kind::Count { .. } => Above::Count { counted: returned },
             Kind::Update { upsert, .. } => Above::Update { matched: returned, modified, upserted: u64::from(*upsert && returned == 0) },
             Kind::Delete { multi } => Above::Delete { deleted: returned, batched: *multi },

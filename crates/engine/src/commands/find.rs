@@ -8,8 +8,10 @@ use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Projection, SortPattern, Stream};
 
 use super::{Args, Command, IN_TXN, READS};
+use crate::catalog::Collection;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
+use crate::exec;
 use crate::limits;
 use crate::namespace::Ns;
 use crate::plan::{self, Hint, Query};
@@ -196,6 +198,11 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     if let Some(coll) = &coll {
         default_collation(cx, &coll.collation);
     }
+    if let Some(coll) = &coll
+        && point_read(cx, &find, coll, reply)?
+    {
+        return Ok(());
+    }
     let stream: Box<dyn Stream> = match coll {
         Some(coll) if coll.view().is_some() => open_on_view(cx, &find)?,
         Some(coll) => {
@@ -224,6 +231,25 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     shared.cursors.first_batch(&mut cx.op, cursor, batch, single, reply)
 }
 
+/// A find by `_id` that asks for nothing else is answered from the record itself; `false` when it is not one.
+fn point_read(cx: &mut Cx<'_>, find: &FindArgs<'_>, coll: &Collection, reply: &mut DocWriter<'_>) -> Result<bool> {
+    let plain = find.sort.is_empty() && find.projection.is_empty() && find.hint.is_none() && find.skip == 0 && find.batch_size != Some(0);
+    let shaped = find.min.is_some() || find.max.is_some() || find.return_key || find.show_record_id || find.tailable;
+    if !plain || shaped || coll.view().is_some() {
+        return Ok(false);
+    }
+    let Some(id) = plan::by_id(coll, find.filter, cx.op.compile.collation.is_some()) else { return Ok(false) };
+    let mut cursor = reply.document("cursor");
+    {
+        let mut batch = cursor.array("firstBatch");
+        if let Some((_, doc)) = exec::find_by_id(&mut cx.op, coll, id)? {
+            batch.push(doc);
+        }
+    }
+    cursor.append("id", 0i64).append("ns", find.ns.as_str());
+    Ok(true)
+}
+
 /// A find on a view is an aggregation over what the view is made of.
 fn open_on_view(cx: &mut Cx<'_>, find: &FindArgs<'_>) -> Result<Box<dyn Stream>> {
     if find.tailable || find.min.is_some() || find.max.is_some() || find.return_key || find.show_record_id {
@@ -231,7 +257,7 @@ fn open_on_view(cx: &mut Cx<'_>, find: &FindArgs<'_>) -> Result<Box<dyn Stream>>
     }
     let stages = find.stages();
     let compile = cx.op.compile.clone();
-    crate::exec::open_hinted(&mut cx.op, find.ns.db(), find.ns.coll(), &stages, &compile, find.hint.clone())
+    exec::open_hinted(&mut cx.op, find.ns.db(), find.ns.coll(), &stages, &compile, find.hint.clone())
 }
 
 /// A collection's own collation holds where the command names none.

@@ -37,8 +37,7 @@ fn current_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
     let matcher = smongo_mql::Matcher::compile(filter.as_doc(), &cx.op.compile)?;
     let arena = smongo_mql::Arena::new();
     let mut list = reply.array("inprog");
-    for operation in cx.op.shared.operations.list() {
-        let doc = operation.describe();
+    for doc in cx.op.shared.operations.list() {
         if matcher.matches(doc.as_doc(), &arena)? {
             list.push(doc.as_doc());
         }

@@ -25,6 +25,7 @@ pub(crate) mod insert;
 mod kill;
 mod lists;
 mod parameters;
+mod plan_cache;
 mod replica_set;
 mod session_commands;
 pub(crate) mod target;
@@ -62,6 +63,9 @@ pub const TEST_ONLY: u16 = 32;
 /// Answers also while the server shuts down, and is not counted as an operation.
 pub const LIGHT: u16 = 64;
 
+/// Known and not implemented.
+const TODO: u16 = 128;
+
 impl Command {
     pub const fn new(name: &'static str, run: Handler, traits: u16) -> Command {
         Command { name, run, traits }
@@ -69,7 +73,7 @@ impl Command {
 
     /// A command MongoDB has and smongo has not yet.
     pub const fn todo(name: &'static str) -> Command {
-        Command { name, run: not_implemented, traits: 0 }
+        Command { name, run: not_implemented, traits: TODO }
     }
 
     pub fn is(&self, one: u16) -> bool {
@@ -131,6 +135,10 @@ pub static COMMANDS: &[Command] = &[
     lists::LIST_DATABASES,
     indexes::LIST_INDEXES,
     handshake::PING,
+    plan_cache::PLAN_CACHE_CLEAR,
+    plan_cache::PLAN_CACHE_CLEAR_FILTERS,
+    plan_cache::PLAN_CACHE_LIST_FILTERS,
+    plan_cache::PLAN_CACHE_SET_FILTER,
     session_commands::REFRESH_SESSIONS,
     drop::RENAME_COLLECTION,
     replica_set::REPL_SET_GET_CONFIG,
@@ -143,6 +151,11 @@ pub static COMMANDS: &[Command] = &[
     validate::VALIDATE,
     diagnostic::WHATS_MY_URI,
 ];
+
+/// Names of all commands with whether they are implemented, sorted.
+pub fn commands() -> impl Iterator<Item = (&'static str, bool)> {
+    COMMANDS.iter().map(|row| (row.name, !row.is(TODO)))
+}
 
 /// The row of a command.
 pub fn lookup(name: &str) -> Option<&'static Command> {

@@ -11,6 +11,7 @@ use smongo_bson::{Doc, DocBuf};
 pub use generic::{Generic, ReadConcern, WriteConcern};
 pub use run::Cx;
 
+use crate::operations::Place;
 use crate::shared::Shared;
 
 /// A command as it arrived: the body and the document sequences (OP_MSG kind 1) that stand for array fields of it.
@@ -66,8 +67,9 @@ pub enum After {
 /// One client's connection to the engine. Not shared: a client with several threads opens several.
 pub struct Session {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) client: Client,
     pub(crate) connection: u64,
+    /// Where its running command is listed; knows the client.
+    pub(crate) place: Arc<Place>,
     /// What the client told of itself in its first hello.
     pub(crate) metadata: Option<DocBuf>,
 }

@@ -38,7 +38,8 @@ pub struct Cx<'s> {
 impl Session {
     pub(crate) fn new(engine: &Engine, client: Client) -> Session {
         let connection = engine.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        Session { shared: engine.shared.clone(), client, connection, metadata: None }
+        let place = engine.shared.operations.place(client, connection);
+        Session { shared: engine.shared.clone(), connection, place, metadata: None }
     }
 
     /// Runs one command and appends the reply document to `out`. Always answers: errors, panics included, become `{ok: 0, …}`.
@@ -88,7 +89,7 @@ impl Session {
         if self.shared.shutting_down() && !command.is(commands::LIGHT) {
             bail!(InterruptedAtShutdown, "The server is in quiesce mode and will shut down");
         }
-        let fail = self.shared.failpoints.enter(command.name, &self.client, self.metadata.as_ref(), request.body)?;
+        let fail = self.shared.failpoints.enter(command.name, self.place.client(), self.metadata.as_ref(), request.body)?;
         if fail.close {
             return Ok(After::Close);
         }
@@ -116,10 +117,15 @@ impl Session {
                 shared.clock.advance_to(time);
             }
         }
+        let running = shared.operations.begin(&self.place, request.body, generic);
+        let fresh = || OpCx::with_kill_switch(&shared, running.kill_switch());
         let (mut op, txn) = match txn {
-            Some(TxnRef { op: Some(op), slot }) => (*op, Some(slot)),
-            Some(TxnRef { op: None, slot }) => (OpCx::new(&shared)?, Some(slot)),
-            None => (OpCx::new(&shared)?, None),
+            Some(TxnRef { op: Some(mut op), slot }) => {
+                op.kill = running.kill_switch();
+                (*op, Some(slot))
+            }
+            Some(TxnRef { op: None, slot }) => (fresh()?, Some(slot)),
+            None => (fresh()?, None),
         };
         op.retry = retry;
         op.compile = Default::default();
@@ -137,8 +143,6 @@ impl Session {
                 w.append("lsid", lsid.to_doc().as_doc()).append("txnNumber", number);
             }));
         }
-        let guard = shared.operations.begin(command.name, request.body, generic, &self.client, self.connection);
-        op.kill = guard.kill.clone();
         let mut cx = Cx {
             op,
             command,
@@ -151,7 +155,7 @@ impl Session {
             max_time_ms: generic.max_time_ms,
             read_concern: generic.read_concern.clone(),
             write_concern: generic.write_concern.clone(),
-            client: &self.client,
+            client: self.place.client(),
             connection: self.connection,
             metadata: &mut self.metadata,
             after: After::Reply,

@@ -32,7 +32,7 @@ impl Held {
         if let Some(id) = self.get() {
             return Ok(id);
         }
-        let litter = op.litter.clone();
+        let litter = op.litter();
         let left: Vec<CursorId> = std::mem::take(&mut *litter.lock());
         let store = op.store()?;
         left.into_iter().for_each(|id| store.release(id));

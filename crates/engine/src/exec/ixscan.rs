@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use smongo_bson::{Doc, Result};
+use smongo_bson::{Doc, Result, Type, keystring};
 use smongo_mql::Host;
 use smongo_storage::CursorId;
 
@@ -20,6 +20,7 @@ pub struct IndexScan {
     forward: bool,
     /// The entry itself is needed, not only the record it leads to.
     keep_entry: bool,
+    distinct: Option<usize>,
     /// Records that were returned already, where an array may lead to one record twice.
     seen: Option<HashSet<RecordId>>,
     cursor: Held,
@@ -36,12 +37,14 @@ pub struct IndexScan {
 }
 
 impl IndexScan {
+    /// A scan of ranges. With `dedup` each record comes once; with `keep_entry` the entries are lent.
     pub fn new(index: &Arc<Index>, ranges: Ranges, forward: bool, dedup: bool, keep_entry: bool) -> IndexScan {
         IndexScan {
             index: index.clone(),
             ranges,
             forward,
             keep_entry,
+            distinct: None,
             seen: dedup.then(HashSet::new),
             cursor: Held::default(),
             range: 0,
@@ -55,6 +58,11 @@ impl IndexScan {
         }
     }
 
+    /// The same scan, for which one entry of each beginning up to a field is enough.
+    pub fn distinct(self, field: Option<usize>) -> IndexScan {
+        IndexScan { distinct: field, ..self }
+    }
+
     fn current(&self) -> Option<&super::ranges::Range> {
         let ranges = &self.ranges.ranges;
         if self.forward { ranges.get(self.range) } else { ranges.len().checked_sub(self.range + 1).and_then(|n| ranges.get(n)) }
@@ -64,6 +72,10 @@ impl IndexScan {
     fn enter(&mut self, op: &mut OpCx, cursor: CursorId) -> Result<bool> {
         self.counters.seeks += 1;
         if let Some(key) = self.parked.take() {
+            self.dedup_again();
+            if self.skips(&key)? {
+                return Ok(op.store()?.seek_ge(cursor, &self.target)?);
+            }
             let store = op.store()?;
             let found = if self.forward { store.seek_ge(cursor, &key)? } else { store.seek_le(cursor, &key)? };
             return Ok(match found && store.key(cursor) == key {
@@ -89,9 +101,33 @@ impl IndexScan {
         }
     }
 
+    /// Documents with arrays may have come while the scan was parked.
+    fn dedup_again(&mut self) {
+        if self.seen.is_none() && self.index.multikey().any() {
+            self.seen = Some(HashSet::new());
+        }
+    }
+
+    /// Whether all that begin like a key are done with; then `target` is where the scan goes on.
+    fn skips(&mut self, key: &[u8]) -> Result<bool> {
+        let Some(part) = self.distinct else { return Ok(false) };
+        let (mut rest, mut null) = (key, false);
+        for part in self.index.parts.iter().take(part + 1) {
+            null = stands_for_missing(rest, part.descending);
+            rest = keystring::skip(rest, part.descending)?;
+        }
+        self.target.clear();
+        self.target.extend_from_slice(key.get(..key.len() - rest.len()).unwrap_or_default());
+        Ok(!null && keystring::prefix_end(&mut self.target))
+    }
+
     /// Moves to the next entry within the ranges.
     fn next(&mut self, op: &mut OpCx) -> Result<bool> {
         let mut more = match self.cursor.get() {
+            Some(cursor) if self.distinct.is_some() && self.skips(op.lent().key(cursor))? => {
+                self.counters.seeks += 1;
+                op.store()?.seek_ge(cursor, &self.target)?
+            }
             Some(cursor) if self.forward => op.store()?.next(cursor)?,
             Some(cursor) => op.store()?.prev(cursor)?,
             None => {
@@ -160,6 +196,15 @@ impl IndexScan {
         }
         Ok(true)
     }
+}
+
+/// Whether a key's next value is null or undefined, which documents without the field have too.
+fn stands_for_missing(key: &[u8], descending: bool) -> bool {
+    let is = |kind| {
+        let (low, high) = keystring::class_range(kind, descending);
+        key.first().is_some_and(|tag| (low..high).contains(tag))
+    };
+    is(Type::Null) || is(Type::Undefined)
 }
 
 /// Moves to the last key below `end`.

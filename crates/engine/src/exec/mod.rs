@@ -6,6 +6,7 @@
 mod clustered;
 mod collscan;
 mod combine;
+mod cover;
 mod cursor;
 mod fetch;
 mod id;
@@ -22,8 +23,11 @@ mod text;
 use std::any::Any;
 use std::sync::Arc;
 
-use smongo_bson::{Doc, Result, bail};
+use smongo_bson::keystring::{self, TypeBitsReader};
+use smongo_bson::{Doc, DocWriter, Result, bail};
+use smongo_mql::pipeline::spill::Spilled;
 use smongo_mql::{Arena, Host, SortPattern, Stream};
+use smongo_storage::Table;
 
 use crate::catalog::{Collection, Index};
 use crate::keys::RecordId;
@@ -54,6 +58,20 @@ pub trait Rows: Send {
     fn meta(&self) -> Doc<'_> {
         Doc::EMPTY
     }
+
+    /// Appends the fields of that entry under the names of the key pattern; none where no index was used.
+    fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
+        let mut w = DocWriter::new(out);
+        let Some(Entry { index, key, bits }) = self.entry() else { return Ok(()) };
+        let mut bits = TypeBitsReader::new(bits);
+        let mut rest = key;
+        for part in &index.parts {
+            let (value, after) = keystring::decode_with(rest, part.descending, &mut bits)?;
+            rest = after;
+            w.append(part.path.text(), value.view());
+        }
+        Ok(())
+    }
     /// Lets go of the storage and remembers the position; the next `advance` continues behind it, in whatever snapshot is then current.
     fn park(&mut self, op: &mut OpCx);
     /// What was done so far, here and then in the inputs.
@@ -75,23 +93,22 @@ pub struct Counters {
     pub docs: u64,
     pub seeks: u64,
     pub dups: u64,
+    pub sorted: Spilled,
 }
 
 /// The rows of a plan, without its projection.
 pub(crate) fn open_rows(plan: Plan) -> Result<Box<dyn Rows>> {
-    let build = Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup: true };
-    build.node(&plan.root)
+    Build::new(&plan, true).node(&plan.root)
 }
 
 /// The same for a plan that is still needed.
 pub(crate) fn rows(plan: &Plan) -> Result<Box<dyn Rows>> {
-    Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup: false }.node(&plan.root)
+    Build::new(plan, false).node(&plan.root)
 }
 
 /// The documents of a plan as the client sees them.
 pub(crate) fn open_stream(plan: Plan) -> Result<Box<dyn Stream>> {
-    let build = Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup: false };
-    let rows = build.node(&plan.root)?;
+    let rows = rows(&plan)?;
     let Query { projection, filter, show_record_id, return_key, .. } = plan.query;
     Ok(Box::new(shape::Documents::new(rows, shape::Shape { projection, filter, show_record_id, return_key })))
 }
@@ -103,9 +120,26 @@ struct Build<'p> {
     sort: Option<&'p Arc<SortPattern>>,
     /// Documents may be changed while the plan runs, and come by once more under another key.
     dedup: bool,
+    /// Somebody above wants the index entries.
+    entries: bool,
 }
 
-impl Build<'_> {
+impl<'p> Build<'p> {
+    fn new(plan: &'p Plan, dedup: bool) -> Build<'p> {
+        Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup, entries: plan.query.return_key }
+    }
+
+    fn with_entries(&self) -> Build<'p> {
+        Build { entries: true, ..*self }
+    }
+
+    fn records(&self) -> Result<Table> {
+        match self.coll.storage() {
+            Some(storage) => Ok(storage.records.clone()),
+            None => bail!(InternalError, "a plan for the records of a view"),
+        }
+    }
+
     fn inputs(&self, nodes: &[PlanNode]) -> Result<Vec<Box<dyn Rows>>> {
         nodes.iter().map(|n| self.node(n)).collect()
     }
@@ -123,7 +157,7 @@ impl Build<'_> {
             Some(between) => between.ranges.clone(),
             None => Ranges::compile(&scan.index, &scan.fields),
         };
-        ixscan::IndexScan::new(&scan.index, ranges, scan.forward, scan.dedup || self.dedup, self.query.return_key)
+        ixscan::IndexScan::new(&scan.index, ranges, scan.forward, scan.dedup || self.dedup, self.entries).distinct(scan.distinct)
     }
 
     fn node(&self, node: &PlanNode) -> Result<Box<dyn Rows>> {
@@ -147,17 +181,22 @@ impl Build<'_> {
                 Box::new(text::TextRows::new(self.coll, scan, *part, &self.query.filter, filter.clone())?)
             }
             PlanNode::Fetch { input, filter } => {
-                let Some(storage) = self.coll.storage() else { bail!(InternalError, "a fetch from a view") };
-                Box::new(fetch::Fetch::new(self.node(input)?, storage.records.clone(), filter.clone()))
+                Box::new(fetch::Fetch::new(self.node(input)?, self.records()?, filter.clone()))
             }
             PlanNode::Or { inputs } => Box::new(combine::Or::new(self.inputs(inputs)?)),
             PlanNode::MergeSort { inputs } => Box::new(combine::MergeSort::new(self.inputs(inputs)?, self.pattern()?)),
             PlanNode::Sort { input, limit } => {
-                Box::new(sort::Sort::new(self.node(input)?, self.pattern()?, *limit, self.query.allow_disk_use))
+                let Query { allow_disk_use, return_key, .. } = *self.query;
+                Box::new(sort::Sort::new(self.node(input)?, self.pattern()?, *limit, allow_disk_use, return_key))
             }
             PlanNode::Skip { input, count } => Box::new(shape::Skip::new(self.node(input)?, *count)),
             PlanNode::Limit { input, count } => Box::new(shape::Limit::new(self.node(input)?, *count)),
-            PlanNode::Cover { input } => self.node(input)?,
+            PlanNode::Cover { input, covered } => {
+                Box::new(cover::Cover::documents(self.with_entries().node(input)?, self.records()?, covered.clone()))
+            }
+            PlanNode::KeyFilter { input, covered, filter } => {
+                Box::new(cover::Cover::filter(self.with_entries().node(input)?, self.records()?, covered.clone(), filter.clone()))
+            }
         })
     }
 }

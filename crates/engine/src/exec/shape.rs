@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use smongo_bson::keystring::TypeBitsReader;
-use smongo_bson::{Doc, DocWriter, Result, keystring};
+use smongo_bson::{Doc, DocWriter, Result};
 use smongo_mql::{Arena, Host, Matcher, Projection, Stream};
 
 use super::{Counters, Entry, Rows, op_of};
@@ -74,6 +73,10 @@ impl Rows for Skip {
         self.input.meta()
     }
 
+    fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.input.key_document(out)
+    }
+
     fn park(&mut self, op: &mut OpCx) {
         self.input.park(op);
     }
@@ -102,8 +105,9 @@ impl Rows for Limit {
             self.input.park(op);
             return Ok(false);
         }
-        self.left -= 1;
         let more = self.input.advance(op)?;
+        // The end of a tailable scan is not the end of what is wanted.
+        self.left -= u64::from(more);
         self.advanced += u64::from(more);
         Ok(more)
     }
@@ -122,6 +126,10 @@ impl Rows for Limit {
 
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
+    }
+
+    fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.input.key_document(out)
     }
 
     fn park(&mut self, op: &mut OpCx) {
@@ -163,7 +171,7 @@ impl Documents {
         let doc = self.rows.doc();
         self.buf.clear();
         match &self.shape.projection {
-            _ if self.shape.return_key => key_document(self.rows.entry(), &mut self.buf)?,
+            _ if self.shape.return_key => self.rows.key_document(&mut self.buf)?,
             Some(projection) => {
                 self.arena.set_meta(self.rows.meta());
                 projection.apply(doc, Some(&self.shape.filter), &self.arena, &mut self.buf)?;
@@ -180,21 +188,6 @@ impl Documents {
         }
         Ok(())
     }
-}
-
-/// The fields of an index entry under the names of the key pattern; nothing where no index was used.
-fn key_document(entry: Option<Entry<'_>>, out: &mut Vec<u8>) -> Result<()> {
-    let mut w = DocWriter::new(out);
-    if let Some(Entry { index, key, bits }) = entry {
-        let mut bits = TypeBitsReader::new(bits);
-        let mut rest = key;
-        for part in &index.parts {
-            let (value, after) = keystring::decode_with(rest, part.descending, &mut bits)?;
-            rest = after;
-            w.append(part.path.text(), value.view());
-        }
-    }
-    Ok(())
 }
 
 impl Stream for Documents {

@@ -1,117 +1,105 @@
-//! SORT: blocking, in memory; with a limit only the best are kept.
+//! SORT: blocking; beyond the memory limit on disk. With a limit only the best are kept.
 
 use std::sync::Arc;
 
-use smongo_bson::{Doc, Result, bail};
-use smongo_mql::{Host, SortPattern};
+use smongo_bson::{Doc, Result};
+use smongo_mql::SortPattern;
+use smongo_mql::pipeline::spill::{Sorted, Sorter, Spilled};
 
 use super::{Counters, Rows};
 use crate::keys::RecordId;
 use crate::op::OpCx;
 
-/// A row: its sort key, then the document, then its metadata if it has any, at a place in the buffer.
-#[derive(Clone, Copy)]
-struct Item {
-    /// The first eight bytes of the key decide most comparisons.
-    prefix: u64,
-    start: usize,
-    doc: usize,
-    meta: usize,
-    end: usize,
-    rid: RecordId,
-}
-
 pub struct Sort {
     input: Box<dyn Rows>,
     pattern: Arc<SortPattern>,
-    limit: Option<usize>,
+    limit: Option<u64>,
     allow_disk: bool,
-    sorted: bool,
-    buf: Vec<u8>,
-    items: Vec<Item>,
-    next: usize,
+    /// The client gets index keys instead of documents, so that these are sorted.
+    return_key: bool,
+    sorted: Option<Sorted>,
+    spilled: Spilled,
+    advanced: u64,
 }
 
+/// The record id in front of each document.
+const RID: usize = size_of::<RecordId>();
+
 impl Sort {
-    pub fn new(input: Box<dyn Rows>, pattern: Arc<SortPattern>, limit: Option<u64>, allow_disk: bool) -> Sort {
-        let limit = limit.and_then(|l| usize::try_from(l).ok());
-        Sort { input, pattern, limit, allow_disk, sorted: false, buf: Vec::new(), items: Vec::new(), next: 0 }
+    pub fn new(input: Box<dyn Rows>, pattern: Arc<SortPattern>, limit: Option<u64>, allow_disk: bool, return_key: bool) -> Sort {
+        Sort { input, pattern, limit, allow_disk, return_key, sorted: None, spilled: Spilled::default(), advanced: 0 }
     }
 
-    fn fill(&mut self, op: &mut OpCx) -> Result<()> {
-        let limit = self.limit.unwrap_or(usize::MAX);
-        let memory = op.memory_limit();
+    fn fill(&mut self, op: &mut OpCx) -> Result<Sorted> {
+        let mut sorter = Sorter::new("sort", self.allow_disk, self.limit);
+        let (mut key, mut row) = (Vec::new(), Vec::new());
         while self.input.advance(op)? {
-            let start = self.buf.len();
-            let document = self.input.doc();
-            let meta = self.input.meta();
-            self.pattern.append_key_with(document, meta, &mut self.buf)?;
-            let doc = self.buf.len();
-            self.buf.extend_from_slice(document.as_bytes());
-            let behind = self.buf.len();
+            key.clear();
+            row.clear();
+            let (doc, meta) = (self.input.doc(), self.input.meta());
+            self.pattern.append_key_with(doc, meta, &mut key)?;
+            row.extend_from_slice(&self.input.record_id().to_le_bytes());
+            if self.return_key {
+                self.input.key_document(&mut row)?;
+            } else {
+                row.extend_from_slice(doc.as_bytes());
+            }
             if !meta.is_empty() {
-                self.buf.extend_from_slice(meta.as_bytes());
+                row.extend_from_slice(meta.as_bytes());
             }
-            let mut prefix = [0; 8];
-            let n = (doc - start).min(8);
-            prefix[..n].copy_from_slice(&self.buf[start..start + n]);
-            let item = Item { prefix: u64::from_be_bytes(prefix), start, doc, meta: behind, end: self.buf.len(), rid: self.input.record_id() };
-            self.items.push(item);
-            if self.items.len() >= limit.saturating_mul(2).max(512) {
-                self.keep(limit);
-            }
-            if self.buf.len() + self.items.len() * std::mem::size_of::<Item>() > memory && !self.allow_disk {
-                bail!(292, "Sort exceeded memory limit of {memory} bytes, but did not opt in to external sorting.");
-            }
+            sorter.push(&key, &row, op)?;
         }
-        self.sort();
-        self.items.truncate(limit);
-        Ok(())
+        self.spilled = sorter.spilled();
+        sorter.finish(op)
     }
 
-    fn sort(&mut self) {
-        let buf = &self.buf;
-        self.items.sort_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| buf[a.start..a.doc].cmp(&buf[b.start..b.doc])));
+    fn row(&self) -> &[u8] {
+        self.sorted.as_ref().map_or(&[], Sorted::payload)
     }
 
-    /// Forgets all but the first `limit` rows.
-    fn keep(&mut self, limit: usize) {
-        self.sort();
-        self.items.truncate(limit);
-        let mut kept = Vec::with_capacity(self.buf.capacity());
-        for item in &mut self.items {
-            let moved = kept.len();
-            kept.extend_from_slice(&self.buf[item.start..item.end]);
-            *item = Item { start: moved, doc: moved + item.doc - item.start, meta: moved + item.meta - item.start, end: kept.len(), ..*item };
-        }
-        self.buf = kept;
-    }
-
-    fn current(&self) -> Option<&Item> {
-        self.items.get(self.next.checked_sub(1)?)
+    /// The document behind the record id, and what follows it.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let rest = self.row().get(RID..).unwrap_or_default();
+        let len = rest.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b) as usize);
+        rest.split_at_checked(len).unwrap_or_default()
     }
 }
 
 impl Rows for Sort {
     fn advance(&mut self, op: &mut OpCx) -> Result<bool> {
-        if !self.sorted {
-            self.fill(op)?;
-            self.sorted = true;
-        }
-        self.next += 1;
-        Ok(self.next <= self.items.len())
+        let sorted = match &mut self.sorted {
+            Some(sorted) => sorted,
+            None => {
+                let sorted = self.fill(op)?;
+                self.sorted.insert(sorted)
+            }
+        };
+        let more = sorted.advance()?;
+        self.advanced += u64::from(more);
+        Ok(more)
     }
 
     fn record_id(&self) -> RecordId {
-        self.current().map_or(0, |i| i.rid)
+        self.row().first_chunk::<RID>().map_or(0, |b| RecordId::from_le_bytes(*b))
     }
 
     fn doc(&self) -> Doc<'_> {
-        self.current().map_or(Doc::EMPTY, |i| Doc::from_checked(&self.buf[i.doc..i.meta]))
+        match self.parts() {
+            ([], _) => Doc::EMPTY,
+            (doc, _) => Doc::from_checked(doc),
+        }
     }
 
     fn meta(&self) -> Doc<'_> {
-        self.current().filter(|i| i.meta < i.end).map_or(Doc::EMPTY, |i| Doc::from_checked(&self.buf[i.meta..i.end]))
+        match self.parts() {
+            (_, []) => Doc::EMPTY,
+            (_, meta) => Doc::from_checked(meta),
+        }
+    }
+
+    fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
+        out.extend_from_slice(self.doc().as_bytes());
+        Ok(())
     }
 
     fn park(&mut self, op: &mut OpCx) {
@@ -119,7 +107,7 @@ impl Rows for Sort {
     }
 
     fn counters(&self, out: &mut Vec<Counters>) {
-        out.push(Counters { advanced: self.next.min(self.items.len()) as u64, ..Counters::default() });
+        out.push(Counters { advanced: self.advanced, sorted: self.spilled.clone(), ..Counters::default() });
         self.input.counters(out);
     }
 }

@@ -18,15 +18,14 @@ pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
     let docs = match source.name {
         "$collStats" => vec![coll_stats(op, &ns, spec)?],
         "$indexStats" => index_stats(op, &ns)?,
-        "$currentOp" => op.shared.operations.list().iter().map(|o| o.describe()).collect(),
+        "$currentOp" => op.shared.operations.list(),
         "$listLocalSessions" | "$listSessions" => sessions(op),
         "$listCatalog" => catalog(op, source),
         "$planCacheStats" => {
-            let known = op.shared.catalog.get(&ns);
-            if known.is_none() {
+            let Some(coll) = op.shared.catalog.get(&ns) else {
                 bail!(50933, "cannot execute aggregation stage $planCacheStats on a nonexistent collection: {ns}");
-            }
-            Vec::new()
+            };
+            coll.state.plans.describe(&host())
         }
         "$listSampledQueries" | "$queryStats" | "$querySettings" => Vec::new(),
         "$listClusterCatalog" => cluster_catalog(op, source),

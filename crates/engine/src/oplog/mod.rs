@@ -15,6 +15,9 @@ use crate::namespace::Ns;
 use crate::shared::Shared;
 pub use trim::{trim, trimmed};
 
+/// What an entry takes besides the document, about.
+const ENTRY_BYTES: usize = 192;
+
 /// Entries of a transaction that has not committed: everything but their timestamps.
 #[derive(Default)]
 pub struct Pending {
@@ -74,6 +77,9 @@ impl Pending {
 
     /// Adds the entry of a change. Order of fields as in MongoDB's oplog.
     pub fn add(&mut self, ns: &Ns, uuid: Option<&Uuid>, change: Change<'_>) {
+        if let Change::Insert { doc } = &change {
+            self.bytes.reserve(doc.as_bytes().len() + ENTRY_BYTES);
+        }
         let mut w = DocWriter::new(&mut self.bytes);
         w.append("op", change.op());
         match change {

@@ -7,11 +7,12 @@ use smongo_bson::compare::Collator;
 use smongo_mql::SortPattern;
 use smongo_mql::matcher::Node;
 
+use super::cache::IndexFilter;
 use super::candidate::{Candidate, Order, Question, candidates};
 use super::interval::{Interval, all_points, width};
 use super::node::{Between, IndexScan, PlanNode};
 use super::predicate::{Conjunct, conjuncts};
-use super::{Filter, Hint, Query};
+use super::{Filter, Hint, Query, cover};
 use crate::catalog::{Collection, Index, PATH_PART};
 use crate::exec::Ranges;
 
@@ -19,17 +20,20 @@ use crate::exec::Ranges;
 pub struct Choice {
     pub root: PlanNode,
     pub sorted: bool,
-    pub rejected: Vec<PlanNode>,
+    /// Other sources, and whether they are in order.
+    pub rejected: Vec<(PlanNode, bool)>,
+    /// The estimated costs of all of them, the best first.
+    pub costs: Vec<f64>,
 }
 
 impl Choice {
     fn unsorted(root: PlanNode) -> Choice {
-        Choice { root, sorted: false, rejected: Vec::new() }
+        Choice { root, sorted: false, rejected: Vec::new(), costs: Vec::new() }
     }
 }
 
 /// The best source for a query.
-pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>) -> Result<Choice> {
+pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>, only: Option<&IndexFilter>) -> Result<Choice> {
     if query.min.is_some() || query.max.is_some() {
         return between(coll, query);
     }
@@ -37,13 +41,14 @@ pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>) -> R
     let scan = |forward| match coll.id_index() {
         Some(index) if index.clustered => {
             let fields = vec![vec![Interval::full()]];
-            let scan = IndexScan { index: index.clone(), fields, between: None, forward, dedup: false };
+            let scan = IndexScan { index: index.clone(), fields, between: None, forward, dedup: false, distinct: None };
             PlanNode::Clustered { scan, filter: Filter::whole(&query.filter) }
         }
         _ => PlanNode::CollScan { forward, filter: Filter::whole(&query.filter), tailable: query.tailable },
     };
-    let question = Question { matcher: &query.filter, conjuncts: &all, sort, hinted: query.hint.is_some() };
-    match &query.hint {
+    let question = Question { matcher: &query.filter, conjuncts: &all, sort, hinted: query.hint.is_some() && only.is_none() };
+    // An index filter is stronger than a hint.
+    match query.hint.as_ref().filter(|_| only.is_none()) {
         Some(Hint::Natural { forward }) => return Ok(Choice::unsorted(scan(*forward))),
         Some(hint) => {
             let index = hinted(coll, hint)?;
@@ -57,16 +62,17 @@ pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>) -> R
         None if query.tailable => return Ok(Choice::unsorted(scan(true))),
         None => {}
     }
-    let visible: Vec<&Arc<Index>> = coll.indexes.iter().filter(|i| !i.hidden).collect();
+    let visible: Vec<&Arc<Index>> = coll.indexes.iter().filter(|i| !i.hidden && only.is_none_or(|f| f.allows(i))).collect();
     let mut options: Vec<(f64, Choice)> = visible.iter().flat_map(|i| candidates(i, &question)).map(|c| option(coll, query, &c)).collect();
     if let Some(or) = union(coll, query, &question, &visible) {
         options.push(or);
     }
     options.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let costs = options.iter().map(|(cost, _)| *cost).collect();
     let mut options = options.into_iter().map(|(_, c)| c);
     match options.next() {
         None => Ok(Choice::unsorted(scan(true))),
-        Some(best) => Ok(Choice { rejected: options.map(|c| c.root).collect(), ..best }),
+        Some(best) => Ok(Choice { rejected: options.map(|c| (c.root, c.sorted)).collect(), costs, ..best }),
     }
 }
 
@@ -87,7 +93,8 @@ pub fn hinted<'c>(coll: &'c Collection, hint: &Hint) -> Result<&'c Arc<Index>> {
     }
 }
 
-fn same_key(a: Doc<'_>, b: Doc<'_>) -> bool {
+/// Whether two key patterns are the same.
+pub(crate) fn same_key(a: Doc<'_>, b: Doc<'_>) -> bool {
     a.len() == b.len()
         && a.iter().zip(b).all(|(x, y)| x.name_bytes() == y.name_bytes() && smongo_bson::compare::equal(x.value(), y.value()))
 }
@@ -100,12 +107,21 @@ fn option(coll: &Collection, query: &Query, c: &Candidate) -> (f64, Choice) {
 fn single(c: &Candidate) -> Choice {
     let (root, sorted) = match c.order {
         Order::Merge { fields } => {
-            let inputs = exploded(c, fields).into_iter().map(|s| fetch(s, c.residual.clone())).collect();
+            let inputs = exploded(c, fields).into_iter().map(|s| fetch_filtered(c, s)).collect();
             (PlanNode::MergeSort { inputs }, true)
         }
-        order => (fetch(scan(c), c.residual.clone()), order == Order::Scan),
+        order => (fetch_filtered(c, scan(c)), order == Order::Scan),
     };
-    Choice { root, sorted, rejected: Vec::new() }
+    Choice { root, sorted, rejected: Vec::new(), costs: Vec::new() }
+}
+
+/// The documents of a candidate's scan. What the keys tell is tested before.
+fn fetch_filtered(c: &Candidate, scan: PlanNode) -> PlanNode {
+    let Some(filter) = c.residual.clone() else { return fetch(scan, None) };
+    match cover::split(&c.index, filter) {
+        (Some((filter, covered)), rest) => fetch(PlanNode::KeyFilter { input: Box::new(scan), covered, filter }, rest),
+        (None, rest) => fetch(scan, rest),
+    }
 }
 
 fn fetch(scan: PlanNode, filter: Option<Filter>) -> PlanNode {
@@ -124,7 +140,8 @@ fn scan(c: &Candidate) -> PlanNode {
 
 fn scan_of(c: &Candidate, fields: Vec<Vec<Interval>>) -> PlanNode {
     let one_key = fields.iter().all(|f| f.len() <= 1 && all_points(f));
-    PlanNode::IndexScan(IndexScan { index: c.index.clone(), fields, between: None, forward: c.forward, dedup: (c.multikey.any() || c.index.repeats()) && !one_key })
+    let dedup = (c.multikey.any() || c.index.repeats()) && !one_key;
+    PlanNode::IndexScan(IndexScan { index: c.index.clone(), fields, between: None, forward: c.forward, dedup, distinct: None })
 }
 
 /// One scan for each combination of points of the first fields.
@@ -192,13 +209,13 @@ fn union(coll: &Collection, query: &Query, question: &Question<'_>, visible: &[&
         inputs.push(best);
     }
     let root = if sorted {
-        PlanNode::MergeSort { inputs: inputs.iter().map(|c| fetch(scan(c), c.residual.clone())).collect() }
+        PlanNode::MergeSort { inputs: inputs.iter().map(|c| fetch_filtered(c, scan(c))).collect() }
     } else if inputs.iter().all(|c| c.residual.is_none()) {
         fetch(PlanNode::Or { inputs: inputs.iter().map(scan).collect() }, None)
     } else {
-        PlanNode::Or { inputs: inputs.iter().map(|c| fetch(scan(c), c.residual.clone())).collect() }
+        PlanNode::Or { inputs: inputs.iter().map(|c| fetch_filtered(c, scan(c))).collect() }
     };
-    Some((total, Choice { root, sorted, rejected: Vec::new() }))
+    Some((total, Choice { root, sorted, rejected: Vec::new(), costs: Vec::new() }))
 }
 
 /// `min` and `max`: a range of whole keys of the index that is hinted.
@@ -221,7 +238,7 @@ fn between(coll: &Collection, query: &Query) -> Result<Choice> {
     let fields = vec![vec![Interval::full()]; index.parts.len()];
     let ranges = Ranges::between(min.unwrap_or_default(), max);
     let between = Some(Between { ranges, min: query.min.clone(), max: query.max.clone() });
-    let scan = IndexScan { index: index.clone(), fields, between, forward: true, dedup: index.multikey().any() };
+    let scan = IndexScan { index: index.clone(), fields, between, forward: true, dedup: index.multikey().any(), distinct: None };
     Ok(Choice::unsorted(fetch(PlanNode::IndexScan(scan), Filter::whole(&query.filter))))
 }
 

@@ -1,6 +1,7 @@
 //! Plans as explain shows them.
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Value};
+use smongo_mql::matcher::Node;
 
 use super::interval::{Interval, is_full};
 use super::node::{Filter, IndexScan, PlanNode};
@@ -38,11 +39,11 @@ pub fn query_planner(plan: &Plan, above: &Above, stages: &[DocBuf], w: &mut DocW
     let shape = hashes::plan_shape(&plan.query, stages);
     w.append("namespace", plan.coll.ns.as_str());
     w.append("parsedQuery", render::matcher(&plan.query.filter).as_doc());
-    w.append("indexFilterSet", false).append("queryHash", &*shape).append("planCacheShapeHash", &*shape).append("planCacheKey", &*shape);
+    w.append("indexFilterSet", plan.filter_set).append("queryHash", &*shape).append("planCacheShapeHash", &*shape).append("planCacheKey", &*shape);
     w.append("optimizationTimeMillis", 0);
     w.append("maxIndexedOrSolutionsReached", false).append("maxIndexedAndSolutionsReached", false);
     w.append("maxScansToExplodeReached", false).append("prunedSimilarIndexes", false);
-    let mut writer = Writer { ns: &plan.coll.ns, clustered: plan.coll.is_clustered(), query: &plan.query, counters: None };
+    let mut writer = Writer::new(plan, None);
     {
         let mut winning = w.document("winningPlan");
         winning.append("isCached", false);
@@ -52,8 +53,13 @@ pub fn query_planner(plan: &Plan, above: &Above, stages: &[DocBuf], w: &mut DocW
     for node in &plan.rejected {
         let mut w = rejected.document();
         w.append("isCached", false);
-        writer.node(node, &mut w);
+        writer.subplan(node, &mut w);
     }
+}
+
+/// The plan by itself, as the plan cache shows it.
+pub fn cached_plan(plan: &Plan, w: &mut DocWriter<'_>) {
+    Writer::new(plan, None).subplan(&plan.root, w);
 }
 
 /// `executionStats`.
@@ -64,7 +70,7 @@ pub fn execution_stats(plan: &Plan, above: &Above, run: &Run, all_plans: bool, w
     w.append("executionSuccess", true).append("nReturned", returned as i32).append("executionTimeMillis", run.millis as i32);
     w.append("totalKeysExamined", keys as i32).append("totalDocsExamined", docs as i32);
     {
-        let mut writer = Writer { ns: &plan.coll.ns, clustered: plan.coll.is_clustered(), query: &plan.query, counters: Some(run.counters.iter()) };
+        let mut writer = Writer::new(plan, Some(run));
         let mut stages = w.document("executionStages");
         stages.append("isCached", false);
         writer.above(above, &plan.root, &mut stages, Some(run.returned));
@@ -74,10 +80,17 @@ pub fn execution_stats(plan: &Plan, above: &Above, run: &Run, all_plans: bool, w
     }
 }
 
-impl Writer<'_> {
+impl<'e> Writer<'e> {
+    fn new(plan: &'e Plan, run: Option<&'e Run>) -> Writer<'e> {
+        let counters = run.map(|r| r.counters.iter());
+        Writer { ns: &plan.coll.ns, clustered: plan.coll.is_clustered(), query: &plan.query, counters }
+    }
+
     fn above(&mut self, above: &Above, root: &PlanNode, w: &mut DocWriter<'_>, run: Option<u64>) {
         let stage = match above {
-            Above::Nothing => return self.limits(root, w),
+            // Only whoever counts reads keys that nobody makes documents of.
+            Above::Nothing if root.ends_in_keys() && !self.query.return_key => return self.counted(root, w),
+            Above::Nothing => return self.subplan(root, w),
             Above::Count { .. } => "COUNT",
             Above::FastCount { .. } => "RECORD_STORE_FAST_COUNT",
             Above::Update { .. } => "UPDATE",
@@ -100,40 +113,103 @@ impl Writer<'_> {
                 Above::Nothing => {}
             }
         }
-        if !matches!(above, Above::FastCount { .. }) {
-            self.limits(root, &mut w.document("inputStage"));
+        match above {
+            Above::FastCount { .. } => {}
+            Above::Count { .. } => self.counted(root, &mut w.document("inputStage")),
+            _ => self.subplan(root, &mut w.document("inputStage")),
         }
     }
 
-    /// LIMIT and SKIP stand above the projection.
-    fn limits(&mut self, node: &PlanNode, w: &mut DocWriter<'_>) {
-        match node {
-            PlanNode::Limit { input, count } => {
-                self.head(w, "LIMIT");
-                w.append("limitAmount", bounded(*count));
-                self.limits(input, &mut w.document("inputStage"));
+    /// The scan of a count has a name of its own where it goes through one range of keys.
+    fn counted(&mut self, root: &PlanNode, w: &mut DocWriter<'_>) {
+        match root {
+            PlanNode::IndexScan(scan) if scan.between.is_none() && scan.is_one_range() => {
+                let counters = self.head(w, "COUNT_SCAN");
+                index_description(scan, self.ns, w);
+                range_bounds(scan, &mut w.document("indexBounds"));
+                if let Some(c) = counters {
+                    w.append("keysExamined", c.keys as i32);
+                }
             }
             PlanNode::Skip { input, count } => {
                 self.head(w, "SKIP");
                 w.append("skipAmount", bounded(*count));
-                self.limits(input, &mut w.document("inputStage"));
+                self.counted(input, &mut w.document("inputStage"));
             }
-            _ if !self.query.projection_doc.as_doc().is_empty() => {
-                let spec = self.query.projection_doc.as_doc();
-                let stage = match node {
-                    PlanNode::Cover { .. } => "PROJECTION_COVERED",
-                    _ if is_simple(spec) => "PROJECTION_SIMPLE",
-                    _ => "PROJECTION_DEFAULT",
-                };
-                w.append("stage", stage);
-                if let Some(counters) = &self.counters {
-                    let below = counters.as_slice().first().map_or(0, |c| c.advanced);
-                    common(w, below, below);
-                }
-                w.append("transformBy", spec);
-                self.node(node, &mut w.document("inputStage"));
+            PlanNode::Limit { input, count } => {
+                self.head(w, "LIMIT");
+                w.append("limitAmount", bounded(*count));
+                self.counted(input, &mut w.document("inputStage"));
             }
-            _ => self.node(node, w),
+            _ => self.subplan(root, w),
+        }
+    }
+
+    /// A filter that is an `$or` is planned branch by branch.
+    fn subplan(&mut self, root: &PlanNode, w: &mut DocWriter<'_>) {
+        let query = self.query;
+        let whole = query.hint.is_some() || query.min.is_some() || query.max.is_some() || query.tailable || matches!(root, PlanNode::Eof);
+        if whole || !matches!(query.filter.root, Node::Or(_)) {
+            return self.limit(root, w);
+        }
+        w.append("stage", "SUBPLAN");
+        self.same_as_below(w);
+        self.limit(root, &mut w.document("inputStage"));
+    }
+
+    /// What a stage tells that passes on what its input yields.
+    fn same_as_below(&self, w: &mut DocWriter<'_>) {
+        if let Some(counters) = &self.counters {
+            let below = counters.as_slice().first().map_or(0, |c| c.advanced);
+            common(w, below, below);
+        }
+    }
+
+    /// LIMIT stands above the projection. A SORT limits itself.
+    fn limit(&mut self, node: &PlanNode, w: &mut DocWriter<'_>) {
+        match node {
+            PlanNode::Limit { input, .. } if input.is_limited_sort() => {
+                self.skip_counters();
+                self.projection(input, w);
+            }
+            PlanNode::Limit { input, count } => {
+                self.head(w, "LIMIT");
+                w.append("limitAmount", bounded(*count));
+                self.projection(input, &mut w.document("inputStage"));
+            }
+            _ => self.projection(node, w),
+        }
+    }
+
+    fn projection(&mut self, node: &PlanNode, w: &mut DocWriter<'_>) {
+        let spec = self.query.projection_doc.as_doc();
+        if self.query.return_key {
+            w.append("stage", "RETURN_KEY");
+            self.same_as_below(w);
+            return self.node(node, &mut w.document("inputStage"));
+        }
+        if spec.is_empty() {
+            return self.node(node, w);
+        }
+        if let PlanNode::Id { .. } = node {
+            self.node(node, w);
+            w.append("projection", format!("{spec:?}").as_str()).append("projectionCovered", false);
+            return;
+        }
+        let stage = match (is_simple(spec), node.is_covered()) {
+            (true, true) => "PROJECTION_COVERED",
+            (true, false) => "PROJECTION_SIMPLE",
+            _ => "PROJECTION_DEFAULT",
+        };
+        w.append("stage", stage);
+        self.same_as_below(w);
+        w.append("transformBy", spec);
+        self.node(node, &mut w.document("inputStage"));
+    }
+
+    fn skip_counters(&mut self) {
+        if let Some(counters) = &mut self.counters {
+            counters.next();
         }
     }
 
@@ -224,9 +300,13 @@ impl Writer<'_> {
                 w.append("nss", self.ns.as_str());
                 self.node(input, &mut w.document("inputStage"));
             }
-            PlanNode::IndexScan(scan) => {
-                let counters = self.head(w, "IXSCAN");
-                index_scan(scan, self.ns, counters, w);
+            PlanNode::IndexScan(scan) => self.index_scan(scan, None, w),
+            PlanNode::KeyFilter { input, filter, .. } => {
+                self.skip_counters();
+                match &**input {
+                    PlanNode::IndexScan(scan) => self.index_scan(scan, Some(filter), w),
+                    other => self.node(other, w),
+                }
             }
             PlanNode::Or { inputs } => {
                 self.head(w, "OR");
@@ -237,21 +317,55 @@ impl Writer<'_> {
                 w.append("sortPattern", self.query.sort_doc.as_doc());
                 self.inputs(inputs, w);
             }
-            PlanNode::Sort { input, limit } => {
-                let counters = self.head(w, "SORT");
-                w.append("sortPattern", self.query.sort_doc.as_doc()).append("memLimit", 100 * 1024 * 1024);
-                if let Some(limit) = limit {
-                    w.append("limitAmount", bounded(*limit));
-                }
-                w.append("type", "simple");
-                if counters.is_some() {
-                    w.append("totalDataSizeSorted", 0i64).append("usedDisk", false).append("spills", 0);
-                }
+            PlanNode::Sort { input, limit } => self.sort(input, *limit, w),
+            PlanNode::Skip { input, count } => {
+                self.head(w, "SKIP");
+                w.append("skipAmount", bounded(*count));
                 self.node(input, &mut w.document("inputStage"));
             }
-            PlanNode::Skip { .. } | PlanNode::Limit { .. } => self.limits(node, w),
-            PlanNode::Cover { input } => self.node(input, w),
+            PlanNode::Limit { .. } => self.limit(node, w),
+            PlanNode::Cover { input, .. } => {
+                self.skip_counters();
+                self.node(input, w);
+            }
         }
+    }
+
+    fn sort(&mut self, input: &PlanNode, limit: Option<u64>, w: &mut DocWriter<'_>) {
+        let counters = self.head(w, "SORT");
+        w.append("sortPattern", self.query.sort_doc.as_doc()).append("memLimit", 100 << 20);
+        if let Some(limit) = limit {
+            w.append("limitAmount", bounded(limit));
+        }
+        // Keys have no documents that could be sorted as they are.
+        w.append("type", if input.is_covered() { "default" } else { "simple" });
+        if let Some(Counters { sorted, .. }) = counters {
+            w.append("totalDataSizeSorted", sorted.sorted as i64).append("usedDisk", sorted.spills > 0);
+            w.append("spills", sorted.spills as i32).append("spilledDataStorageSize", sorted.bytes as i64);
+        }
+        self.node(input, &mut w.document("inputStage"));
+    }
+
+    fn index_scan(&mut self, scan: &IndexScan, filter: Option<&Filter>, w: &mut DocWriter<'_>) {
+        w.append("stage", if scan.distinct.is_some() { "DISTINCT_SCAN" } else { "IXSCAN" });
+        if let Some(filter) = filter {
+            w.append("filter", render::filter(filter).as_doc());
+        }
+        let counters = self.stats(w);
+        index_description(scan, self.ns, w);
+        w.append("direction", direction(scan.forward));
+        index_bounds(scan, &mut w.document("indexBounds"));
+        if scan.distinct.is_some() {
+            w.append("isShardFiltering", false).append("isFetching", false);
+        }
+        let Some(c) = counters else { return };
+        w.append("keysExamined", c.keys as i32);
+        if scan.distinct.is_some() {
+            w.append("docsExamined", 0).append("chunkSkips", 0);
+            return;
+        }
+        w.append("seeks", c.seeks as i32);
+        w.append("dupsTested", if scan.dedup { (c.advanced + c.dups) as i32 } else { 0 }).append("dupsDropped", c.dups as i32);
     }
 
     fn inputs(&mut self, inputs: &[PlanNode], w: &mut DocWriter<'_>) {
@@ -281,7 +395,8 @@ fn is_simple(spec: Doc<'_>) -> bool {
     spec.iter().all(|e| !e.name().contains('.') && (e.value().is_number() || matches!(e.value(), Value::Bool(_))))
 }
 
-fn index_scan(scan: &IndexScan, ns: &Ns, counters: Option<Counters>, w: &mut DocWriter<'_>) {
+/// What an index is.
+fn index_description(scan: &IndexScan, ns: &Ns, w: &mut DocWriter<'_>) {
     let index = &scan.index;
     let multikey = index.multikey();
     w.append("nss", ns.as_str()).append("keyPattern", index.key()).append("indexName", &*index.name);
@@ -302,33 +417,44 @@ fn index_scan(scan: &IndexScan, ns: &Ns, counters: Option<Counters>, w: &mut Doc
         }
     }
     w.append("isUnique", index.unique).append("isSparse", index.sparse).append("isPartial", index.partial.is_some());
-    w.append("indexVersion", 2).append("direction", direction(scan.forward));
-    {
-        let mut bounds = w.document("indexBounds");
-        match &scan.between {
-            Some(between) => {
-                let end = |d: &Option<DocBuf>| d.clone().unwrap_or_default();
-                bounds.append("startKey", end(&between.min).as_doc()).append("startKeyInclusive", true);
-                bounds.append("endKey", end(&between.max).as_doc()).append("endKeyInclusive", false);
-            }
-            None => {
-                for (part, intervals) in index.parts.iter().zip(&scan.fields) {
-                    let mut list = bounds.array(part.path.text());
-                    let reversed = part.descending == scan.forward;
-                    let mut texts: Vec<String> = intervals.iter().map(|i| interval_text(i, reversed)).collect();
-                    if reversed {
-                        texts.reverse();
-                    }
-                    for t in &texts {
-                        list.push(&**t);
-                    }
-                }
-            }
+    w.append("indexVersion", 2);
+}
+
+/// The intervals of each field.
+fn index_bounds(scan: &IndexScan, w: &mut DocWriter<'_>) {
+    if let Some(between) = &scan.between {
+        let end = |d: &Option<DocBuf>| d.clone().unwrap_or_default();
+        w.append("startKey", end(&between.min).as_doc()).append("startKeyInclusive", true);
+        w.append("endKey", end(&between.max).as_doc()).append("endKeyInclusive", false);
+        return;
+    }
+    for (part, intervals) in scan.index.parts.iter().zip(&scan.fields) {
+        let mut list = w.array(part.path.text());
+        let reversed = part.descending == scan.forward;
+        let mut texts: Vec<String> = intervals.iter().map(|i| interval_text(i, reversed)).collect();
+        if reversed {
+            texts.reverse();
+        }
+        for t in &texts {
+            list.push(&**t);
         }
     }
-    if let Some(c) = counters {
-        w.append("keysExamined", c.keys as i32).append("seeks", c.seeks as i32);
-        w.append("dupsTested", if scan.dedup { (c.advanced + c.dups) as i32 } else { 0 }).append("dupsDropped", c.dups as i32);
+}
+
+/// The bounds of a scan of one range, as its first and last key.
+fn range_bounds(scan: &IndexScan, w: &mut DocWriter<'_>) {
+    let ends: Vec<_> = scan.index.parts.iter().zip(&scan.fields).filter_map(|(p, f)| Some((p, f.first()?))).collect();
+    for (name, inclusive, first) in [("startKey", "startKeyInclusive", true), ("endKey", "endKeyInclusive", false)] {
+        let mut all_in = true;
+        {
+            let mut w = w.document(name);
+            for (part, i) in &ends {
+                let (end, end_in) = if first != part.descending { (&i.low, i.low_in) } else { (&i.high, i.high_in) };
+                w.append(part.path.text(), end.view());
+                all_in &= end_in;
+            }
+        }
+        w.append(inclusive, all_in);
     }
 }
 

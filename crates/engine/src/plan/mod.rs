@@ -1,8 +1,11 @@
 //! The planner: a compiled query and the collection's indexes in, a plan out.
 
 pub(crate) mod bounds;
+pub mod cache;
 pub(crate) mod candidate;
 mod choose;
+pub(crate) mod cover;
+mod distinct;
 pub(crate) mod explain;
 pub(crate) mod hashes;
 pub(crate) mod interval;
@@ -23,9 +26,13 @@ use smongo_mql::{Matcher, Projection, SortPattern, Stream};
 use crate::catalog::Collection;
 use crate::exec::{self, Rows};
 use crate::op::OpCx;
+pub(crate) use choose::same_key;
+use cache::IndexFilter;
 use choose::Choice;
-pub(crate) use near::only_key as near_key;
 pub use candidate::cells;
+pub use cover::Covered;
+pub use distinct::distinct;
+pub(crate) use near::only_key as near_key;
 pub use node::{Filter, IndexScan, NodePath, PlanNode};
 
 /// What find, update, delete, count, distinct and the front of an aggregation ask of one collection.
@@ -118,8 +125,12 @@ pub struct Plan {
     pub(crate) sort: Option<Arc<SortPattern>>,
     /// From the source up to and including sort, skip and limit; projection is on top of it.
     pub(crate) root: PlanNode,
-    /// Sources that could have served too.
+    /// The same over other sources that could have served too.
     pub(crate) rejected: Vec<PlanNode>,
+    /// What the plan and the rejected ones are estimated to cost; empty when there was nothing to choose.
+    pub(crate) costs: Vec<f64>,
+    /// An index filter narrowed the choice.
+    pub(crate) filter_set: bool,
 }
 
 /// Chooses a plan. Begins the operation's transaction, so that what is known of the indexes is at least as new as its snapshot.
@@ -127,15 +138,30 @@ pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<P
     op.store()?;
     let coll = &op.seen(coll);
     let sort = query.sort.take().filter(|s| !s.parts.is_empty()).map(Arc::new);
+    let only = coll.state.plans.filter(&query);
     let chosen = match query.filter.near() {
         Some(near) => near::source(coll, &query, near)?,
         None if query.filter.has_text() => text::source(coll, &query)?,
-        None => source(coll, &query, sort.as_deref())?,
+        None => source(coll, &query, sort.as_deref(), only.as_ref())?,
     };
-    let Choice { mut root, sorted, rejected } = chosen;
+    let Choice { root, sorted, rejected, costs } = chosen;
+    let complete = |(root, sorted)| complete(root, sorted, &query, sort.as_deref());
+    let (root, rejected) = (complete((root, sorted)), rejected.into_iter().map(complete).collect());
+    Ok(Plan { coll: coll.clone(), query, sort, root, rejected, costs, filter_set: only.is_some() })
+}
+
+/// A source with what stands above it: sort, skip and limit; without its documents, where index keys will do.
+fn complete(mut root: PlanNode, sorted: bool, query: &Query, sort: Option<&SortPattern>) -> PlanNode {
     if sort.is_some() && (!sorted || query.filter.near().is_some()) {
         let limit = query.limit.map(|l| l.saturating_add(query.skip));
         root = PlanNode::Sort { input: Box::new(root), limit };
+    }
+    if query.return_key {
+        root = root.without_documents();
+    } else if let Some(fields) = query.projection.as_ref().and_then(Projection::needed_fields) {
+        let sorts = sort.filter(|_| root.sorts()).into_iter().flat_map(|s| &s.parts);
+        let needed: Vec<&str> = fields.iter().map(String::as_str).chain(sorts.map(|p| p.path.text())).collect();
+        root = cover::cover(root, &needed);
     }
     if query.skip > 0 {
         root = PlanNode::Skip { input: Box::new(root), count: query.skip };
@@ -143,11 +169,11 @@ pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<P
     if let Some(count) = query.limit {
         root = PlanNode::Limit { input: Box::new(root), count };
     }
-    Ok(Plan { coll: coll.clone(), query, sort, root, rejected })
+    root
 }
 
-fn source(coll: &Arc<Collection>, query: &Query, sort: Option<&SortPattern>) -> Result<Choice> {
-    let one = |root| Choice { root, sorted: true, rejected: Vec::new() };
+fn source(coll: &Arc<Collection>, query: &Query, sort: Option<&SortPattern>, only: Option<&IndexFilter>) -> Result<Choice> {
+    let one = |root| Choice { root, sorted: true, rejected: Vec::new(), costs: Vec::new() };
     if let Some(hint) = &query.hint
         && !matches!(hint, Hint::Natural { .. })
     {
@@ -166,19 +192,33 @@ fn source(coll: &Arc<Collection>, query: &Query, sort: Option<&SortPattern>) -> 
     {
         return Ok(one(PlanNode::Id { value: value.clone() }));
     }
-    choose::choose(coll, query, sort)
+    choose::choose(coll, query, sort, only)
 }
 
 impl Plan {
     /// The documents as the client sees them: with projection, sort, skip and limit.
     pub fn open(self, _op: &mut OpCx) -> Result<Box<dyn Stream>> {
+        self.remember();
         exec::open_stream(self)
     }
 
-    /// How many documents there are. Documents are not read when index keys tell already.
-    pub fn count(mut self, op: &mut OpCx) -> Result<u64> {
+    /// Keeps what was chosen, where there was a choice.
+    fn remember(&self) {
+        if self.costs.len() > 1 {
+            self.coll.state.plans.remember(self);
+        }
+    }
+
+    /// The same plan for a reader that does not look at the documents.
+    pub fn without_documents(mut self) -> Plan {
         self.root = self.root.without_documents();
-        let mut rows = exec::open_rows(self)?;
+        self
+    }
+
+    /// How many documents there are. Documents are not read when index keys tell already.
+    pub fn count(self, op: &mut OpCx) -> Result<u64> {
+        self.remember();
+        let mut rows = exec::open_rows(self.without_documents())?;
         let mut n = 0;
         while rows.advance(op)? {
             n += 1;
@@ -193,6 +233,7 @@ impl Plan {
 
     /// The documents as they are stored, for whoever changes them.
     pub fn open_rows(self, _op: &mut OpCx) -> Result<Box<dyn Rows>> {
+        self.remember();
         exec::open_rows(self)
     }
 }

@@ -32,9 +32,9 @@ pub fn source(coll: &Collection, query: &Query, near: &Near) -> Result<Choice> {
             if let Some(order) = index.parts.get(part).and_then(|p| p.geo) {
                 near.check(&order)?;
             }
-            let scan = IndexScan { index: index.clone(), fields: c.fields, between: None, forward: true, dedup: true };
+            let scan = IndexScan { index: index.clone(), fields: c.fields, between: None, forward: true, dedup: true, distinct: None };
             let root = PlanNode::Near { scan, part, filter: Filter::whole(&query.filter) };
-            return Ok(Choice { root, sorted: true, rejected: Vec::new() });
+            return Ok(Choice { root, sorted: true, rejected: Vec::new(), costs: Vec::new() });
         }
     }
     bail!(

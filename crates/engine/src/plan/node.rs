@@ -6,7 +6,8 @@ use smongo_bson::{DocBuf, ValueBuf};
 use smongo_mql::Matcher;
 use smongo_mql::matcher::Node;
 
-use super::interval::Intervals;
+use super::cover::Covered;
+use super::interval::{Intervals, is_full};
 use crate::catalog::Index;
 use crate::exec::Ranges;
 
@@ -34,11 +35,31 @@ pub enum PlanNode {
     Sort { input: Box<PlanNode>, limit: Option<u64> },
     Skip { input: Box<PlanNode>, count: u64 },
     Limit { input: Box<PlanNode>, count: u64 },
-    /// Documents made of the keys alone, as far as a projection needs them.
-    Cover { input: Box<PlanNode> },
+    /// Documents made of the keys alone, as far as they are needed.
+    Cover { input: Box<PlanNode>, covered: Covered },
+    /// The entries whose keys pass.
+    KeyFilter { input: Box<PlanNode>, covered: Covered, filter: Filter },
 }
 
 impl PlanNode {
+    /// Nothing reads the documents the keys stand for.
+    pub fn ends_in_keys(&self) -> bool {
+        match self {
+            PlanNode::IndexScan(_) => true,
+            PlanNode::Skip { input, .. } | PlanNode::Limit { input, .. } => input.ends_in_keys(),
+            _ => false,
+        }
+    }
+
+    /// A sort that keeps only as many as are wanted, maybe with some skipped.
+    pub fn is_limited_sort(&self) -> bool {
+        match self {
+            PlanNode::Sort { limit, .. } => limit.is_some(),
+            PlanNode::Skip { input, .. } => input.is_limited_sort(),
+            _ => false,
+        }
+    }
+
     /// The same rows without reading documents, where nothing needs them.
     pub fn without_documents(self) -> PlanNode {
         match self {
@@ -60,6 +81,16 @@ pub struct IndexScan {
     pub forward: bool,
     /// One record may have several keys in the bounds.
     pub dedup: bool,
+    /// One entry for each different beginning, up to and including this field, is enough, unless the field is null.
+    pub distinct: Option<usize>,
+}
+
+impl IndexScan {
+    /// Whether the scan goes through all keys between two: points, one interval, and then everything.
+    pub fn is_one_range(&self) -> bool {
+        let mut rest = self.fields.iter().skip_while(|f| matches!(f.as_slice(), [only] if only.is_point()));
+        rest.next().is_none_or(|f| f.len() == 1) && rest.all(|f| is_full(f))
+    }
 }
 
 /// Bounds that are given as whole keys.

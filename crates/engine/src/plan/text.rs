@@ -36,6 +36,6 @@ pub fn source(coll: &Collection, query: &Query) -> Result<Choice> {
     if !prefix.iter().all(|f| f.len() == 1 && all_points(f)) {
         return Err(no_plan("failed to use text index to satisfy $text query (if text index is compound, are equality predicates given for all prefix fields?)"));
     }
-    let scan = IndexScan { index: index.clone(), fields: c.fields, between: None, forward: true, dedup: false };
-    Ok(Choice { root: PlanNode::Text { scan, part, filter: Filter::whole(&query.filter) }, sorted: false, rejected: Vec::new() })
+    let scan = IndexScan { index: index.clone(), fields: c.fields, between: None, forward: true, dedup: false, distinct: None };
+    Ok(Choice { root: PlanNode::Text { scan, part, filter: Filter::whole(&query.filter) }, sorted: false, rejected: Vec::new(), costs: Vec::new() })
 }

@@ -18,7 +18,7 @@ use crate::expr::Expr;
 use crate::sort::SortPattern;
 
 pub use scalar::count_value;
-pub use spec::{Arguments, is_accumulator, parse_n};
+pub use spec::{Arguments, accumulators, is_accumulator, parse_n};
 
 /// What a group remembers of its documents for one accumulator.
 pub trait State: Send {

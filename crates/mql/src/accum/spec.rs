@@ -99,6 +99,11 @@ fn row(name: &str) -> Option<&'static Row> {
     ROWS.binary_search_by(|r| r.name.cmp(name)).ok().and_then(|at| ROWS.get(at))
 }
 
+/// Names of all accumulators, sorted.
+pub fn accumulators() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|r| r.name)
+}
+
 /// Whether `$name` is an accumulator of `$group`.
 pub fn is_accumulator(name: &str) -> bool {
     row(name).is_some()

@@ -36,6 +36,7 @@ pub use bits::{BitsOp, BitsTest};
 pub use compare::{CompareOp, Test};
 pub use element::ElementMatcher;
 pub use geo::{GeoOrder, Grid, KeyRanges, Near};
+pub use parse::operators;
 pub use set::InSet;
 
 /// A compiled filter.

@@ -101,6 +101,14 @@ const TOP_OPERATORS: &[(&str, TopParse)] = &[
     ("$where", logical::where_js),
 ];
 
+/// Names of all operators, sorted.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    let mut names: Vec<&str> = FIELD_OPERATORS.iter().map(|r| r.0).chain(TOP_OPERATORS.iter().map(|r| r.0)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter()
+}
+
 fn row<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
     table.binary_search_by(|(n, _)| (*n).cmp(name)).ok().and_then(|i| table.get(i)).map(|(_, f)| *f)
 }

@@ -26,7 +26,7 @@ mod sample;
 mod set_path;
 mod sort;
 mod source;
-mod spill;
+pub mod spill;
 mod time;
 mod union_with;
 mod unwind;
@@ -42,6 +42,8 @@ use crate::stream::{SourceSpec, Stream};
 
 pub use geo_near::GeoNear;
 pub(crate) use registry::Within;
+pub use registry::stages;
+pub use window::window_functions;
 
 /// The most stages a pipeline may have.
 pub const MAX_STAGES: usize = 1000;

@@ -113,6 +113,11 @@ const ROWS: &[Row] = &[
     first("$vectorSearch", source::unsupported_vector_search, From::Itself),
 ];
 
+/// Names of all stages, sorted.
+pub fn stages() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|r| r.name)
+}
+
 /// The row of a stage's name.
 pub(super) fn find(name: &str) -> Option<&'static Row> {
     ROWS.binary_search_by(|r| r.name.cmp(name)).ok().and_then(|at| ROWS.get(at))

@@ -114,13 +114,14 @@ pub(super) fn parse_index_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) ->
 
 pub(super) fn parse_plan_cache_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
     let spec = document("$planCacheStats", arg)?;
-    for field in spec {
-        match (field.name(), field.value()) {
-            ("allHosts", Value::Bool(true)) => bail!(4503200, "$planCacheStats stage supports allHosts parameter only for sharded clusters"),
-            ("allHosts", Value::Bool(false)) => {}
-            ("allHosts", v) => bail!(TypeMismatch, "BSON field '$planCacheStats.allHosts' is the wrong type '{}', expected type 'bool'", v.type_name()),
-            (other, _) => bail!(40415, "BSON field '$planCacheStats.{other}' is an unknown field."),
-        }
+    let Some(option) = spec.first() else { return push("$planCacheStats", arg, cx, out) };
+    if option.name() != "allHosts" || spec.len() > 1 {
+        bail!(FailedToParse, "$planCacheStats stage options object must be empty or have just one option 'allHosts', found: {spec:?}");
+    }
+    match option.value() {
+        Value::Bool(true) => bail!(4503200, "$planCacheStats stage supports allHosts parameter only for sharded clusters"),
+        Value::Bool(false) => {}
+        v => bail!(13111, "wrong type for field (allHosts) {} != bool", v.type_name()),
     }
     push("$planCacheStats", arg, cx, out)
 }

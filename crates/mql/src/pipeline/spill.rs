@@ -10,7 +10,7 @@ use smongo_bson::{Error, Result, bail, err};
 use crate::stream::Host;
 
 /// Records of a key and a payload, given back in the order of their key bytes; equal keys in the order they were pushed.
-pub(super) struct Sorter {
+pub struct Sorter {
     /// The stage, for messages.
     name: &'static str,
     allow_disk: bool,
@@ -21,6 +21,18 @@ pub(super) struct Sorter {
     file: Option<File>,
     runs: Vec<Run>,
     written: u64,
+    /// Key and payload bytes that came in.
+    pushed: u64,
+}
+
+/// What sorting took, for explain.
+#[derive(Clone, Debug, Default)]
+pub struct Spilled {
+    /// Bytes that were sorted.
+    pub sorted: u64,
+    /// Runs on disk, and their bytes.
+    pub spills: u64,
+    pub bytes: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -42,13 +54,14 @@ const ENTRY: usize = std::mem::size_of::<Entry>();
 impl Sorter {
     pub fn new(name: &'static str, allow_disk: bool, limit: Option<u64>) -> Sorter {
         let limit = limit.and_then(|n| usize::try_from(n).ok());
-        Sorter { name, allow_disk, limit, data: Vec::new(), entries: Vec::new(), file: None, runs: Vec::new(), written: 0 }
+        Sorter { name, allow_disk, limit, data: Vec::new(), entries: Vec::new(), file: None, runs: Vec::new(), written: 0, pushed: 0 }
     }
 
     pub fn push(&mut self, key: &[u8], payload: &[u8], host: &mut dyn Host) -> Result<()> {
         let entry = Entry { prefix: prefix(key), at: self.data.len(), key: key.len() as u32, payload: payload.len() as u32 };
         self.data.extend_from_slice(key);
         self.data.extend_from_slice(payload);
+        self.pushed += (key.len() + payload.len()) as u64;
         self.entries.push(entry);
         if let Some(limit) = self.limit {
             if self.entries.len() >= limit.saturating_mul(2).max(1024) {
@@ -64,6 +77,11 @@ impl Sorter {
             }
         }
         Ok(())
+    }
+
+    /// What sorting took so far.
+    pub fn spilled(&self) -> Spilled {
+        Spilled { sorted: self.pushed, spills: self.runs.len() as u64, bytes: self.written }
     }
 
     fn size(&self) -> usize {
@@ -151,12 +169,13 @@ impl Sorter {
     }
 }
 
-/// The error of a stage whose memory is used up and that may not use the disk.
+/// The error of a stage (`sort`: of a find) whose memory is used up and that may not use the disk.
 pub(super) fn over_limit(name: &str, limit: usize) -> Error {
     match name {
-        "$sort" => err!(
+        "$sort" | "sort" => err!(
             QueryExceededMemoryLimitNoDiskUseAllowed,
-            "Executor error during aggregate command :: caused by :: Sort exceeded memory limit of {limit} bytes, but did not opt in to external sorting. Aborting operation. Pass allowDiskUse:true to opt in."
+            "Executor error during {} command :: caused by :: Sort exceeded memory limit of {limit} bytes, but did not opt in to external sorting. Aborting operation. Pass allowDiskUse:true to opt in.",
+            if name == "sort" { "find" } else { "aggregate" }
         ),
         _ => err!(
             QueryExceededMemoryLimitNoDiskUseAllowed,
@@ -181,7 +200,7 @@ fn key_of<'d>(data: &'d [u8], e: &Entry) -> &'d [u8] {
 }
 
 /// The records in order.
-pub(super) struct Sorted {
+pub struct Sorted {
     source: Source,
     left: usize,
 }

@@ -24,6 +24,7 @@ use smongo_bson::compare::{self, Collator};
 use smongo_bson::path::Part;
 use smongo_bson::{Array, Code, Doc, DocBuf, ObjectId, Result, Value, bail};
 
+pub use self::ops::operators;
 use self::delta::Level;
 use self::parse::Program;
 use self::pipeline::Stages;

@@ -74,6 +74,13 @@ pub(super) const OPERATORS: &[Row] = &[
     Row { name: "$unset", compile: unset },
 ];
 
+/// Names of all operators, sorted.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    let mut names: Vec<&str> = OPERATORS.iter().map(|r| r.name).chain(["$rename"]).collect();
+    names.sort_unstable();
+    names.into_iter()
+}
+
 struct Set(ValueBuf);
 
 impl Modifier for Set {

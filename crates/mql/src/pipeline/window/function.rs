@@ -37,6 +37,17 @@ pub(super) enum Alpha {
     Given(ValueBuf),
 }
 
+/// The functions that are no accumulators, sorted.
+const OWN: &[&str] = &[
+    "$covariancePop", "$covarianceSamp", "$denseRank", "$derivative", "$documentNumber", "$expMovingAvg", "$integral", "$linearFill", "$locf",
+    "$minMaxScaler", "$rank", "$shift",
+];
+
+/// Names of the functions that are no accumulators, sorted.
+pub fn window_functions() -> impl Iterator<Item = &'static str> {
+    OWN.iter().copied()
+}
+
 impl Function {
     pub fn parse(value: Value<'_>, around: &Surroundings, cx: &CompileCx) -> Result<Function> {
         let Value::Document(spec) = value else { bail!(FailedToParse, "The field of 'output' must be an object") };

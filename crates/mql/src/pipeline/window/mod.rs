@@ -25,6 +25,7 @@ use crate::sort::SortPattern;
 use crate::stream::{Host, Stream};
 
 use function::Function;
+pub use function::window_functions;
 
 /// What window functions know of the stage around them.
 pub(super) struct Surroundings {

@@ -380,7 +380,7 @@ impl Spool {
     }
 
     /// The document at an offset, copied to `out`; `false` at the end.
-    fn read(&self, at: u64, out: &mut Vec<u8>) -> Result<bool> {
+    pub fn read(&self, at: u64, out: &mut Vec<u8>) -> Result<bool> {
         match &self.file {
             None => {
                 let rest = self.data.get(at as usize..).unwrap_or(&[]);

@@ -43,7 +43,9 @@ pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<R
 
 fn same_collation(cx: &CompileCx, view: &Collection) -> bool {
     match (&cx.collation, &view.collation) {
-        (None, _) => true,
+        (None, None) => true,
+        // The command itself takes the view's; what is nested in it has the command's, be it none.
+        (None, Some(_)) => cx.depth == 0,
         (Some(a), Some(b)) => a.spec.as_bytes() == b.spec.as_bytes(),
         (Some(_), None) => false,
     }
@@ -85,12 +87,14 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn open(self, op: &mut OpCx) -> Result<Box<dyn Stream>> {
+        let mut rest = self.rest;
+        if self.plan.as_ref().is_none_or(|p| p.query.projection.is_none()) {
+            rest.trim();
+        }
         let source: Box<dyn Stream> = match self.plan {
             Some(plan) => plan.open(op)?,
             None => Box::new(Docs::new(Vec::new())),
         };
-        let mut rest = self.rest;
-        rest.trim();
         rest.open(source)
     }
 }

@@ -233,6 +233,9 @@ pub(super) fn parse_list_catalog(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -
 }
 
 pub(super) fn parse_list_cluster_catalog(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    if !cx.coll.is_empty() || cx.within_facet {
+        bail!(9621301, "$listClusterCatalog must be run against the database with {{aggregate: 1}}");
+    }
     let Value::Document(spec) = arg else { bail!(9621302, "$listClusterCatalog must take a nested object but found: {}", arg.type_name()) };
     for field in spec {
         match (field.name(), field.value()) {

@@ -52,6 +52,9 @@ pub(super) fn parse_spec(arg: Value<'_>) -> Result<Unwind> {
     }
     let Some(path) = path.filter(|p| !p.is_empty()) else { bail!(28812, "no path specified to $unwind stage") };
     let Some(path) = path.strip_prefix('$') else { bail!(28818, "path option to $unwind stage should be prefixed with a '$': {path}") };
+    if path.contains('\0') {
+        bail!(16419, "field path must not contain embedded null characters");
+    }
     field_path(path)?;
     if let Some(index) = index {
         if index.starts_with('$') {

@@ -126,6 +126,9 @@ impl State for Extreme {
     fn merge(&mut self, partial: Value<'_>) -> Result<()> {
         self.add(partial, &[])
     }
+    fn size(&self) -> usize {
+        self.best.size()
+    }
 }
 
 struct StdDev {

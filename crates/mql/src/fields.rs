@@ -23,7 +23,7 @@ impl<N: Borrow<str> + Hash + Eq + Clone, V> NamedFields<N, V> {
     /// Sets a field's value; gives back the one it had.
     pub fn put(&mut self, name: N, value: V) -> Option<V> {
         let known = if self.index.is_empty() {
-            self.fields.iter().position(|(n, _)| n.borrow() == name.borrow())
+            self.fields.iter().position(|(n, _)| *n == name)
         } else {
             self.index.get(&name).copied()
         };

@@ -60,13 +60,13 @@ impl Sorter {
     }
 
     pub fn push(&mut self, key: &[u8], payload: &[u8], host: &mut dyn Host) -> Result<()> {
+        self.pushed += (key.len() + payload.len()) as u64;
         if self.bound.as_ref().is_some_and(|b| key >= b.as_slice()) {
             return Ok(());
         }
         let entry = Entry { prefix: prefix(key), at: self.data.len(), key: key.len() as u32, payload: payload.len() as u32 };
         self.data.extend_from_slice(key);
         self.data.extend_from_slice(payload);
-        self.pushed += (key.len() + payload.len()) as u64;
         self.entries.push(entry);
         if let Some(limit) = self.limit {
             if self.entries.len() >= limit.saturating_mul(2).max(1024) {

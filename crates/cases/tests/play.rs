@@ -4,14 +4,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::io::{Read, Write};
+mod wire;
+
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
-use smongo_bson::{Doc, DocBuf};
-use smongo_cases::{Door, Embedded, Script, play};
+use smongo_cases::{Embedded, Script, play};
 use smongo_engine::{Engine, Options};
 use smongo_server::{Listen, Server};
+use wire::Wire;
 
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
@@ -55,32 +56,6 @@ fn embedded() {
     });
 }
 
-/// A client of the wire protocol that knows just OP_MSG.
-struct Wire {
-    stream: TcpStream,
-    request: i32,
-}
-
-impl Door for Wire {
-    fn run(&mut self, command: Doc<'_>) -> Result<DocBuf, String> {
-        self.request += 1;
-        let body = command.as_bytes();
-        let mut frame = Vec::new();
-        for n in [21 + body.len() as i32, self.request, 0, 2013, 0] {
-            frame.extend_from_slice(&n.to_le_bytes());
-        }
-        frame.push(0);
-        frame.extend_from_slice(body);
-        self.stream.write_all(&frame).map_err(|e| e.to_string())?;
-        let mut header = [0; 21];
-        self.stream.read_exact(&mut header).map_err(|e| e.to_string())?;
-        let len = i32::from_le_bytes(header[..4].try_into().unwrap()) as usize;
-        let mut reply = vec![0; len - 21];
-        self.stream.read_exact(&mut reply).map_err(|e| e.to_string())?;
-        DocBuf::parse(reply).map_err(|e| e.to_string())
-    }
-}
-
 #[test]
 fn wire() {
     each(|script| {
@@ -88,7 +63,7 @@ fn wire() {
         let listen = Listen { tcp: vec![("127.0.0.1".into(), 0)], ..Listen::default() };
         let handle = Server::bind(&engine, listen).and_then(Server::spawn).map_err(|e| e.to_string())?;
         let stream = TcpStream::connect(handle.local_addrs()[0]).map_err(|e| e.to_string())?;
-        let result = play(script, &mut Wire { stream, request: 0 });
+        let result = play(script, &mut Wire::new(stream));
         handle.shutdown();
         result
     });

@@ -346,6 +346,10 @@ impl Host for OpCx {
         crate::exec::open_pipeline(self, db, coll, stages, cx)
     }
 
+    fn finds(&mut self, db: &str, coll: &str, path: &str, cx: &CompileCx) -> Result<bool> {
+        crate::exec::finds(self, db, coll, path, cx)
+    }
+
     fn source(&mut self, source: &SourceSpec) -> Result<Box<dyn Stream>> {
         crate::exec::open_source(self, source)
     }

@@ -11,6 +11,7 @@ pub mod arena;
 pub mod collation;
 pub mod cx;
 pub mod expr;
+mod fields;
 pub mod matcher;
 pub mod pipeline;
 pub mod projection;

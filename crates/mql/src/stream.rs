@@ -40,6 +40,12 @@ pub trait Host: Any {
     /// that does not exist is an empty one. An equality `$lookup` opens `[{$match: {foreignField: …}}, …]`, once for each local value.
     fn open(&mut self, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx) -> Result<Box<dyn Stream>>;
 
+    /// Whether an index finds the documents that have a value at a path, so that `open` with such a `$match` reads few others. Where it does not,
+    /// a join reads the whole collection once instead.
+    fn finds(&mut self, _db: &str, _coll: &str, _path: &str, _cx: &CompileCx) -> Result<bool> {
+        Ok(true)
+    }
+
     /// The documents of a source stage that only the engine can make: `$collStats`, `$indexStats`, `$planCacheStats`, `$currentOp`,
     /// `$listSessions`, `$changeStream` … Their arguments were checked when the pipeline was compiled.
     fn source(&mut self, source: &SourceSpec) -> Result<Box<dyn Stream>> {

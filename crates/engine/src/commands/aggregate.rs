@@ -77,6 +77,7 @@ fn cursor(args: &mut Args<'_>, explain: bool) -> Result<Option<usize>> {
     let mut nested = Args::nested("aggregate.cursor", cursor);
     let size = match nested.value("batchSize") {
         v if v.is_nullish() => None,
+        v if number::is_nan(v) => Some(0),
         Value::Decimal(d) => Some(d.to_i64_rounded().unwrap_or(if d.is_negative() { -1 } else { i64::MAX })),
         v if v.is_number() => number::to_i64_saturating(v),
         v => return Err(nested.wrong_type("batchSize", v, "long, int, decimal, double")),
@@ -108,7 +109,9 @@ fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) ->
         return watch(cx, ns, &parsed, &compile, reply);
     }
     // Positions and nesting are checked on the command's own pipeline, before views are put in front of it.
-    let writes = Pipeline::compile(parsed.pipeline, &compile)?.writes().is_some();
+    let compiled = Pipeline::compile(parsed.pipeline, &compile)?;
+    let writes = compiled.writes().is_some();
+    check_read_concern(cx.read_concern.level.as_deref().unwrap_or("local"), &compiled)?;
     if writes && cx.txn_number.is_some() {
         bail!(OperationNotSupportedInTransaction, "$out and $merge cannot be used in a transaction");
     }
@@ -144,6 +147,18 @@ fn watch(cx: &mut Cx<'_>, ns: Ns, parsed: &AggregateArgs<'_>, compile: &CompileC
     let batch = Batch { documents: Some(parsed.batch_size.unwrap_or(limits::FIRST_BATCH)) };
     let shared = cx.op.shared.clone();
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply).map_err(|e| change::label(running(e)))
+}
+
+/// Stages that tell of this process know no snapshot, and what is written is not read at one point.
+fn check_read_concern(level: &str, pipeline: &Pipeline) -> Result<()> {
+    const LOCAL: [&str; 4] = ["$currentOp", "$listClusterCatalog", "$listLocalSessions", "$planCacheStats"];
+    if let Some(stage) = pipeline.source().map(|s| s.name).filter(|name| LOCAL.contains(name) && level != "local") {
+        bail!(InvalidOptions, "Aggregation stage {stage} cannot run with a readConcern other than 'local'. Current readConcern: {level}");
+    }
+    match pipeline.writes() {
+        Some(writes) if level == "linearizable" => bail!(InvalidOptions, "{} cannot be used with a 'linearizable' read concern level", writes.name()),
+        _ => Ok(()),
+    }
 }
 
 /// Errors of a pipeline that runs say so.

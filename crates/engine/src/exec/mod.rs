@@ -35,7 +35,7 @@ use crate::op::OpCx;
 use crate::plan::{Filter, IndexScan, Plan, PlanNode, Query};
 pub use cursor::{Held, Litter};
 pub use id::find_by_id;
-pub use pipeline::{Prepared, open_hinted, open_pipeline, prepare};
+pub use pipeline::{Prepared, finds, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
 pub use sink::open as open_sink;
 pub use source::open as open_source;

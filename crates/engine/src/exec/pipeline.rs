@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
-use smongo_mql::pipeline::{Stage, stage_array};
+use smongo_mql::pipeline::{Stage, optimize, stage_array};
 use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Pipeline, Stream};
 
 use crate::catalog::Collection;
 use crate::namespace::Ns;
 use crate::op::OpCx;
-use crate::plan::{self, Hint, Plan, Query};
+use crate::plan::{self, Hint, Plan, PlanNode, Query};
 
 /// Views on views may be this deep.
 const VIEW_DEPTH: usize = 20;
@@ -43,7 +43,9 @@ pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<R
 
 fn same_collation(cx: &CompileCx, view: &Collection) -> bool {
     match (&cx.collation, &view.collation) {
-        (None, _) => true,
+        (None, None) => true,
+        // The command itself takes the view's; what is nested in it has the command's, be it none.
+        (None, Some(_)) => cx.depth == 0,
         (Some(a), Some(b)) => a.spec.as_bytes() == b.spec.as_bytes(),
         (Some(_), None) => false,
     }
@@ -57,6 +59,18 @@ pub fn open_pipeline(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx:
 /// The same, with the index the first collection is to be read by.
 pub fn open_hinted(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx, hint: Option<Hint>) -> Result<Box<dyn Stream>> {
     prepare(op, db, coll, stages, cx, hint)?.open(op)
+}
+
+/// Whether an index finds what is equal to a value at a path: see [`smongo_mql::Host::finds`].
+pub fn finds(op: &mut OpCx, db: &str, coll: &str, path: &str, cx: &CompileCx) -> Result<bool> {
+    let Some(coll) = op.shared.catalog.get(&Ns::unchecked(db, coll)) else { return Ok(true) };
+    if coll.view().is_some() {
+        return Ok(false);
+    }
+    // A string stands for all values: where collations differ, it is what an index does not find.
+    let filter = DocBuf::build(|w| { w.append(path, ""); });
+    let plan = plan::plan(op, &coll, Query::new(Arc::new(Matcher::compile(filter.as_doc(), cx)?)))?;
+    Ok(!matches!(plan.root, PlanNode::CollScan { .. }))
 }
 
 /// An aggregation before it runs.
@@ -73,11 +87,15 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn open(self, op: &mut OpCx) -> Result<Box<dyn Stream>> {
+        let mut rest = self.rest;
+        if self.plan.as_ref().is_none_or(|p| p.query.projection.is_none()) {
+            rest.trim();
+        }
         let source: Box<dyn Stream> = match self.plan {
             Some(plan) => plan.open(op)?,
             None => Box::new(Docs::new(Vec::new())),
         };
-        self.rest.open(source)
+        rest.open(source)
     }
 }
 
@@ -91,7 +109,7 @@ pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &Comp
         own = CompileCx { db: db.to_owned(), coll: coll.to_owned(), ..cx.clone() };
         &own
     };
-    join_matches(&mut resolved.stages);
+    optimize(&mut resolved.stages, cx);
     let array = stage_array(&resolved.stages);
     let Some(array) = array.as_array() else { bail!(InternalError, "a pipeline that is no array") };
     let pipeline = Pipeline::compile(array, cx)?;
@@ -122,27 +140,6 @@ fn describe(query: &mut Query, stages: &[DocBuf]) {
     if query.projection.is_some() {
         let project = stages.iter().find_map(|s| s.get("$project").as_doc());
         query.projection_doc = project.map(DocBuf::from).unwrap_or_default();
-    }
-}
-
-/// Brings `$match` before a leading `$sort` and makes one of neighbours, so that an index can answer all of them.
-fn join_matches(stages: &mut Vec<DocBuf>) {
-    let is = |s: Option<&DocBuf>, name: &str| s.is_some_and(|s| s.as_doc().first().is_some_and(|e| e.name() == name));
-    while is(stages.first(), "$sort") && is(stages.get(1), "$match") {
-        stages.swap(0, 1);
-        if is(stages.get(2), "$match") {
-            stages.swap(1, 2);
-        }
-    }
-    while is(stages.first(), "$match") && is(stages.get(1), "$match") {
-        let second = stages.remove(1);
-        if let Some(first) = stages.first_mut() {
-            *first = DocBuf::build(|w| {
-                let mut filter = w.document("$match");
-                let mut all = filter.array("$and");
-                all.push(first.get("$match")).push(second.get("$match"));
-            });
-        }
     }
 }
 

@@ -11,7 +11,7 @@ mod scalar;
 mod spec;
 pub mod summation;
 
-use smongo_bson::{Doc, Result, Value, ValueBuf};
+use smongo_bson::{Doc, Result, Value, ValueBuf, bail};
 
 use crate::cx::Cx;
 use crate::expr::Expr;
@@ -39,6 +39,9 @@ pub trait State: Send {
         0
     }
 }
+
+/// The most bytes the state of one group may take up.
+const MAX_STATE: usize = 100 * 1024 * 1024;
 
 /// A compiled accumulator with its arguments.
 pub struct Accumulator {
@@ -76,6 +79,14 @@ impl Accumulator {
                 state.add(output.eval(cx)?, key)
             }
         }
+    }
+
+    /// Fails when a state has become larger than any is allowed to be: one state cannot be spilled.
+    pub fn check_size(&self, state: &dyn State) -> Result<()> {
+        if self.grows && state.size() > MAX_STATE {
+            bail!(ExceededMemoryLimit, "{} used too much memory and spilling to disk cannot reduce memory consumption any further. Memory limit: {MAX_STATE} bytes", self.name);
+        }
+        Ok(())
     }
 
     /// Whether the state's memory grows with the documents.

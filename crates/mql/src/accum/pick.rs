@@ -43,6 +43,9 @@ impl State for First {
     fn merge(&mut self, partial: Value<'_>) -> Result<()> {
         self.add(partial, &[])
     }
+    fn size(&self) -> usize {
+        self.value.as_ref().map_or(0, ValueBuf::size)
+    }
 }
 
 /// The first or last `n` values as they came.

@@ -9,6 +9,7 @@ use super::State;
 use super::spec::Setup;
 use super::summation::{Deviation, Total};
 use crate::collation::Collation;
+use crate::fields::NamedFields;
 
 struct Sum {
     total: Total,
@@ -25,11 +26,7 @@ pub(super) fn avg(_n: usize, _s: &Setup) -> Box<dyn State> {
 
 impl State for Sum {
     fn add(&mut self, value: Value<'_>, _key: &[u8]) -> Result<()> {
-        if self.average {
-            self.total.add_to_average(value);
-        } else {
-            self.total.add(value);
-        }
+        self.total.add(value);
         Ok(())
     }
     fn finish(&mut self) -> Result<ValueBuf> {
@@ -129,6 +126,9 @@ impl State for Extreme {
     fn merge(&mut self, partial: Value<'_>) -> Result<()> {
         self.add(partial, &[])
     }
+    fn size(&self) -> usize {
+        self.best.size()
+    }
 }
 
 struct StdDev {
@@ -170,7 +170,7 @@ impl State for StdDev {
 /// The fields merged so far, as elements' bytes by name in the order of first appearance.
 #[derive(Default)]
 struct MergeObjects {
-    fields: Vec<(String, ValueBuf)>,
+    fields: NamedFields<Arc<str>, ValueBuf>,
     size: usize,
 }
 
@@ -188,22 +188,16 @@ impl State for MergeObjects {
         for field in doc {
             let (name, value) = (field.name(), ValueBuf::new(field.value()));
             self.size += value.size();
-            match self.fields.iter_mut().find(|(n, _)| n == name) {
-                Some((_, old)) => {
-                    self.size -= old.size();
-                    *old = value;
-                }
-                None => {
-                    self.size += name.len() + 24;
-                    self.fields.push((name.to_owned(), value));
-                }
+            match self.fields.put(name.into(), value) {
+                Some(old) => self.size -= old.size(),
+                None => self.size += name.len() + 64,
             }
         }
         Ok(())
     }
     fn finish(&mut self) -> Result<ValueBuf> {
         let doc = smongo_bson::DocBuf::build(|w| {
-            for (name, value) in &self.fields {
+            for (name, value) in self.fields.iter() {
                 w.append(name, value.view());
             }
         });

@@ -131,6 +131,13 @@ impl Expr {
         matches!(&self.node, Node::Field(path) if path.is_empty())
     }
 
+    /// The paths that must be equal to a constant for the expression to be true: those of `$eq`, also in an `$and`.
+    pub(crate) fn equalities(&self) -> Vec<(String, Value<'_>)> {
+        let mut found = Vec::new();
+        self.node.equalities(&mut found);
+        found
+    }
+
     /// The parts of an object literal, for optimizers: `{a: <expr>}` yields `a` and whether it is a plain path.
     pub fn object_fields(&self) -> Option<Vec<(&str, Option<String>)>> {
         let Node::Object(fields) = &self.node else { return None };

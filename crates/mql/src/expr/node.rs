@@ -230,6 +230,20 @@ impl Node {
     }
 }
 
+impl Node {
+    /// See [`super::Expr::equalities`].
+    pub fn equalities<'n>(&'n self, found: &mut Vec<(String, Value<'n>)>) {
+        let Node::Call(call) = self else { return };
+        match (call.args.name, &*call.args.nodes) {
+            ("$and", nodes) => nodes.iter().for_each(|n| n.equalities(found)),
+            ("$eq", [Node::Field(path), Node::Const(v)] | [Node::Const(v), Node::Field(path)]) if !path.is_empty() => {
+                found.push((path.text(), v.view()));
+            }
+            _ => {}
+        }
+    }
+}
+
 fn eval_object<'a>(fields: &'a [(Box<str>, Node)], cx: &Cx<'a>) -> Result<Value<'a>> {
     let doc = cx.arena.try_doc(|w| {
         for (name, node) in fields {

@@ -5,6 +5,7 @@ use smongo_bson::{Result, Value, bail};
 use super::node::{Args, Node};
 use super::parse::{Fields, Row, Scope};
 use crate::cx::Cx;
+use crate::fields::NamedFields;
 
 pub(super) static ROWS: &[Row] = &[
     Row::exact("$arrayToObject", 1, array_to_object),
@@ -15,26 +16,16 @@ pub(super) static ROWS: &[Row] = &[
     Row::special("$unsetField", parse_set_field, set_field),
 ];
 
-/// Appends a field, or replaces the one of that name where it stands; `Missing` removes it.
-fn put<'a>(fields: &mut Vec<(&'a str, Value<'a>)>, name: &'a str, value: Value<'a>) {
-    match fields.iter().position(|(n, _)| *n == name) {
-        Some(at) if value.is_missing() => drop(fields.remove(at)),
-        Some(at) => fields[at].1 = value,
-        None if value.is_missing() => {}
-        None => fields.push((name, value)),
-    }
-}
-
-fn build<'a>(cx: &Cx<'a>, fields: &[(&str, Value<'_>)]) -> Value<'a> {
+fn build<'a>(cx: &Cx<'a>, fields: &NamedFields<&'a str, Value<'a>>) -> Value<'a> {
     Value::Document(cx.arena.doc(|w| {
-        for (name, value) in fields {
+        for (name, value) in fields.iter() {
             w.append(name, *value);
         }
     }))
 }
 
 fn merge_objects<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
-    let mut fields = Vec::new();
+    let mut fields = NamedFields::default();
     // A single argument may be an array of objects.
     let single = match args.as_ref() {
         [one] => match one.eval(cx)? {
@@ -53,9 +44,13 @@ fn merge_objects<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     Ok(build(cx, &fields))
 }
 
-fn merge_into<'a>(fields: &mut Vec<(&'a str, Value<'a>)>, value: Value<'a>) -> Result<()> {
+fn merge_into<'a>(fields: &mut NamedFields<&'a str, Value<'a>>, value: Value<'a>) -> Result<()> {
     match value {
-        Value::Document(d) => d.iter().for_each(|e| put(fields, e.name(), e.value())),
+        Value::Document(d) => {
+            for e in d {
+                fields.put(e.name(), e.value());
+            }
+        }
         v if v.is_nullish() => {}
         v => bail!(40400, "$mergeObjects requires object inputs, but input {v:?} is of type {}", v.type_name()),
     }
@@ -81,16 +76,16 @@ fn array_to_object<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
         v if v.is_nullish() => return Ok(Value::Null),
         v => bail!(40386, "$arrayToObject requires an array input, found: {}", v.type_name()),
     };
-    let mut fields: Vec<(&str, Value<'_>)> = Vec::new();
+    let mut fields = NamedFields::default();
     let by_pair = match array.iter().next() {
-        None => return Ok(build(cx, &[])),
+        None => return Ok(build(cx, &fields)),
         Some(Value::Array(_)) => true,
         Some(Value::Document(_)) => false,
         Some(v) => bail!(40398, "Unrecognised input type format for $arrayToObject: {}", v.type_name()),
     };
     for item in array.iter() {
         let (name, value) = if by_pair { pair(item)? } else { key_value(item)? };
-        put(&mut fields, name, value);
+        fields.put(name, value);
     }
     Ok(build(cx, &fields))
 }

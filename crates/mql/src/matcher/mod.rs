@@ -11,6 +11,7 @@ mod eval;
 mod explain;
 mod fold;
 mod geo;
+mod implied;
 mod parse;
 mod schema;
 mod set;
@@ -36,6 +37,7 @@ pub use bits::{BitsOp, BitsTest};
 pub use compare::{CompareOp, Test};
 pub use element::ElementMatcher;
 pub use geo::{GeoOrder, Grid, KeyRanges, Near};
+pub(crate) use parse::is_expression;
 pub use parse::operators;
 pub use set::InSet;
 
@@ -170,7 +172,7 @@ impl Matcher {
     /// it is the `first` stage (17313).
     pub fn compile_stage(filter: Doc<'_>, first: bool, cx: &CompileCx) -> Result<Matcher> {
         let place = if first { parse::Place::FirstStage } else { parse::Place::Stage };
-        let root = parse::filter(filter, place, cx)?;
+        let root = implied::with_implied(parse::filter(filter, place, cx)?, cx)?;
         Ok(Matcher { root, collation: cx.collation.clone(), source: filter.into() })
     }
 

@@ -199,6 +199,6 @@ fn is_dbref_name(name: &str) -> bool {
 }
 
 /// Whether a condition is made of operators rather than a document to be equal to.
-pub(super) fn is_expression(d: Doc<'_>) -> bool {
+pub(crate) fn is_expression(d: Doc<'_>) -> bool {
     d.first().is_some_and(|e| e.name().starts_with('$') && !is_dbref_name(e.name()))
 }

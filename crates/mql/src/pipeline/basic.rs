@@ -3,7 +3,7 @@
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
 
 use super::args::{field_path, integer, show};
-use super::{Operator, Stage, group, registry};
+use super::{Needs, Operator, Stage, group, registry};
 use crate::accum::count_value;
 use crate::arena::Arena;
 use crate::cx::CompileCx;
@@ -111,6 +111,9 @@ impl Operator for AddFields {
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
         Ok(projected(input, self.projection))
     }
+    fn needs(&self, after: Needs) -> Needs {
+        after.before(&self.projection)
+    }
 }
 
 pub(super) fn parse_count(arg: Value<'_>, _cx: &CompileCx, out: Out<'_>) -> Result<()> {
@@ -156,6 +159,9 @@ impl Operator for Count {
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
         Ok(Box::new(CountStream { input, field: self.field, result: None }))
+    }
+    fn needs(&self, _after: Needs) -> Needs {
+        Needs::nothing()
     }
 }
 

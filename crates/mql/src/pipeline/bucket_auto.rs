@@ -7,7 +7,7 @@ use smongo_bson::{Doc, DocWriter, Result, Value, ValueBuf, bail, keystring, numb
 
 use super::granularity::{Granularity, boundary};
 use super::spill::{Sorted, Sorter};
-use super::{Operator, Stage, bucket, group};
+use super::{Needs, Operator, Stage, bucket, group};
 use crate::accum::{Accumulator, State};
 use crate::arena::Arena;
 use crate::collation::Collation;
@@ -81,6 +81,15 @@ fn count(value: Value<'_>) -> Result<i64> {
 impl Operator for BucketAuto {
     fn name(&self) -> &'static str {
         "$bucketAuto"
+    }
+    fn needs(&self, _after: Needs) -> Needs {
+        let mut needs = Needs::nothing();
+        needs.expr(&self.group_by);
+        self.output.iter().for_each(|(_, a)| needs.accumulator(a));
+        needs
+    }
+    fn carries(&self) -> bool {
+        true
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
         Ok(Box::new(BucketAutoStream { input, spec: *self, cut: None, out: Vec::new(), arena: Arena::new() }))
@@ -159,6 +168,7 @@ impl BucketAuto {
         let mut key = Vec::new();
         for ((_, accumulator), state) in self.output.iter().zip(&mut bucket.states) {
             accumulator.feed(state.as_mut(), &cx, &mut key)?;
+            accumulator.check_size(state.as_ref())?;
         }
         if let Some(value) = cut.next.take() {
             bucket.max = value;

@@ -1,14 +1,16 @@
 //! `$graphLookup`: follows references from document to document, breadth first.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
 use smongo_bson::path::Path;
 use smongo_bson::{ArrayWriter, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail, keystring, number};
 
-use super::args::{field_path, nested, show};
+use super::args::{field_path, nested, show, stage};
+use super::join::{JoinTable, Matches};
 use super::lookup::{match_stage, visit};
-use super::{Operator, Stage, set_path};
+use super::{Needs, Operator, Stage, set_path};
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
 use crate::expr::Expr;
@@ -100,17 +102,55 @@ impl Operator for GraphLookup {
     fn name(&self) -> &'static str {
         "$graphLookup"
     }
+    fn needs(&self, mut after: Needs) -> Needs {
+        after.expr(&self.start);
+        after
+    }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(GraphStream { input, spec: *self, out: Vec::new() }))
+        Ok(Box::new(GraphStream { input, spec: *self, access: Access::default(), out: Vec::new() }))
     }
     fn reads(&self) -> Vec<(String, String)> {
         vec![(self.cx.db.clone(), self.cx.coll.clone())]
     }
 }
 
+/// How the documents of the next level are found.
+#[derive(Default)]
+enum Access {
+    /// No level was asked for yet.
+    #[default]
+    Fresh,
+    /// One was; the next decides.
+    Once,
+    /// By a query for each level.
+    Query,
+    /// In a table of the whole collection, because no index would help.
+    Table(Arc<JoinTable>),
+}
+
+impl Access {
+    fn open(&mut self, spec: &GraphLookup, values: &[Value<'_>], host: &mut dyn Host) -> Result<Box<dyn Stream>> {
+        *self = match std::mem::take(self) {
+            Access::Fresh => Access::Once,
+            Access::Once => spec.tabulate(host)?,
+            decided => decided,
+        };
+        if let Access::Table(table) = self {
+            let mut places = Vec::new();
+            if table.find(values, &mut places)? {
+                return Ok(Box::new(Matches::new(table.clone(), places)));
+            }
+        }
+        let mut stages = vec![match_stage(&spec.to, values)];
+        stages.extend(spec.restriction());
+        host.open(&spec.cx.db, &spec.cx.coll, &stages, &spec.cx)
+    }
+}
+
 struct GraphStream {
     input: Box<dyn Stream>,
     spec: GraphLookup,
+    access: Access,
     out: Vec<u8>,
 }
 
@@ -123,13 +163,22 @@ struct Reached {
 }
 
 impl GraphLookup {
+    fn restriction(&self) -> Option<DocBuf> {
+        self.restrict.as_ref().map(|filter| stage("$match", filter.as_doc()))
+    }
+
+    fn tabulate(&self, host: &mut dyn Host) -> Result<Access> {
+        let restriction: Vec<DocBuf> = self.restriction().into_iter().collect();
+        Ok(JoinTable::over(&self.to, &restriction, &self.cx, host)?.map_or(Access::Query, Access::Table))
+    }
+
     fn key(&self, value: Value<'_>) -> Vec<u8> {
         let mut key = Vec::new();
         keystring::append(&mut key, value, false, self.cx.collation.as_deref().map(|c| c as &dyn Collator));
         key
     }
 
-    fn search(&self, doc: Doc<'_>, host: &mut dyn Host) -> Result<Reached> {
+    fn search(&self, doc: Doc<'_>, access: &mut Access, host: &mut dyn Host) -> Result<Reached> {
         let arena = Arena::new();
         let mut visited: HashSet<Vec<u8>> = HashSet::new();
         let mut frontier: Vec<ValueBuf> = Vec::new();
@@ -148,11 +197,7 @@ impl GraphLookup {
         while !frontier.is_empty() && self.max_depth.is_none_or(|max| level <= max) {
             host.interrupt()?;
             let values: Vec<Value<'_>> = frontier.iter().map(ValueBuf::view).collect();
-            let mut stages = vec![match_stage(&self.to, &values)];
-            if let Some(filter) = &self.restrict {
-                stages.push(super::args::stage("$match", filter.as_doc()));
-            }
-            let mut foreign = host.open(&self.cx.db, &self.cx.coll, &stages, &self.cx)?;
+            let mut foreign = access.open(self, &values, host)?;
             let mut next = Vec::new();
             while foreign.advance(host)? {
                 let doc = foreign.doc();
@@ -192,7 +237,7 @@ impl Stream for GraphStream {
         if !self.input.advance(host)? {
             return Ok(false);
         }
-        let reached = self.spec.search(self.input.doc(), host)?;
+        let reached = self.spec.search(self.input.doc(), &mut self.access, host)?;
         let mut joined = Vec::with_capacity(reached.size);
         let mut w = ArrayWriter::new(&mut joined);
         for doc in &reached.docs {

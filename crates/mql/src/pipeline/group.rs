@@ -7,7 +7,7 @@ use smongo_bson::compare::Collator;
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Error, Result, Value, ValueBuf, bail, keystring};
 
 use super::spill::{Sorted, Sorter, over_limit};
-use super::{Operator, Stage};
+use super::{Needs, Operator, Stage};
 use crate::accum::{Accumulator, State, is_accumulator};
 use crate::arena::Arena;
 use crate::collation::Collation;
@@ -93,6 +93,12 @@ impl Operator for Group {
     fn name(&self) -> &'static str {
         "$group"
     }
+    fn needs(&self, _after: Needs) -> Needs {
+        let mut needs = Needs::nothing();
+        needs.expr(&self.id);
+        self.fields.iter().for_each(|(_, a)| needs.accumulator(a));
+        needs
+    }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
         Ok(Box::new(GroupStream { input, table: Table::new(*self), output: None, out: Vec::new() }))
     }
@@ -132,7 +138,7 @@ fn pushed_down(e: Error) -> Error {
 
 /// The keys of the index are hashes already.
 #[derive(Clone, Default)]
-struct Passthrough(u64);
+pub(super) struct Passthrough(u64);
 
 impl std::hash::BuildHasher for Passthrough {
     type Hasher = Passthrough;
@@ -203,6 +209,7 @@ impl Table {
                 let before = state.size();
                 accumulator.feed(state.as_mut(), &cx, &mut self.sort_key)?;
                 self.size = (self.size + state.size()).saturating_sub(before);
+                accumulator.check_size(state.as_ref())?;
             } else {
                 accumulator.feed(state.as_mut(), &cx, &mut self.sort_key)?;
             }
@@ -315,8 +322,9 @@ fn merge_runs(spec: &Group, runs: &mut Sorted, more: &mut bool, arena: &Arena) -
     let mut group = entry(spec, &key, id, arena)?;
     while *more && *runs.key() == *key {
         let partials = Doc::from_checked(runs.payload()).iter().skip(1);
-        for (state, partial) in group.states.iter_mut().zip(partials) {
+        for ((state, (_, accumulator)), partial) in group.states.iter_mut().zip(&spec.fields).zip(partials) {
             state.merge(partial.value())?;
+            accumulator.check_size(state.as_ref())?;
         }
         *more = runs.advance()?;
     }

@@ -1,11 +1,15 @@
 //! `$lookup`: equality, pipeline and both; the foreign collection is read through the host, so with its indexes.
 
+use std::sync::Arc;
+
 use smongo_bson::path::{Part, Path};
 use smongo_bson::{Array, ArrayWriter, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 
 use super::args::{self, Spec, field_path, nested, show, with_unknown};
+use super::join::{JoinTable, Matches};
+use super::spill::{Spool, SpoolReader};
 use super::unwind::Unwind;
-use super::{Operator, Pipeline, Stage, Within, set_path, stage_documents};
+use super::{Needs, Operator, Pipeline, Stage, Within, set_path, stage_documents};
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
 use crate::expr::Expr;
@@ -27,6 +31,20 @@ pub(super) struct Lookup {
     cx: CompileCx,
     /// A `$unwind` of `as` behind it: the documents come out one by one.
     unwind: Option<Unwind>,
+    access: Access,
+}
+
+/// How the foreign documents of a local one are found. The first local document decides nothing: often it is the only one.
+enum Access {
+    Fresh,
+    /// The foreign pipeline was opened once.
+    Once,
+    /// By a query for each local document.
+    Query,
+    /// All foreign documents were read into a table.
+    Table(Arc<JoinTable>),
+    /// The results of a sub-pipeline that is the same for every local document.
+    Kept(Arc<Spool>),
 }
 
 const FIELDS: &[&str] = &["as", "foreignField", "from", "let", "localField", "pipeline"];
@@ -65,7 +83,7 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
     let inner = nested(cx, &from.0, &from.1);
     let stages = pipeline.unwrap_or(Array::EMPTY);
     Pipeline::compile_within(stages, &with_unknown(inner.clone(), &lets), Within::Lookup)?;
-    let lookup = Lookup { as_path: Path::new(as_path), equality, stages: stage_documents(stages)?, lets, cx: inner, unwind: None };
+    let lookup = Lookup { as_path: Path::new(as_path), equality, stages: stage_documents(stages)?, lets, cx: inner, unwind: None, access: Access::Fresh };
     out.push(Stage::Other(Box::new(lookup)));
     Ok(())
 }
@@ -119,6 +137,14 @@ impl Operator for Lookup {
         let own = (!self.cx.coll.is_empty()).then(|| (self.cx.db.clone(), self.cx.coll.clone()));
         let inner = Pipeline::compile_within(super::stage_array(&self.stages).as_array().unwrap_or(Array::EMPTY), &with_unknown(self.cx.clone(), &self.lets), Within::Nested);
         own.into_iter().chain(inner.map(|p| p.reads()).unwrap_or_default()).collect()
+    }
+    fn needs(&self, mut after: Needs) -> Needs {
+        self.equality.iter().for_each(|(local, _)| after.path(local.text()));
+        self.lets.iter().for_each(|(_, e)| after.expr(e));
+        after
+    }
+    fn carries(&self) -> bool {
+        self.unwind.is_some()
     }
     fn take_unwind(&mut self, unwind: Unwind) -> std::result::Result<(), Unwind> {
         if self.unwind.is_some() || unwind.path != self.as_path || unwind.index.as_ref().is_some_and(|i| i.overlaps(&unwind.path)) {
@@ -190,7 +216,11 @@ pub(super) fn match_stage(field: &str, values: &[Value<'_>]) -> DocBuf {
 
 impl Lookup {
     /// Opens the foreign documents of one local document.
-    fn open_foreign(&self, doc: Doc<'_>, arena: &Arena, host: &mut dyn Host) -> Result<Box<dyn Stream>> {
+    fn open_foreign(&mut self, doc: Doc<'_>, arena: &Arena, host: &mut dyn Host) -> Result<Box<dyn Stream>> {
+        self.choose_access(host)?;
+        if let Access::Kept(spool) = &self.access {
+            return Ok(Box::new(SpoolReader::new(spool.clone())));
+        }
         let mut cx = self.cx.clone();
         for (name, expr) in &self.lets {
             let value = expr.eval(&Cx::new(arena, doc, expr.slots()))?;
@@ -198,11 +228,68 @@ impl Lookup {
         }
         let Some((local, foreign)) = &self.equality else { return host.open(&cx.db, &cx.coll, &self.stages, &cx) };
         let values = local_values(doc, local.parts());
+        if let Access::Table(table) = &self.access {
+            let mut places = Vec::new();
+            if table.find(&values, &mut places)? {
+                return self.behind_table(Box::new(Matches::new(table.clone(), places)), &cx);
+            }
+        }
         // A pipeline that makes its own documents has nothing to match before it has made them.
         let source = usize::from(cx.coll.is_empty()).min(self.stages.len());
         let mut stages = self.stages.clone();
         stages.insert(source, match_stage(foreign, &values));
         host.open(&cx.db, &cx.coll, &stages, &cx)
+    }
+
+    /// Decides, when a second local document comes, how the foreign ones are found from then on.
+    fn choose_access(&mut self, host: &mut dyn Host) -> Result<()> {
+        match self.access {
+            Access::Fresh => self.access = Access::Once,
+            Access::Once => {
+                self.access = match &self.equality {
+                    None if self.lets.is_empty() => self.keep(host)?,
+                    Some((_, foreign)) if !self.cx.coll.is_empty() => self.tabulate(foreign, host)?,
+                    _ => Access::Query,
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the results of an uncorrelated sub-pipeline, when they are few enough.
+    fn keep(&self, host: &mut dyn Host) -> Result<Access> {
+        let mut results = host.open(&self.cx.db, &self.cx.coll, &self.stages, &self.cx)?;
+        let (mut spool, mut size) = (Spool::new("$lookup", true), 0);
+        while results.advance(host)? {
+            size += results.doc().as_bytes().len();
+            if size > MAX_CACHE.min(host.memory_limit()) {
+                return Ok(Access::Query);
+            }
+            spool.push(results.doc().as_bytes(), host)?;
+        }
+        Ok(Access::Kept(Arc::new(spool.finish()?)))
+    }
+
+    fn tabulate(&self, path: &str, host: &mut dyn Host) -> Result<Access> {
+        let filters = self.stages.get(..self.filters()).unwrap_or_default();
+        Ok(JoinTable::over(path, filters, &self.cx, host)?.map_or(Access::Query, Access::Table))
+    }
+
+    /// How many filters at the front of the sub-pipeline hold for all local documents alike, so that the table is made of what passes them.
+    fn filters(&self) -> usize {
+        let is_match = |s: &&DocBuf| s.as_doc().first().is_some_and(|e| e.name() == "$match");
+        if self.lets.is_empty() { self.stages.iter().take_while(is_match).count() } else { 0 }
+    }
+
+    /// The rest of the sub-pipeline over what the table found.
+    fn behind_table(&self, found: Box<dyn Stream>, cx: &CompileCx) -> Result<Box<dyn Stream>> {
+        let rest = self.stages.get(self.filters()..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(found);
+        }
+        let stages = super::stage_array(rest);
+        Pipeline::compile_within(stages.as_array().unwrap_or(Array::EMPTY), cx, Within::Nested)?.open(found)
     }
 
     fn uncorrelated(&self) -> bool {

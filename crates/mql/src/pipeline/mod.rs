@@ -16,8 +16,11 @@ mod fill;
 mod granularity;
 mod graph_lookup;
 mod group;
+mod join;
 mod lookup;
 pub mod merge;
+mod needs;
+mod optimize;
 mod out;
 mod redact;
 mod registry;
@@ -41,6 +44,8 @@ use crate::sort::SortPattern;
 use crate::stream::{SourceSpec, Stream};
 
 pub use geo_near::GeoNear;
+pub use needs::Needs;
+pub use optimize::optimize;
 pub(crate) use registry::Within;
 pub use registry::stages;
 pub use window::window_functions;
@@ -91,6 +96,14 @@ pub trait Operator: Send {
     fn take_unwind(&mut self, unwind: unwind::Unwind) -> std::result::Result<(), unwind::Unwind> {
         Err(unwind)
     }
+    /// What the stage reads of its input, when `after` is read of its output.
+    fn needs(&self, _after: Needs) -> Needs {
+        Needs::everything()
+    }
+    /// Whether it keeps or repeats documents, so that their size counts.
+    fn carries(&self) -> bool {
+        false
+    }
     /// Database and collection of every other collection the stage reads.
     fn reads(&self) -> Vec<(String, String)> {
         Vec::new()
@@ -107,7 +120,8 @@ impl Pipeline {
     /// Compiles the pipeline of a sub-pipeline stage; what may stand in it depends on that stage.
     pub(crate) fn compile_within(stages: Array<'_>, cx: &CompileCx, within: Within) -> Result<Pipeline> {
         let docs = stages.iter().map(stage_document).collect::<Result<Vec<_>>>()?;
-        if docs.len() > MAX_STAGES {
+        // Nested ones were checked before stages were added to them.
+        if docs.len() > MAX_STAGES && within != Within::Nested {
             bail!(7749501, "Pipeline length must be no longer than {MAX_STAGES} stages");
         }
         if cx.depth > MAX_DEPTH {

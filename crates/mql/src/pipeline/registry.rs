@@ -144,8 +144,8 @@ pub(super) fn compile(stage: Doc<'_>, cx: &CompileCx, within: Within, out: &mut 
         Within::Lookup | Within::UnionWith if row.name == "$changeStream" && !cx.within_facet => {
             bail!(40573, "$changeStream is only valid as the first stage in a pipeline")
         }
-        // `$listSessions` complains of its namespace before anything else.
-        Within::Facet | Within::Lookup | Within::UnionWith if cx.within_facet && !row.facet && row.name != "$listSessions" => {
+        // These complain of their namespace before anything else.
+        Within::Facet | Within::Lookup | Within::UnionWith if cx.within_facet && !row.facet && !matches!(row.name, "$listSessions" | "$listClusterCatalog") => {
             bail!(40600, "{} is not allowed to be used within a $facet stage", row.name)
         }
         _ => {}
@@ -157,6 +157,9 @@ pub(super) fn compile(stage: Doc<'_>, cx: &CompileCx, within: Within, out: &mut 
 pub(super) fn check_places(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -> Result<()> {
     if within == Within::Nested {
         return Ok(());
+    }
+    if cx.coll.is_empty() {
+        check_namespace(stages, cx, within)?;
     }
     for (at, stage) in stages.iter().enumerate() {
         let (row, _) = row_of(*stage)?;

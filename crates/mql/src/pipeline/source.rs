@@ -1,6 +1,7 @@
 //! Stages at the head of a pipeline whose documents the engine makes, and those that are refused.
 
-use smongo_bson::{Doc, Result, Value, ValueBuf, bail};
+use smongo_bson::decimal::Rounding;
+use smongo_bson::{Doc, DocBuf, Result, Value, ValueBuf, bail, number};
 
 use super::{Operator, Stage};
 use crate::cx::CompileCx;
@@ -65,44 +66,72 @@ pub(super) fn parse_coll_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> 
     let Value::Document(spec) = arg else {
         bail!(5447000, "$collStats must take a nested object but found: {}", arg.type_name());
     };
-    for field in spec {
-        let (name, value) = (field.name(), field.value());
-        match name {
-            "latencyStats" => {
-                let Value::Document(d) = value else { bail!(TypeMismatch, "BSON field '$collStats.latencyStats' is the wrong type '{}', expected type 'object'", value.type_name()) };
-                for f in d {
-                    match (f.name(), f.value()) {
-                        ("histograms", Value::Bool(_)) => {}
-                        ("histograms", v) => bail!(TypeMismatch, "BSON field '$collStats.latencyStats.histograms' is the wrong type '{}', expected type 'bool'", v.type_name()),
-                        (other, _) => bail!(40415, "BSON field '$collStats.latencyStats.{other}' is an unknown field."),
-                    }
-                }
-            }
-            "storageStats" => {
-                let Value::Document(d) = value else { bail!(TypeMismatch, "BSON field '$collStats.storageStats' is the wrong type '{}', expected type 'object'", value.type_name()) };
-                for f in d {
-                    match (f.name(), f.value()) {
-                        ("scale", v) if v.is_number() => {
-                            if smongo_bson::number::to_f64(v).is_none_or(|x| x < 1.0 || x.is_nan()) {
-                                bail!(BadValue, "BSON field 'scale' value must be >= 1, actual value '{}'", super::args::show(v));
-                            }
-                        }
-                        ("scale", v) if !v.is_nullish() => bail!(TypeMismatch, "BSON field '$collStats.storageStats.scale' is the wrong type '{}', expected types '[long, int, decimal, double]'", v.type_name()),
-                        ("scale" | "verbose" | "waitForLock" | "numericOnly", _) => {}
-                        (other, _) => bail!(40415, "BSON field '$collStats.storageStats.{other}' is an unknown field."),
-                    }
-                }
-            }
-            "count" | "queryExecStats" => match value {
-                Value::Document(d) if d.is_empty() => {}
-                Value::Document(_) => bail!(31170, "Option {name} must be an empty object"),
-                v => bail!(TypeMismatch, "BSON field '$collStats.{name}' is the wrong type '{}', expected type 'object'", v.type_name()),
-            },
-            "$_requestOnTimeseriesView" | "operationStats" | "targetAllNodes" => {}
-            other => bail!(40415, "BSON field '$collStats.{other}' is an unknown field."),
-        }
+    // An option that is null is not given; of two, the one that is given counts.
+    let mut given: Vec<(&str, Value<'_>)> = Vec::new();
+    for field in spec.iter().filter(|f| !f.value().is_nullish()) {
+        given.push((field.name(), field.value()));
     }
-    push("$collStats", arg, cx, out)
+    for (name, value) in &given {
+        check_coll_stats(name, *value)?;
+    }
+    let cleaned = DocBuf::build(|w| {
+        for (name, value) in given {
+            match (name, value.as_doc().map(|d| d.get("scale"))) {
+                ("storageStats", Some(scale)) if scale.is_number() => drop(w.document(name).append("scale", stats_scale(scale))),
+                _ => drop(w.append(name, value)),
+            }
+        }
+    });
+    push("$collStats", Value::Document(cleaned.as_doc()), cx, out)
+}
+
+/// The divisor of sizes, as an int: doubles are cut, decimals rounded half to even, and what is too large is the largest.
+fn stats_scale(value: Value<'_>) -> i32 {
+    let n = match value {
+        Value::Decimal(d) => number::to_f64(Value::Decimal(d.round_to_integer(Rounding::HalfEven))),
+        v => number::to_f64(v),
+    };
+    n.unwrap_or(0.0) as i32
+}
+
+fn check_coll_stats(name: &str, value: Value<'_>) -> Result<()> {
+    let object = |path: &str| match value {
+        Value::Document(d) => Ok(d),
+        v => bail!(TypeMismatch, "BSON field '$collStats.{path}' is the wrong type '{}', expected type 'object'", v.type_name()),
+    };
+    match name {
+        "latencyStats" => {
+            for f in object(name)? {
+                match (f.name(), f.value()) {
+                    ("histograms", Value::Bool(_)) => {}
+                    ("histograms", v) => bail!(TypeMismatch, "BSON field '$collStats.latencyStats.histograms' is the wrong type '{}', expected type 'bool'", v.type_name()),
+                    (other, _) => bail!(40415, "BSON field '$collStats.latencyStats.{other}' is an unknown field."),
+                }
+            }
+        }
+        "storageStats" => {
+            for f in object(name)? {
+                match (f.name(), f.value()) {
+                    ("scale", v) if v.is_number() => {
+                        if stats_scale(v) < 1 {
+                            bail!(BadValue, "BSON field 'scale' value must be >= 1, actual value '{}'", super::args::show(v));
+                        }
+                    }
+                    ("scale", v) if !v.is_nullish() => bail!(TypeMismatch, "BSON field '$collStats.storageStats.scale' is the wrong type '{}', expected types '[long, int, decimal, double]'", v.type_name()),
+                    ("scale" | "verbose" | "waitForLock" | "numericOnly", _) => {}
+                    (other, _) => bail!(40415, "BSON field '$collStats.storageStats.{other}' is an unknown field."),
+                }
+            }
+        }
+        "count" | "queryExecStats" => {
+            if !object(name)?.is_empty() {
+                bail!(31170, "Option {name} must be an empty object");
+            }
+        }
+        "$_requestOnTimeseriesView" | "operationStats" | "targetAllNodes" => {}
+        other => bail!(40415, "BSON field '$collStats.{other}' is an unknown field."),
+    }
+    Ok(())
 }
 
 pub(super) fn parse_index_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
@@ -204,6 +233,9 @@ pub(super) fn parse_list_catalog(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -
 }
 
 pub(super) fn parse_list_cluster_catalog(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    if !cx.coll.is_empty() || cx.within_facet {
+        bail!(9621301, "$listClusterCatalog must be run against the database with {{aggregate: 1}}");
+    }
     let Value::Document(spec) = arg else { bail!(9621302, "$listClusterCatalog must take a nested object but found: {}", arg.type_name()) };
     for field in spec {
         match (field.name(), field.value()) {

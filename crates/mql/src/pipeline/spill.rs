@@ -16,6 +16,8 @@ pub struct Sorter {
     allow_disk: bool,
     /// Only this many first records are wanted.
     limit: Option<usize>,
+    /// With a limit, a key that so many records are not behind: whatever is not before it is not wanted.
+    bound: Option<Vec<u8>>,
     data: Vec<u8>,
     entries: Vec<Entry>,
     file: Option<File>,
@@ -54,14 +56,17 @@ const ENTRY: usize = std::mem::size_of::<Entry>();
 impl Sorter {
     pub fn new(name: &'static str, allow_disk: bool, limit: Option<u64>) -> Sorter {
         let limit = limit.and_then(|n| usize::try_from(n).ok());
-        Sorter { name, allow_disk, limit, data: Vec::new(), entries: Vec::new(), file: None, runs: Vec::new(), written: 0, pushed: 0 }
+        Sorter { name, allow_disk, limit, bound: None, data: Vec::new(), entries: Vec::new(), file: None, runs: Vec::new(), written: 0, pushed: 0 }
     }
 
     pub fn push(&mut self, key: &[u8], payload: &[u8], host: &mut dyn Host) -> Result<()> {
+        self.pushed += (key.len() + payload.len()) as u64;
+        if self.bound.as_ref().is_some_and(|b| key >= b.as_slice()) {
+            return Ok(());
+        }
         let entry = Entry { prefix: prefix(key), at: self.data.len(), key: key.len() as u32, payload: payload.len() as u32 };
         self.data.extend_from_slice(key);
         self.data.extend_from_slice(payload);
-        self.pushed += (key.len() + payload.len()) as u64;
         self.entries.push(entry);
         if let Some(limit) = self.limit {
             if self.entries.len() >= limit.saturating_mul(2).max(1024) {
@@ -99,6 +104,7 @@ impl Sorter {
     fn truncate(&mut self, limit: usize) {
         self.sort();
         self.entries.truncate(limit);
+        self.bound = self.entries.last().map(|worst| key_of(&self.data, worst).to_vec());
         // Offsets double as arrival order, so the data is moved in that order.
         self.entries.sort_unstable_by_key(|e| e.at);
         let mut end = 0;
@@ -380,7 +386,7 @@ impl Spool {
     }
 
     /// The document at an offset, copied to `out`; `false` at the end.
-    fn read(&self, at: u64, out: &mut Vec<u8>) -> Result<bool> {
+    pub fn read(&self, at: u64, out: &mut Vec<u8>) -> Result<bool> {
         match &self.file {
             None => {
                 let rest = self.data.get(at as usize..).unwrap_or(&[]);

@@ -4,7 +4,7 @@ use smongo_bson::path::{self, Path};
 use smongo_bson::{Doc, DocWriter, Result, Value, bail};
 
 use super::args::{field_path, show};
-use super::{Operator, Stage, set_path};
+use super::{Needs, Operator, Stage, set_path};
 use crate::cx::CompileCx;
 use crate::stream::{Host, Stream};
 
@@ -52,6 +52,9 @@ pub(super) fn parse_spec(arg: Value<'_>) -> Result<Unwind> {
     }
     let Some(path) = path.filter(|p| !p.is_empty()) else { bail!(28812, "no path specified to $unwind stage") };
     let Some(path) = path.strip_prefix('$') else { bail!(28818, "path option to $unwind stage should be prefixed with a '$': {path}") };
+    if path.contains('\0') {
+        bail!(16419, "field path must not contain embedded null characters");
+    }
     field_path(path)?;
     if let Some(index) = index {
         if index.starts_with('$') {
@@ -66,8 +69,127 @@ impl Operator for Unwind {
     fn name(&self) -> &'static str {
         "$unwind"
     }
+    fn needs(&self, mut after: Needs) -> Needs {
+        after.path(self.path.text());
+        after
+    }
+    fn carries(&self) -> bool {
+        true
+    }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
+        if self.index.is_none()
+            && let [part] = self.path.parts()
+        {
+            let (name, keep_empty) = (part.name.as_bytes().to_vec(), self.keep_empty);
+            return Ok(Box::new(PlainUnwind { input, name, keep_empty, cut: Cut::default(), out: Vec::new(), whole: false }));
+        }
         Ok(Box::new(UnwindStream { input, spec: *self, at: None, out: Vec::new(), scratch: Vec::new(), whole: false }))
+    }
+}
+
+/// The usual case, an undotted path and no index: what stands before and behind the array is copied as a whole.
+struct PlainUnwind {
+    input: Box<dyn Stream>,
+    name: Vec<u8>,
+    keep_empty: bool,
+    cut: Cut,
+    out: Vec<u8>,
+    /// The current document is the input's, unchanged.
+    whole: bool,
+}
+
+/// Where a document is cut, as offsets in its bytes.
+#[derive(Default)]
+struct Cut {
+    /// Where the array's field begins; so much of `out` stays.
+    before: usize,
+    /// The elements that are left.
+    elements: std::ops::Range<usize>,
+    /// Where the next field begins.
+    behind: usize,
+}
+
+impl PlainUnwind {
+    /// The next element of the array being unwound; `false` when it has none left.
+    fn element(&mut self) -> bool {
+        if self.cut.elements.is_empty() {
+            return false;
+        }
+        let bytes = self.input.doc().as_bytes();
+        let left = bytes.get(self.cut.elements.clone()).unwrap_or(&[]);
+        let Some(element) = smongo_bson::doc::Iter::over(left).next() else { return false };
+        self.cut.elements.start += element.raw().len();
+        self.out.truncate(self.cut.before);
+        self.out.push(element.tag());
+        self.out.extend_from_slice(&self.name);
+        self.out.push(0);
+        self.out.extend_from_slice(element.value_bytes());
+        finish(&mut self.out, bytes.get(self.cut.behind..).unwrap_or(&[0]));
+        true
+    }
+
+    /// Begins an input document; `true` when it yields a document at once.
+    fn begin(&mut self) -> bool {
+        self.whole = false;
+        let doc = self.input.doc();
+        let mut at = 4;
+        let field = doc.iter().find(|e| {
+            let found = e.name_bytes() == self.name;
+            at += if found { 0 } else { e.raw().len() };
+            found
+        });
+        let Some(field) = field else {
+            self.whole = self.keep_empty;
+            return self.whole;
+        };
+        let behind = at + field.raw().len();
+        match field.value() {
+            Value::Array(a) => {
+                // An array ends with a zero byte and begins with its length.
+                self.cut = Cut { before: at, elements: behind - a.as_bytes().len() + 4..behind - 1, behind };
+                self.out.clear();
+                self.out.extend_from_slice(doc.as_bytes().get(..at).unwrap_or(&[]));
+                if !a.is_empty() {
+                    return self.element();
+                }
+                finish(&mut self.out, doc.as_bytes().get(behind..).unwrap_or(&[0]));
+                self.keep_empty
+            }
+            v => {
+                self.whole = self.keep_empty || !v.is_nullish();
+                self.whole
+            }
+        }
+    }
+}
+
+/// Ends a document whose first bytes, its length among them, are in `out`.
+fn finish(out: &mut Vec<u8>, rest: &[u8]) {
+    out.extend_from_slice(rest);
+    let len = (out.len() as i32).to_le_bytes();
+    if let Some(head) = out.first_chunk_mut() {
+        *head = len;
+    }
+}
+
+impl Stream for PlainUnwind {
+    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+        if self.element() {
+            return Ok(true);
+        }
+        while self.input.advance(host)? {
+            self.cut = Cut::default();
+            if self.begin() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+    fn doc(&self) -> Doc<'_> {
+        if self.whole { self.input.doc() } else { Doc::from_checked(&self.out) }
+    }
+    fn park(&mut self, host: &mut dyn Host) {
+        self.input.park(host);
     }
 }
 

@@ -112,6 +112,13 @@ impl Projection {
         self.needed.as_deref()
     }
 
+    /// The expressions of computed fields.
+    pub(crate) fn computed(&self) -> Vec<&Expr> {
+        let mut found = Vec::new();
+        self.root.computed(&mut found);
+        found
+    }
+
     /// Whether only named fields are kept.
     pub fn is_inclusion(&self) -> bool {
         self.mode == Mode::Inclusion
@@ -157,6 +164,16 @@ impl Fields {
         if self.fields.len() > MANY {
             self.by_name = (0..self.fields.len() as u32).collect();
             self.by_name.sort_by_key(|i| self.fields.get(*i as usize).map(|f| f.name.clone()));
+        }
+    }
+
+    fn computed<'f>(&'f self, found: &mut Vec<&'f Expr>) {
+        for field in &self.fields {
+            match &field.rule {
+                Rule::Compute(expr) => found.push(expr),
+                Rule::Nested(inner) => inner.computed(found),
+                Rule::Keep | Rule::Drop | Rule::Slice(_) | Rule::ElemMatch(_) => {}
+            }
         }
     }
 

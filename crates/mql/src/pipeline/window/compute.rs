@@ -1,6 +1,7 @@
 //! The values of window functions for the documents of a partition.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, Result, Value, ValueBuf, number};
 
@@ -15,10 +16,17 @@ use crate::cx::Cx;
 use crate::expr::Expr;
 use crate::stream::Host;
 
-/// One result for each document, in their order.
-pub(super) fn run(function: &Function, partition: &Partition, host: &mut dyn Host) -> Result<Vec<ValueBuf>> {
+/// One result for each document, in their order. Those of one frame share a value.
+pub(super) fn run(function: &Function, partition: &Partition, host: &mut dyn Host) -> Result<Vec<Arc<ValueBuf>>> {
     match function {
         Function::Accumulate { accumulator, frame } => accumulate(accumulator, frame, partition, host),
+        function => Ok(each(function, partition)?.into_iter().map(Arc::new).collect()),
+    }
+}
+
+fn each(function: &Function, partition: &Partition) -> Result<Vec<ValueBuf>> {
+    match function {
+        Function::Accumulate { .. } => Ok(Vec::new()),
         Function::Covariance { input, sample, frame } => covariance(input, *sample, frame, partition),
         Function::MinMaxScaler { input, low, high, frame } => {
             let values = evaluate(input, partition)?;
@@ -74,23 +82,23 @@ fn feed(accumulator: &Accumulator, state: &mut dyn State, docs: &[DocBuf], arena
     Ok(())
 }
 
-fn accumulate(accumulator: &Accumulator, frame: &Frame, partition: &Partition, host: &mut dyn Host) -> Result<Vec<ValueBuf>> {
+fn accumulate(accumulator: &Accumulator, frame: &Frame, partition: &Partition, host: &mut dyn Host) -> Result<Vec<Arc<ValueBuf>>> {
     if let Arguments::One(input) = accumulator.arguments() {
         if let Some(results) = sliding(accumulator, input, frame, partition)? {
-            return Ok(results);
+            return Ok(results.into_iter().map(Arc::new).collect());
         }
     }
     let (mut arena, mut key) = (Arena::new(), Vec::new());
     let docs = |range: Range<usize>| partition.docs.get(range).unwrap_or(&[]);
     let mut range = 0..0;
-    let mut out: Vec<ValueBuf> = Vec::with_capacity(partition.docs.len());
+    let mut out: Vec<Arc<ValueBuf>> = Vec::with_capacity(partition.docs.len());
+    let mut size = partition.size;
     let mut state: Option<Box<dyn State>> = None;
     let mut fed = 0..0;
     for row in 0..partition.docs.len() {
         range = frame.at(row, &range, partition)?;
         if row > 0 && range == fed {
-            let same = out.last().cloned().unwrap_or_else(|| ValueBuf::new(Value::Null));
-            out.push(same);
+            out.extend(out.last().cloned());
             continue;
         }
         if frame.grows() && state.is_some() {
@@ -104,7 +112,9 @@ fn accumulate(accumulator: &Accumulator, frame: &Frame, partition: &Partition, h
         }
         fed = range.clone();
         let value = state.as_mut().map_or_else(|| Ok(ValueBuf::new(Value::Null)), |s| s.finish())?;
-        out.push(value);
+        size += value.size();
+        super::check_memory(size, host)?;
+        out.push(Arc::new(value));
         if row % 256 == 0 {
             host.interrupt()?;
         }

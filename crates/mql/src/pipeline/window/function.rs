@@ -7,6 +7,7 @@ use super::frame::Frame;
 use crate::accum::Accumulator;
 use crate::cx::CompileCx;
 use crate::expr::Expr;
+use crate::pipeline::Needs;
 use crate::pipeline::time::TimeUnit;
 
 /// A compiled window function.
@@ -49,6 +50,22 @@ pub fn window_functions() -> impl Iterator<Item = &'static str> {
 }
 
 impl Function {
+    /// Adds what its arguments read.
+    pub fn needs(&self, needs: &mut Needs) {
+        match self {
+            Function::Accumulate { accumulator, .. } => needs.accumulator(accumulator),
+            Function::Covariance { input, .. }
+            | Function::MinMaxScaler { input, .. }
+            | Function::Derivative { input, .. }
+            | Function::Integral { input, .. }
+            | Function::Shift { output: input, .. }
+            | Function::ExpMovingAvg { input, .. }
+            | Function::LinearFill { input }
+            | Function::Locf { input } => needs.expr(input),
+            Function::Rank(_) => {}
+        }
+    }
+
     pub fn parse(value: Value<'_>, around: &Surroundings, cx: &CompileCx) -> Result<Function> {
         let Value::Document(spec) = value else { bail!(FailedToParse, "The field of 'output' must be an object") };
         let operators: Vec<_> = spec.iter().filter(|f| f.name().starts_with('$')).collect();

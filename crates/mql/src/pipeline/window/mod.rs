@@ -16,7 +16,7 @@ use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail, keystri
 
 use super::args::{Spec, field_path};
 use super::spill::{Sorted, Sorter};
-use super::{Operator, Stage, set_path};
+use super::{Needs, Operator, Stage, set_path};
 use crate::arena::Arena;
 use crate::collation::Collation;
 use crate::cx::{CompileCx, Cx};
@@ -79,6 +79,15 @@ impl Operator for SetWindowFields {
     fn name(&self) -> &'static str {
         "$setWindowFields"
     }
+    fn needs(&self, mut after: Needs) -> Needs {
+        self.partition.iter().for_each(|e| after.expr(e));
+        self.sort.iter().for_each(|s| after.sort(s));
+        self.outputs.iter().for_each(|(_, f)| f.needs(&mut after));
+        after
+    }
+    fn carries(&self) -> bool {
+        true
+    }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
         let plain = self.outputs.iter().all(|(p, _)| p.parts().len() == 1);
         Ok(Box::new(WindowStream { input, spec: *self, sorted: None, more: false, partition: Partition::default(), row: 0, plain, out: Vec::new() }))
@@ -93,7 +102,20 @@ pub(super) struct Partition {
     pub keys: Vec<Box<[u8]>>,
     /// Values of the only sort key.
     pub sort_values: Vec<ValueBuf>,
-    results: Vec<Vec<ValueBuf>>,
+    results: Vec<Vec<Arc<ValueBuf>>>,
+    /// Bytes of documents, keys and sort values.
+    pub size: usize,
+}
+
+/// What a document costs beside its bytes and key.
+const ROW: usize = 128;
+
+/// A partition and its results must fit into memory.
+fn check_memory(size: usize, host: &dyn Host) -> Result<()> {
+    if size > host.memory_limit() {
+        bail!(5643011, "Exceeded max memory. Current memory: {size} bytes. Max allowed memory: {} bytes", host.memory_limit());
+    }
+    Ok(())
 }
 
 struct WindowStream {
@@ -146,16 +168,13 @@ impl SetWindowFields {
     /// Reads the partition that begins at the current record; `more` says whether another follows.
     fn read(&self, sorted: &mut Sorted, more: &mut bool, host: &mut dyn Host) -> Result<Partition> {
         let mut partition = Partition::default();
-        let mut size = 0;
         let mut arena = Arena::new();
         let prefix = sorted.key().len() - self.sort_key(sorted.key())?.len();
         let group: Box<[u8]> = sorted.key().get(..prefix).unwrap_or(&[]).into();
         while *more && sorted.key().starts_with(&group) {
             let doc = DocBuf::from_checked(sorted.payload().to_vec());
-            size += doc.as_bytes().len() + 64;
-            if size > host.memory_limit() {
-                bail!(5643011, "Exceeded max memory. Current memory: {size} bytes. Max allowed memory: {} bytes", host.memory_limit());
-            }
+            partition.size += doc.as_bytes().len() + sorted.key().len() + ROW;
+            check_memory(partition.size, host)?;
             if let Some(expr) = &self.sort_value {
                 arena.reset();
                 partition.sort_values.push(ValueBuf::new(expr.eval(&Cx::new(&arena, doc.as_doc(), expr.slots()))?));
@@ -196,7 +215,7 @@ impl WindowStream {
         let Some(doc) = self.partition.docs.get(self.row) else { return };
         let doc = doc.as_doc();
         let row = self.row;
-        let results = self.partition.results.iter().map(|r| r.get(row).map_or(Value::Null, ValueBuf::view));
+        let results = self.partition.results.iter().map(|r| r.get(row).map_or(Value::Null, |v| v.view()));
         let results = results.map(|v| if v.is_missing() { Value::Null } else { v });
         let fields = self.spec.outputs.iter().map(|(p, _)| p).zip(results);
         if self.plain {

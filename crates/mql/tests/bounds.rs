@@ -1,0 +1,147 @@
+//! Large inputs take time in proportion to their size: each of these would take minutes if something were quadratic.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::Memory;
+use smongo_bson::json::parse_doc;
+use smongo_bson::{DocBuf, ValueBuf};
+use smongo_mql::{Arena, CompileCx, Matcher};
+
+/// What each test may take, in seconds of CPU: many times what it does.
+const BOUND: f64 = 5.0;
+
+/// CPU seconds of this thread.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+    let fields: Vec<f64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().filter_map(|f| f.parse().ok()).collect();
+    (fields.get(10).unwrap_or(&0.0) + fields.get(11).unwrap_or(&0.0)) / 100.0
+}
+
+fn bounded<T>(what: impl FnOnce() -> T) -> T {
+    let before = cpu();
+    let result = what();
+    let spent = cpu() - before;
+    assert!(spent < BOUND, "{spent} s");
+    result
+}
+
+fn run(docs: Vec<DocBuf>, foreign: Vec<DocBuf>, stages: &str) -> Vec<String> {
+    let doc = parse_doc(&format!("{{\"p\": {stages}}}")).unwrap();
+    let stages: Vec<DocBuf> = doc.get("p").as_array().unwrap().iter().map(|s| DocBuf::from(s.as_doc().unwrap())).collect();
+    let mut host = Memory::new(docs, foreign);
+    host.optimize = true;
+    host.run(&stages).unwrap()
+}
+
+fn numbers(n: i32) -> Vec<DocBuf> {
+    (0..n).map(|i| DocBuf::build(|w| { w.append("_id", i).append("a", i % 1000); })).collect()
+}
+
+/// A document of many fields.
+fn wide(fields: i32) -> DocBuf {
+    DocBuf::build(|w| (0..fields).for_each(|f| { w.append(&format!("field{f}"), f); }))
+}
+
+#[test]
+fn in_of_a_hundred_thousand_values() {
+    let list = ValueBuf::array(|w| (0..100_000).for_each(|i| { w.push(format!("value {i}").as_str()); }));
+    let filter = DocBuf::build(|w| { w.document("a").append("$in", list.view()); });
+    bounded(|| {
+        let matcher = Matcher::compile(filter.as_doc(), &CompileCx::default()).unwrap();
+        let arena = Arena::new();
+        let found = (0..50_000).filter(|i| {
+            let doc = DocBuf::build(|w| { w.append("a", format!("value {}", i * 4).as_str()); });
+            matcher.matches(doc.as_doc(), &arena).unwrap()
+        });
+        assert_eq!(found.count(), 25_000);
+    });
+}
+
+#[test]
+fn long_arrays_are_pushed() {
+    let answer = bounded(|| run(numbers(300_000), Vec::new(), r#"[{"$group": {"_id": null, "all": {"$push": "$_id"}, "set": {"$addToSet": "$_id"}}}, {"$project": {"n": {"$size": "$all"}, "s": {"$size": "$set"}}}]"#));
+    assert!(answer[0].contains("300000"), "{answer:?}");
+}
+
+#[test]
+fn documents_of_ten_thousand_fields() {
+    let docs: Vec<DocBuf> = (0..20).map(|_| wide(10_000)).collect();
+    let keep: Vec<String> = (0..2000).map(|f| format!("\"field{}\": 1", f * 5)).collect();
+    let set: Vec<String> = (0..2000).map(|f| format!("\"field{}\": {{\"$add\": [\"$field{}\", 1]}}", f * 5, f * 5)).collect();
+    let stages = format!("[{{\"$set\": {{{}}}}}, {{\"$project\": {{{}}}}}, {{\"$count\": \"n\"}}]", set.join(", "), keep.join(", "));
+    assert_eq!(bounded(|| run(docs, Vec::new(), &stages)).len(), 1);
+}
+
+#[test]
+fn objects_of_ten_thousand_fields_are_merged() {
+    let docs: Vec<DocBuf> = (0..200).map(|_| wide(10_000)).collect();
+    assert_eq!(bounded(|| run(docs, Vec::new(), r#"[{"$group": {"_id": null, "o": {"$mergeObjects": "$$ROOT"}}}]"#)).len(), 1);
+}
+
+/// A document in `name`s of arrays, so deep.
+fn nested(name: &str, depth: usize, core: DocBuf) -> DocBuf {
+    (0..depth).fold(core, |inner, _| {
+        DocBuf::build(|w| {
+            w.array(name).push(inner.as_doc());
+        })
+    })
+}
+
+#[test]
+fn nesting_a_hundred_deep() {
+    bounded(|| {
+        let filter = nested("$and", 99, parse_doc("{\"a\": 1}").unwrap());
+        Matcher::compile(filter.as_doc(), &CompileCx::default()).unwrap();
+        let expression = nested("$add", 90, parse_doc("{\"$abs\": \"$a\"}").unwrap());
+        let stage = DocBuf::build(|w| {
+            w.document("$project").append("v", expression.as_doc());
+        });
+        assert_eq!(Memory::new(numbers(1000), Vec::new()).run(&[stage]).unwrap().len(), 1000);
+    });
+}
+
+#[test]
+fn pipelines_of_a_thousand_stages() {
+    let stages = |count: usize| -> Vec<DocBuf> {
+        let pair = |i| [format!("{{\"$addFields\": {{\"f{i}\": {{\"$add\": [\"$a\", {i}]}}}}}}"), format!("{{\"$match\": {{\"f{i}\": {{\"$gte\": 0}}, \"a\": {{\"$gte\": 0}}}}}}")];
+        (0..count / 2).flat_map(pair).map(|s| parse_doc(&s).unwrap()).collect()
+    };
+    let mut host = Memory::new(numbers(20), Vec::new());
+    host.optimize = true;
+    bounded(|| {
+        assert!(host.rewrites(&stages(500)));
+        assert_eq!(host.run(&stages(500)).unwrap().len(), 20);
+        assert_eq!(host.run(&stages(1000)).unwrap().len(), 20);
+    });
+    assert_eq!(host.run(&stages(1002)).err().map(|e| e.code().0), Some(7_749_501));
+}
+
+#[test]
+fn long_and_hostile_regexes() {
+    let hostile = DocBuf::build(|w| { w.append("a", "a".repeat(5000).as_str()); });
+    bounded(|| {
+        for pattern in ["(a+)+$b".to_owned(), "a".repeat(16_000), format!("({})", vec!["abc"; 4000].join("|"))] {
+            let filter = DocBuf::build(|w| { w.document("a").append("$regex", pattern.as_str()); });
+            // Too long or too costly is an error, but it comes soon.
+            if let Ok(matcher) = Matcher::compile(filter.as_doc(), &CompileCx::default()) {
+                let _ = matcher.matches(hostile.as_doc(), &Arena::new());
+            }
+        }
+    });
+}
+
+#[test]
+fn joins_without_an_index() {
+    let stages = r#"[{"$lookup": {"from": "f", "localField": "a", "foreignField": "_id", "as": "r"}}, {"$unwind": "$r"}, {"$group": {"_id": "$r.a", "n": {"$sum": 1}}}]"#;
+    assert_eq!(bounded(|| run(numbers(50_000), numbers(20_000), stages)).len(), 1000);
+}
+
+#[test]
+fn windows_over_a_large_partition() {
+    let stages = r#"[{"$setWindowFields": {"sortBy": {"_id": 1}, "output": {
+        "all": {"$push": "$a"}, "top": {"$max": "$a", "window": {"documents": ["unbounded", "current"]}}, "near": {"$sum": "$a", "window": {"documents": [-50, 50]}}}}},
+        {"$project": {"n": {"$size": "$all"}}}, {"$limit": 3}]"#;
+    assert_eq!(bounded(|| run(numbers(20_000), Vec::new(), stages)).len(), 3);
+}

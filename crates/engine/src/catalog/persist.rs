@@ -12,7 +12,7 @@ use smongo_mql::{CompileCx, Matcher};
 use smongo_storage::{Begin, Durability, Session, Store, Table, TableKind};
 use uuid::Uuid;
 
-use super::collection::{Capped, Storage, Validator};
+use super::collection::{Capped, Storage, TimeSeries, Validator};
 use super::{Catalog, Collection, Index, Kind, State, View};
 use crate::keys::{CATALOG, META, index_table, record_id, records_table};
 use crate::namespace::Ns;
@@ -186,5 +186,10 @@ pub(super) fn define(
             pipeline: options.get("pipeline").as_array().into_iter().flat_map(|a| a.iter().filter_map(|v| v.as_doc()).map(DocBuf::from)).collect(),
         }),
     };
-    Ok(Collection { ns, uuid, kind, options, collation, validator, indexes, state })
+    let timeseries = options.get("timeseries").as_doc().map(|spec| TimeSeries {
+        time: spec.get("timeField").as_str().unwrap_or_default().to_owned(),
+        meta: spec.get("metaField").as_str().map(str::to_owned),
+        expire_after: number::to_i64_exact(options.get("expireAfterSeconds")),
+    });
+    Ok(Collection { ns, uuid, kind, options, collation, validator, timeseries, indexes, state })
 }

@@ -196,6 +196,15 @@ pub(crate) fn f64_to_i64_exact(n: f64) -> Option<i64> {
     (whole as f64 == n && n < TWO_63).then_some(whole)
 }
 
+/// The integer MongoDB's commands take a number for: a double's fraction is cut off, a decimal is rounded half to even; what is
+/// out of range becomes the nearest end, NaN and what is no number zero.
+pub fn to_i64_rounded(v: Value<'_>) -> i64 {
+    match v {
+        Value::Decimal(d) => d.to_i64_rounded().unwrap_or_else(|| d.to_f64() as i64),
+        v => to_i64_saturating(v).unwrap_or(0),
+    }
+}
+
 pub fn is_nan(v: Value<'_>) -> bool {
     match v {
         Value::Double(n) => n.is_nan(),

@@ -35,6 +35,10 @@ pub struct Parked {
     pub watch: Option<Watch>,
     pub command: DocBuf,
     pub last_use: Instant,
+    /// What is left of the maxTimeMS of the command that opened the cursor; waiting between batches does not count.
+    pub time_left: Option<Duration>,
+    /// Why the cursor cannot go on, when its collection is gone.
+    pub killed: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -65,7 +69,14 @@ impl Parked {
             watch: None,
             command: DocBuf::new(),
             last_use: Instant::now(),
+            time_left: None,
+            killed: None,
         }
+    }
+
+    /// Hands on what is left of the operation's time limit to the batches to come. Tailable cursors have limits of their own.
+    pub fn limit_time(&mut self, op: &OpCx, tailable: bool) {
+        self.time_left = op.deadline.filter(|_| !tailable).map(|until| until.saturating_duration_since(Instant::now()));
     }
 
     /// Appends `name: [documents]` to the cursor document; returns whether the stream is exhausted.
@@ -73,7 +84,7 @@ impl Parked {
         let mut out = w.array(name);
         loop {
             if self.left == Some(0) {
-                return Ok(true);
+                return Ok(!self.tailable);
             }
             if batch.documents.is_some_and(|n| out.count() >= n) {
                 return Ok(false);
@@ -172,9 +183,11 @@ impl Cursors {
         self.all.lock().retain(|_, place| !place.as_ref().is_some_and(&doomed));
     }
 
-    /// Kills the cursors that read collections which are no more. Change streams report the end themselves.
-    pub fn kill_readers(&self, of: impl Fn(&Ns) -> bool) {
-        self.kill_where(|c| c.watch.is_none() && of(&c.ns));
+    /// Marks the cursors whose collection is gone: their next batch fails and tells why. Change streams report the end themselves.
+    pub fn invalidate(&self, why: &'static str, gone: impl Fn(&Ns) -> bool) {
+        for cursor in self.all.lock().values_mut().flatten().filter(|c| c.watch.is_none() && gone(&c.ns)) {
+            cursor.killed = Some(why);
+        }
     }
 
     pub fn expire(&self, idle: Duration) {

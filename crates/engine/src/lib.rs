@@ -6,15 +6,18 @@
 //! - `catalog`: what exists. `plan`, `exec`: queries. `write`: the only module that changes documents. `oplog`: what changed. `change`: watching it.
 //! - `op`: the context of one operation, and its transaction. `sessions`, `cursors`, `operations`: what outlives a command.
 
+mod bootstrap;
 mod catalog;
 mod change;
 pub mod client;
 mod clock;
 mod commands;
 mod cursors;
+mod default_concerns;
 pub mod door;
 mod exec;
 mod failpoint;
+mod fsync_lock;
 mod keys;
 mod limits;
 mod maintenance;
@@ -23,11 +26,14 @@ mod op;
 mod operations;
 mod oplog;
 mod options;
+mod parameters;
 mod plan;
+mod profiler;
 mod retry;
 mod sessions;
 mod shared;
 mod ttl;
+mod usage;
 mod write;
 
 use std::sync::Arc;
@@ -48,6 +54,7 @@ impl Engine {
     /// Opens the database, creating it where there is none. A second process on the same directory gets LockBusy.
     pub fn open(options: Options) -> Result<Engine> {
         let shared = Shared::open(options)?;
+        bootstrap::run(&shared)?;
         maintenance::start(&shared);
         Ok(Engine { shared })
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// Connections to the server at one time, about.
+pub const CONNECTIONS: usize = 65_536;
 /// A document as a user stores it.
 pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 /// A document inside the engine and in replies: room for what commands wrap around a user's document.
@@ -31,6 +33,12 @@ pub const INDEX_FIELDS: usize = 32;
 /// Bytes of `db.collection`.
 pub const NAMESPACE_BYTES: usize = 255;
 pub const DATABASE_NAME_BYTES: usize = 63;
+/// Views on views may be this deep.
+pub const VIEW_DEPTH: usize = 20;
+/// Bytes of the pipelines of a view and of those under it: room is left for the command around them.
+pub const VIEW_PIPELINE_BYTES: usize = 16_000_000;
+/// The largest size of a capped collection: a petabyte.
+pub const CAPPED_BYTES: i64 = 1 << 50;
 /// Bytes of entries the oplog keeps on disk, about.
 pub const OPLOG_BYTES: u64 = 512 << 20;
 /// The same for a database in memory, where every byte counts.

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::limits;
 use crate::shared::Shared;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -26,9 +25,9 @@ fn run(shared: &Weak<Shared>) {
         if shared.shutting_down() {
             return;
         }
-        shared.cursors.expire(limits::CURSOR_IDLE);
+        shared.cursors.expire(shared.parameters.cursor_timeout());
         shared.sessions.expire();
-        if ticks.is_multiple_of(limits::TTL_SECONDS) {
+        if shared.parameters.ttl_seconds().is_some_and(|seconds| ticks.is_multiple_of(seconds)) {
             crate::ttl::pass(&shared);
         }
         if ticks.is_multiple_of(limits::EXPIRE_SECONDS)

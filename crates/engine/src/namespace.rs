@@ -67,6 +67,29 @@ impl fmt::Debug for Ns {
     }
 }
 
+/// Whether a user may create a collection of this name. Few of the names that begin with `system.` are for users.
+pub fn check_creatable(ns: &Ns) -> Result<()> {
+    if ns.coll().starts_with("system.buckets.") {
+        bail!(IllegalOperation, "Cannot create {ns}: it is the name of a time-series collection's buckets");
+    }
+    let known = ["system.views", "system.profile", "system.js", "system.users"].contains(&ns.coll());
+    let admins = ns.db() == "admin" && ["system.roles", "system.version", "system.keys", "system.backup_users", "system.new_users"].contains(&ns.coll());
+    let sessions = ns.db() == "config" && ["system.sessions", "system.indexBuilds"].contains(&ns.coll());
+    if ns.is_system() && !known && !admins && !sessions {
+        bail!(InvalidNamespace, "Invalid system namespace: {ns}");
+    }
+    Ok(())
+}
+
+/// Two databases may not differ in the case of their letters alone: some file systems could not tell them apart.
+pub fn check_case(catalog: &crate::catalog::Catalog, db: &str) -> Result<()> {
+    let same = |other: &String| other != db && other.eq_ignore_ascii_case(db);
+    if let Some(other) = catalog.databases().iter().find(|other| same(other)) {
+        bail!(DatabaseDifferCase, "db already exists with different case already have: [{other}] trying to create [{db}]");
+    }
+    Ok(())
+}
+
 pub fn check_database(db: &str) -> Result<()> {
     let bad = |c: char| matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '\0');
     let external = db == "$external";
@@ -77,15 +100,21 @@ pub fn check_database(db: &str) -> Result<()> {
 }
 
 pub fn check_collection(db: &str, coll: &str) -> Result<()> {
+    check_characters(db, coll)?;
+    if db.len() + 1 + coll.len() > limits::NAMESPACE_BYTES {
+        bail!(InvalidNamespace, "Fully qualified namespace is too long. Namespace: {db}.{coll} Max: {}", limits::NAMESPACE_BYTES);
+    }
+    Ok(())
+}
+
+/// What a collection's name may consist of, however long it is.
+pub fn check_characters(db: &str, coll: &str) -> Result<()> {
     if coll.is_empty() {
         bail!(InvalidNamespace, "Invalid namespace specified '{db}.'");
     }
     let oplog = db == "local" && coll.starts_with("oplog.$");
     if coll.starts_with('.') || coll.contains('\0') || (coll.contains('$') && !oplog) {
         bail!(InvalidNamespace, "Invalid namespace specified '{db}.{coll}'");
-    }
-    if db.len() + 1 + coll.len() > limits::NAMESPACE_BYTES {
-        bail!(InvalidNamespace, "Fully qualified namespace is too long. Namespace: {db}.{coll} Max: {}", limits::NAMESPACE_BYTES);
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use smongo_mql::{CompileCx, Host, Stream};
 use smongo_storage as storage;
 
 use crate::catalog::{Collection, LockGuard, State};
+use crate::fsync_lock::WriteGuard;
 use crate::limits;
 use crate::oplog::Pending;
 use crate::retry::{self, Retry, Statements};
@@ -54,6 +55,8 @@ pub struct OpCx {
     pub multi: bool,
     pub pending: Pending,
     guards: Vec<(u64, LockGuard)>,
+    /// Held by what writes, so that `fsync: {lock: true}` waits for it and it for that.
+    gate: Option<WriteGuard>,
     sizes: Vec<(Arc<State>, i64, i64)>,
     pub deadline: Option<Instant>,
     pub kill: Arc<KillSwitch>,
@@ -91,6 +94,7 @@ impl OpCx {
             multi: false,
             pending: Pending::default(),
             guards: Vec::new(),
+            gate: None,
             sizes: Vec::new(),
             deadline: None,
             kill,
@@ -252,6 +256,24 @@ impl OpCx {
         self.pending.clear();
         self.sizes.clear();
         self.guards.clear();
+        self.gate = None;
+    }
+
+    /// Keeps `fsync: {lock: true}` away until the transaction ends; waits while it is locked.
+    pub fn enter_gate(&mut self) -> Result<()> {
+        while self.gate.is_none() {
+            self.gate = self.shared.fsync.enter(if self.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL });
+            if self.gate.is_none() {
+                if self.multi {
+                    return Err(err!(LockTimeout, "Unable to acquire the global lock within 5ms").with_label("TransientTransactionError"));
+                }
+                if self.shared.shutting_down() {
+                    bail!(InterruptedAtShutdown, "interrupted at shutdown");
+                }
+                self.interrupt()?;
+            }
+        }
+        Ok(())
     }
 
     /// Keeps data definition away from the collection until the transaction ends, and makes sure that the snapshot
@@ -261,6 +283,7 @@ impl OpCx {
         if self.guards.iter().any(|(held, _)| *held == id) {
             return Ok(());
         }
+        self.enter_gate()?;
         let guard = loop {
             if let Some(guard) = coll.state.lock.try_read_arc_for(if self.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL }) {
                 break guard;

@@ -208,6 +208,11 @@ impl Sessions {
         Ok(())
     }
 
+    pub fn open_transactions(&self) -> usize {
+        let slots: Vec<Slot> = self.all.lock().values().cloned().collect();
+        slots.iter().filter(|slot| slot.try_lock().is_some_and(|logical| matches!(logical.txn, Txn::InProgress { .. }))).count()
+    }
+
     pub fn ids(&self) -> Vec<Lsid> {
         self.all.lock().keys().cloned().collect()
     }

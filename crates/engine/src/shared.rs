@@ -11,9 +11,14 @@ use smongo_storage::{Store, Table};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::cursors::Cursors;
+use crate::default_concerns::DefaultConcerns;
 use crate::failpoint::FailPoints;
+use crate::fsync_lock::FsyncLock;
 use crate::operations::Operations;
+use crate::parameters::Parameters;
+use crate::profiler::Profiler;
 use crate::sessions::Sessions;
+use crate::usage::Usage;
 use crate::{Options, oplog};
 
 pub struct Shared {
@@ -36,7 +41,14 @@ pub struct Shared {
     pub started: Instant,
     /// hello's `topologyVersion.processId`, made anew with every open.
     pub process: ObjectId,
+    /// Connections opened since the start, and those open now.
     pub connections: AtomicU64,
+    pub open_connections: AtomicU64,
+    pub usage: Usage,
+    pub profiler: Profiler,
+    pub fsync: FsyncLock,
+    pub parameters: Parameters,
+    pub default_concerns: DefaultConcerns,
     shutdown: AtomicBool,
     closing: Mutex<bool>,
     closed: Condvar,
@@ -67,6 +79,12 @@ impl Shared {
             started: Instant::now(),
             process: ObjectId::generate(),
             connections: AtomicU64::new(0),
+            open_connections: AtomicU64::new(0),
+            usage: Usage::default(),
+            profiler: Profiler::default(),
+            fsync: FsyncLock::default(),
+            parameters: Parameters::new(&options)?,
+            default_concerns: DefaultConcerns::default(),
             shutdown: AtomicBool::new(false),
             closing: Mutex::new(false),
             closed: Condvar::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smongo_bson::{Doc, DocBuf, Result, Value};
 use smongo_mql::Arena;
 
-use crate::catalog::{Collection, Index};
+use crate::catalog::Collection;
 use crate::clock::now_millis;
 use crate::commands::target::Target;
 use crate::op::OpCx;
@@ -18,21 +18,21 @@ const GROUP: usize = 500;
 /// One pass over all TTL indexes.
 pub fn pass(shared: &Arc<Shared>) {
     for coll in shared.catalog.all() {
-        for index in &coll.indexes {
-            let Some(seconds) = index.expire_after else { continue };
-            if let Err(e) = expire(shared, &coll, index, seconds) {
-                tracing::warn!("deleting expired documents of {} by {}: {e}", coll.ns, index.name);
+        let series = coll.timeseries.iter().filter_map(|series| Some((series.time.as_str(), series.expire_after?)));
+        let indexes = coll.indexes.iter().filter_map(|index| Some((index.paths.first()?.text(), index.expire_after?)));
+        for (path, seconds) in series.chain(indexes) {
+            if let Err(e) = expire(shared, &coll, path, seconds) {
+                tracing::warn!("deleting expired documents of {} by {path}: {e}", coll.ns);
             }
         }
     }
 }
 
 /// Deletes the documents whose date (or an element of whose array of dates) is at least `seconds` old.
-fn expire(shared: &Arc<Shared>, coll: &Arc<Collection>, index: &Index, seconds: i64) -> Result<()> {
-    let Some(path) = index.paths.first() else { return Ok(()) };
+fn expire(shared: &Arc<Shared>, coll: &Arc<Collection>, path: &str, seconds: i64) -> Result<()> {
     let limit = now_millis().saturating_sub(seconds.saturating_mul(1000));
     let filter = DocBuf::build(|w| {
-        w.document(path.text()).append("$lte", Value::DateTime(limit));
+        w.document(path).append("$lte", Value::DateTime(limit));
     });
     let mut op = OpCx::new(shared)?;
     let target = Target::compile(filter.as_doc(), Doc::EMPTY, None, &op.compile)?;

@@ -31,7 +31,8 @@ pub struct Collection {
     pub validator: Option<Validator>,
     /// Changes keep the document as it was before (`changeStreamPreAndPostImages`).
     pub pre_images: bool,
-    /// The `_id` index first. Empty for views.
+    pub timeseries: Option<TimeSeries>,
+    /// The `_id` index first. Empty for views; time-series collections have no index on `_id`.
     pub indexes: Vec<Arc<Index>>,
     pub state: Arc<State>,
 }
@@ -54,6 +55,15 @@ pub struct Storage {
 pub struct Capped {
     pub bytes: i64,
     pub documents: Option<i64>,
+}
+
+/// What makes a collection one of measurements: it is in the order of their time.
+#[derive(Clone)]
+pub struct TimeSeries {
+    pub time: String,
+    pub meta: Option<String>,
+    /// Seconds after which measurements go.
+    pub expire_after: Option<i64>,
 }
 
 #[derive(Clone)]
@@ -141,9 +151,9 @@ impl Collection {
         self.indexes.iter().find(|i| i.name == name)
     }
 
-    /// The index on `_id`, which every collection has.
+    /// The index on `_id`, which every collection has but those of measurements.
     pub fn id_index(&self) -> Option<&Arc<Index>> {
-        self.indexes.first()
+        self.indexes.first().filter(|i| i.is_id())
     }
 
     /// Whether the documents are in the order of `_id`.
@@ -195,6 +205,7 @@ impl Collection {
             collation: self.collation.clone(),
             validator: self.validator.clone(),
             pre_images: self.pre_images,
+            timeseries: self.timeseries.clone(),
             indexes: self.indexes.clone(),
             state: self.state.clone(),
         }

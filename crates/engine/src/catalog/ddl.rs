@@ -20,15 +20,27 @@ use crate::oplog::{Change, uuid_bytes};
 use crate::write::{Entries, duplicate_key};
 use smongo_mql::Host;
 
+/// What `idIndex` of create may choose.
+#[derive(Clone, Copy)]
+pub struct IdIndex {
+    pub version: i32,
+}
+
+impl Default for IdIndex {
+    fn default() -> IdIndex {
+        IdIndex { version: 2 }
+    }
+}
+
 /// The specification of the index every collection has.
-fn id_spec(options: Doc<'_>) -> DocBuf {
+pub(super) fn id_spec(options: Doc<'_>, chosen: IdIndex) -> DocBuf {
     DocBuf::build(|w| {
         match options.get("clusteredIndex").as_doc() {
             Some(clustered) => {
                 w.append_all(clustered).append("clustered", true).append("expireAfterSeconds", options.get("expireAfterSeconds"));
             }
             None => {
-                w.append("v", 2);
+                w.append("v", chosen.version);
                 w.document("key").append("_id", 1);
                 w.append("name", "_id_");
             }
@@ -37,14 +49,39 @@ fn id_spec(options: Doc<'_>) -> DocBuf {
     })
 }
 
+/// The index a time-series collection has from the start: on meta and time, when there is a meta field.
+fn series_spec(series: Doc<'_>, collation: Option<Doc<'_>>) -> Option<DocBuf> {
+    let (time, meta) = (series.get("timeField").as_str()?, series.get("metaField").as_str()?);
+    Some(DocBuf::build(|w| {
+        w.append("v", 2);
+        w.document("key").append(meta, 1).append(time, 1);
+        w.append("name", &*format!("{meta}_1_{time}_1"));
+        if let Some(c) = collation {
+            w.append("collation", c);
+        }
+    }))
+}
+
 impl Catalog {
     /// Creates a collection with checked, normalised options. Fails with NamespaceExists when the name is taken.
-    pub fn create(&self, op: &mut OpCx, ns: &Ns, options: DocBuf) -> Result<Arc<Collection>> {
+    pub fn create(&self, op: &mut OpCx, ns: &Ns, options: DocBuf, id_index: IdIndex) -> Result<Arc<Collection>> {
         let _ddl = self.definition(op)?;
         if self.get(ns).is_some() {
             bail!(NamespaceExists, "Collection {ns} already exists.");
         }
-        self.create_locked(op, ns, options)
+        self.create_locked(op, ns, options, id_index, true)
+    }
+
+    /// The same for a collection of the server's own, of which the oplog does not tell; `false` when it is there already.
+    pub fn create_own(&self, op: &mut OpCx, ns: &Ns, options: DocBuf) -> Result<bool> {
+        if self.get(ns).is_some() {
+            return Ok(false);
+        }
+        let _ddl = self.definition(op)?;
+        if self.get(ns).is_some() {
+            return Ok(false);
+        }
+        self.create_locked(op, ns, options, IdIndex::default(), false).map(|_| true)
     }
 
     /// The collection of this name; created with default options when there is none, as a first insert does.
@@ -55,20 +92,29 @@ impl Catalog {
         let _ddl = self.definition(op)?;
         match self.get(ns) {
             Some(coll) => Ok(coll),
-            None => self.create_locked(op, ns, DocBuf::new()),
+            None => self.create_locked(op, ns, DocBuf::new(), IdIndex::default(), true),
         }
     }
 
-    fn create_locked(&self, op: &mut OpCx, ns: &Ns, options: DocBuf) -> Result<Arc<Collection>> {
+    fn create_locked(&self, op: &mut OpCx, ns: &Ns, options: DocBuf, id_index: IdIndex, log: bool) -> Result<Arc<Collection>> {
+        crate::namespace::check_case(self, ns.db())?;
         let uuid = Uuid::new_v4();
         let coll = if options.as_doc().contains("viewOn") {
             define(ns.clone(), uuid, options, None, Vec::new(), Arc::default())?
         } else {
-            let (id, index_id) = (self.new_id(), self.new_id());
+            let id = self.new_id();
             let records = self.store.create_table(&records_table(id), TableKind::Records)?;
-            let spec = id_spec(options.as_doc());
-            let index = Index::from_spec(index_id, spec, self.store.create_table(&index_table(index_id), TableKind::Index)?, Multikey::default())?;
-            define(ns.clone(), uuid, options, Some((id, records)), vec![Arc::new(index)], Arc::new(State::new(0, 0, 0)))?
+            let spec = match options.get("timeseries").as_doc() {
+                Some(series) => series_spec(series, options.get("collation").as_doc()),
+                None => Some(id_spec(options.as_doc(), id_index)),
+            };
+            let mut indexes = Vec::new();
+            if let Some(spec) = spec {
+                let index_id = self.new_id();
+                let table = self.store.create_table(&index_table(index_id), TableKind::Index)?;
+                indexes.push(Arc::new(Index::from_spec(index_id, spec, table, Multikey::default())?));
+            }
+            define(ns.clone(), uuid, options, Some((id, records)), indexes, Arc::new(State::new(0, 0, 0)))?
         };
         let coll = Arc::new(coll);
         let command = DocBuf::build(|w| {
@@ -77,7 +123,9 @@ impl Catalog {
         });
         self.change(op, |op| {
             self.save(op.store()?, &coll)?;
-            op.pending.add(ns, logged_uuid(&coll), Change::Command { command: command.as_doc(), before: None });
+            if log {
+                op.pending.add(ns, logged_uuid(&coll), Change::Command { command: command.as_doc(), before: None });
+            }
             Ok(())
         })?;
         self.publish(coll.clone());
@@ -85,7 +133,7 @@ impl Catalog {
     }
 
     /// Runs a change of the catalog as a transaction of its own, also when the operation is inside a multi-document transaction.
-    fn change<T>(&self, op: &mut OpCx, mut change: impl FnMut(&mut OpCx) -> Result<T>) -> Result<T> {
+    pub(super) fn change<T>(&self, op: &mut OpCx, mut change: impl FnMut(&mut OpCx) -> Result<T>) -> Result<T> {
         if !op.multi && !op.is_active() {
             return op.write(change);
         }
@@ -97,7 +145,8 @@ impl Catalog {
 
     /// Data definition happens one at a time. A transaction does not wait for it: what it waits for may itself wait for the
     /// transaction's locks.
-    fn definition(&self, op: &mut OpCx) -> Result<MutexGuard<'_, ()>> {
+    pub(super) fn definition(&self, op: &mut OpCx) -> Result<MutexGuard<'_, ()>> {
+        op.enter_gate()?;
         loop {
             if let Some(guard) = self.ddl.try_lock_for(if op.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL }) {
                 return Ok(guard);
@@ -192,11 +241,14 @@ impl Catalog {
         if coll.view().is_some() {
             bail!(CommandNotSupportedOnView, "cannot rename view: {from}");
         }
+        if coll.timeseries.is_some() {
+            bail!(CommandNotSupportedOnView, "cannot rename the time-series collection {from}");
+        }
         if let Some(target) = self.get(to) {
             if !drop_target {
                 bail!(NamespaceExists, "target namespace exists");
             }
-            if target.view().is_some() {
+            if target.view().is_some() || target.timeseries.is_some() {
                 bail!(NamespaceExists, "cannot rename to view: {to}");
             }
         }
@@ -235,7 +287,7 @@ impl Catalog {
         let _alone = self.exclusive(op, &coll)?;
         let records = coll.storage().map(|s| (s.id, s.records.clone()));
         let changed = Arc::new(define(ns.clone(), coll.uuid, options, records, coll.indexes.clone(), coll.state.clone())?);
-        self.replace(op, &coll, &changed, command)
+        self.replace(op, &coll, &changed, Some(command))
     }
 
     /// Replaces one index's specification (collMod: `hidden`, `expireAfterSeconds`, `unique`).
@@ -249,7 +301,7 @@ impl Catalog {
                 *index = Arc::new(index.with_spec(spec.clone())?);
             }
         }
-        self.replace(op, &coll, &Arc::new(coll.with_indexes(indexes)), command)
+        self.replace(op, &coll, &Arc::new(coll.with_indexes(indexes)), Some(command))
     }
 
     /// Replaces the options of a clustered collection and with them when its documents expire.
@@ -260,18 +312,20 @@ impl Catalog {
         let records = coll.storage().map(|s| (s.id, s.records.clone()));
         let mut indexes = coll.indexes.clone();
         if let Some(index) = indexes.first_mut() {
-            *index = Arc::new(index.with_spec(id_spec(options.as_doc()))?);
+            *index = Arc::new(index.with_spec(id_spec(options.as_doc(), IdIndex::default()))?);
         }
-        self.replace(op, &coll, &Arc::new(define(ns.clone(), coll.uuid, options, records, indexes, coll.state.clone())?), command)
+        self.replace(op, &coll, &Arc::new(define(ns.clone(), coll.uuid, options, records, indexes, coll.state.clone())?), Some(command))
     }
 
-    fn replace(&self, op: &mut OpCx, old: &Collection, changed: &Arc<Collection>, command: Doc<'_>) -> Result<()> {
+    pub(super) fn replace(&self, op: &mut OpCx, old: &Collection, changed: &Arc<Collection>, command: Option<Doc<'_>>) -> Result<()> {
         let before = DocBuf::build(|w| {
             w.append("collectionOptions_old", old.options());
         });
         self.change(op, |op| {
             self.save(op.store()?, changed)?;
-            op.pending.add(&changed.ns, Some(&changed.uuid), Change::Command { command, before: Some(before.as_doc()) });
+            if let Some(command) = command {
+                op.pending.add(&changed.ns, Some(&changed.uuid), Change::Command { command, before: Some(before.as_doc()) });
+            }
             Ok(())
         })?;
         self.publish(changed.clone());
@@ -339,7 +393,7 @@ impl Catalog {
     }
 
     /// Drops tables nobody can reach any more. One that a running operation still reads stays until a later try.
-    fn doom(&self, tables: impl Iterator<Item = Table>) {
+    pub(super) fn doom(&self, tables: impl Iterator<Item = Table>) {
         for table in tables {
             if let Err(e) = self.store.drop_table_later(&table) {
                 tracing::warn!("dropping the table {}: {e}", table.name());
@@ -353,13 +407,13 @@ fn logged_uuid(coll: &Collection) -> Option<&Uuid> {
     coll.view().is_none().then_some(&coll.uuid)
 }
 
-fn tables_of(coll: &Collection) -> impl Iterator<Item = Table> {
+pub(super) fn tables_of(coll: &Collection) -> impl Iterator<Item = Table> {
     let records = coll.storage().map(|s| s.records.clone());
     records.into_iter().chain(coll.indexes.iter().map(|i| i.table.clone()))
 }
 
 /// Fills an index from the collection's documents, in transactions of moderate size.
-fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -> Result<()> {
+pub(super) fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -> Result<()> {
     const GROUP: usize = 1000;
     let Some(storage) = coll.storage() else { bail!(CommandNotSupportedOnView, "Cannot create indexes on a view: {}", coll.ns) };
     let mut reader = OpCx::new(&op.shared)?;

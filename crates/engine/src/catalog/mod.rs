@@ -3,11 +3,13 @@
 //! Readers see immutable [`Collection`] snapshots; data definition swaps them. Writers hold a collection's lock shared while
 //! they write, data definition holds it exclusively, so nobody writes through a snapshot that lacks an index.
 
+mod capped;
 mod collection;
 mod ddl;
 mod index;
 mod persist;
 mod special;
+mod unique;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +20,9 @@ use smongo_bson::{DocBuf, Result, err};
 use smongo_storage::{Store, Table};
 use uuid::Uuid;
 
-pub use collection::{Collection, Kind, LockGuard, State, Storage, View};
+pub use capped::first_that_fits;
+pub use ddl::IdIndex;
+pub use collection::{Collection, Kind, LockGuard, State, Storage, TimeSeries, View};
 pub use index::{Index, IndexKind, KeyPart, PATH_PART};
 pub use special::{TERM_PART, wildcard_scope};
 

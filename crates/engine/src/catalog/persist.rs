@@ -12,7 +12,7 @@ use smongo_mql::{CompileCx, Matcher};
 use smongo_storage::{Begin, Durability, Session, Store, Table, TableKind};
 use uuid::Uuid;
 
-use super::collection::{Capped, Storage, Validator};
+use super::collection::{Capped, Storage, TimeSeries, Validator};
 use super::{Catalog, Collection, Index, Kind, State, View};
 use crate::keys::{CATALOG, META, index_table, record_id, records_table};
 use crate::namespace::Ns;
@@ -196,5 +196,10 @@ pub(super) fn define(
         }),
     };
     let pre_images = options.get("changeStreamPreAndPostImages").as_doc().is_some_and(|d| d.get("enabled").truthy());
-    Ok(Collection { ns, uuid, kind, options, collation, validator, pre_images, indexes, state })
+    let timeseries = options.get("timeseries").as_doc().map(|spec| TimeSeries {
+        time: spec.get("timeField").as_str().unwrap_or_default().to_owned(),
+        meta: spec.get("metaField").as_str().map(str::to_owned),
+        expire_after: number::to_i64_exact(options.get("expireAfterSeconds")),
+    });
+    Ok(Collection { ns, uuid, kind, options, collation, validator, pre_images, timeseries, indexes, state })
 }

@@ -242,7 +242,7 @@ impl ChangeStream {
                 whole = oplog::whole_transaction(&shared, op.store()?, last.as_doc())?;
                 entry = whole.as_doc();
             }
-            if operations(entry).any(|o| Operation::read(o, &self.scope, self.spec.expanded()).is_some()) {
+            if operations(entry).any(|o| Operation::read(o, &self.scope, self.spec.show_expanded_events).is_some()) {
                 self.operations.clear();
                 self.operations.extend(operations(entry).map(|o| place_in(entry, o)));
                 self.entry = DocBuf::from(entry);
@@ -269,7 +269,7 @@ impl ChangeStream {
         while let Some(place) = self.operations.get(self.at.op as usize) {
             let Some(bytes) = entry.as_bytes().get(place.clone()) else { bail!(InternalError, "an operation outside of its entry") };
             let at = self.at;
-            let read = Operation::read(Doc::from_checked(bytes), &self.scope, self.spec.expanded());
+            let read = Operation::read(Doc::from_checked(bytes), &self.scope, self.spec.show_expanded_events);
             let invalidates = read.as_ref().is_some_and(|o| o.invalidates(&self.scope));
             self.at = match (at.invalidate, invalidates) {
                 // The invalidate event of the same operation comes next.
@@ -315,7 +315,7 @@ impl ChangeStream {
             _ => None,
         };
         let images = Images { full_document: full, before_change: before.filter(|_| self.spec.before_change != BeforeChange::Off) };
-        Ok(event::build(operation, moment, &images, self.spec.expanded()))
+        Ok(event::build(operation, moment, &images, self.spec.show_expanded_events))
     }
 
     /// The pre-image, when the event is to carry it or the post-image is to be made of it; `Some(None)` when there is none.

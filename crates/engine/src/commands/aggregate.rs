@@ -91,6 +91,9 @@ fn cursor(args: &mut Args<'_>, explain: bool) -> Result<Option<usize>> {
 
 fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let parsed = AggregateArgs::parse(cx, args, false)?;
+    if cx.api_strict {
+        check_strict(parsed.pipeline)?;
+    }
     if parsed.explain {
         let command = args.body();
         return explain::aggregate(cx, parsed, explain::Verbosity::QueryPlanner, command.as_doc(), reply);
@@ -115,11 +118,15 @@ fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) ->
     if writes && cx.txn_number.is_some() {
         bail!(OperationNotSupportedInTransaction, "$out and $merge cannot be used in a transaction");
     }
+    if cx.in_transaction {
+        check_transaction(parsed.pipeline)?;
+    }
     let stages = stage_documents(parsed.pipeline)?;
     let stream = crate::exec::open_hinted(&mut cx.op, ns.db(), &parsed.coll, &stages, &compile, parsed.hint)?;
     let mut cursor = Parked::new(ns, stream);
     cursor.lsid = cx.lsid.clone();
     cursor.txn_number = cx.txn_number;
+    cursor.limit_time(&cx.op, false);
     let batch = Batch { documents: Some(parsed.batch_size.unwrap_or(limits::FIRST_BATCH)) };
     let shared = cx.op.shared.clone();
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply).map_err(running)
@@ -159,6 +166,36 @@ fn check_read_concern(level: &str, pipeline: &Pipeline) -> Result<()> {
         Some(writes) if level == "linearizable" => bail!(InvalidOptions, "{} cannot be used with a 'linearizable' read concern level", writes.name()),
         _ => Ok(()),
     }
+}
+
+/// Stages that a transaction cannot answer from its snapshot.
+fn check_transaction(pipeline: Array<'_>) -> Result<()> {
+    const OUTSIDE: &[&str] = &[
+        "$changeStream", "$collStats", "$currentOp", "$indexStats", "$listLocalSessions", "$listSessions", "$planCacheStats", "$unionWith",
+    ];
+    match pipeline.iter().filter_map(|s| s.as_doc()?.first()).find(|stage| OUTSIDE.contains(&stage.name())) {
+        Some(stage) => bail!(OperationNotSupportedInTransaction, "Stage not supported inside of a multi-document transaction: {}", stage.name()),
+        None => Ok(()),
+    }
+}
+
+/// Stages that are not in version 1 of the Stable API.
+pub fn check_strict(pipeline: Array<'_>) -> Result<()> {
+    const OUTSIDE: &[&str] = &[
+        "$collStats", "$currentOp", "$indexStats", "$listLocalSessions", "$listSampledQueries", "$listSearchIndexes", "$listSessions", "$planCacheStats",
+        "$search", "$searchMeta", "$shardedDataDistribution",
+    ];
+    for stage in pipeline.iter().filter_map(|s| s.as_doc()?.first()) {
+        // Counting by $collStats is what drivers do for an estimated count.
+        let counts = stage.name() == "$collStats" && stage.value().as_doc().is_some_and(|d| d.iter().all(|e| e.name() == "count"));
+        if stage.name() == CHANGE_STREAM && stage.value().as_doc().is_some_and(|d| d.contains("showExpandedEvents")) {
+            bail!(APIStrictError, "BSON field '$changeStream.showExpandedEvents' is not allowed with apiStrict:true.");
+        }
+        if OUTSIDE.contains(&stage.name()) && !counts {
+            bail!(APIStrictError, "stage {} is not allowed with 'apiStrict: true' in API Version 1", stage.name());
+        }
+    }
+    Ok(())
 }
 
 /// Errors of a pipeline that runs say so.

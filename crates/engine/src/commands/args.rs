@@ -23,6 +23,8 @@ pub struct Args<'a> {
     fields: Vec<Element<'a>>,
     read: Vec<bool>,
     sequences: &'a [Sequence<'a>],
+    /// A document inside a command, which carries no generic fields.
+    nested: bool,
 }
 
 impl<'a> Args<'a> {
@@ -30,12 +32,12 @@ impl<'a> Args<'a> {
         // Commands of drivers have about a dozen fields.
         let mut fields: Vec<Element<'a>> = Vec::with_capacity(16);
         fields.extend(doc.iter());
-        Args { owner, read: vec![false; fields.len()], fields, sequences }
+        Args { owner, read: vec![false; fields.len()], fields, sequences, nested: false }
     }
 
     /// The fields of a document inside a command.
     pub fn nested(owner: &'a str, doc: Doc<'a>) -> Args<'a> {
-        Args::new(owner, doc, &[])
+        Args { nested: true, ..Args::new(owner, doc, &[]) }
     }
 
     /// The value of a field, read whatever its type; `Missing` when it is not there.
@@ -109,11 +111,11 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// An integer given as any number; fractions are cut off.
+    /// An integer given as any number: a double's fraction is cut off, a decimal is rounded to the nearest even.
     pub fn int(&mut self, name: &str) -> Result<Option<i64>> {
         match self.present(name) {
             None => Ok(None),
-            Some(v) if v.is_number() => Ok(number::to_i64_saturating(v)),
+            Some(v) if v.is_number() => Ok(Some(number::to_i64_rounded(v))),
             Some(v) => Err(self.wrong_type(name, v, "long, int, decimal, double")),
         }
     }
@@ -121,8 +123,23 @@ impl<'a> Args<'a> {
     /// An integer that must not be negative; errors as MongoDB words them for `skip`, `limit`, `batchSize`.
     pub fn non_negative(&mut self, name: &str) -> Result<Option<i64>> {
         match self.int(name)? {
-            Some(n) if n < 0 => bail!(51024, "BSON field '{name}' value must be >= 0, actual value '{n}'"),
+            Some(n) if n < 0 => bail!(BadValue, "BSON field '{name}' value must be >= 0, actual value '{n}'"),
             n => Ok(n),
+        }
+    }
+
+    /// A UUID; `subtype` is the error for binary data of another subtype than 4.
+    pub fn uuid(&mut self, name: &str, subtype: Code) -> Result<Option<uuid::Uuid>> {
+        match self.present(name) {
+            None => Ok(None),
+            Some(Value::Binary(b)) if b.subtype() == 4 => match uuid::Uuid::from_slice(b.bytes()) {
+                Ok(uuid) => Ok(Some(uuid)),
+                Err(_) => bail!(InvalidUUID, "uuid must be a 16-byte binary field with UUID (4) subtype"),
+            },
+            Some(Value::Binary(b)) => {
+                Err(Error::new(subtype, format!("BSON field '{}.{name}' is binary data of subtype {}, expected a UUID", self.owner, b.subtype())))
+            }
+            Some(v) => Err(self.wrong_type(name, v, "binData")),
         }
     }
 
@@ -192,7 +209,7 @@ impl<'a> Args<'a> {
             if twice {
                 return Err(Error::new(Code(40413), format!("BSON field '{}.{name}' is a duplicate field", self.owner)));
             }
-            if !self.owner.contains('.') && (n == 0 || GENERIC.contains(&name)) {
+            if !self.nested && (n == 0 || GENERIC.contains(&name)) {
                 continue;
             }
             return Err(err!(IDLUnknownField, "BSON field '{}.{name}' is an unknown field.", self.owner));

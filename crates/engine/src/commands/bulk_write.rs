@@ -104,7 +104,7 @@ fn parse<'a>(op: Doc<'a>, namespaces: usize) -> Result<(usize, Op<'a>)> {
     };
     let mut args = Args::nested(owner, op);
     let at = match args.int(kind)? {
-        Some(n) if n < 0 => bail!(51024, "BSON field '{kind}' value must be >= 0, actual value '{n}'"),
+        Some(n) if n < 0 => bail!(BadValue, "BSON field '{kind}' value must be >= 0, actual value '{n}'"),
         Some(n) if n as usize >= namespaces => bail!(BadValue, "BulkWrite ops entry {op:?} has an invalid nsInfo index."),
         Some(n) => n as usize,
         None => return Err(args.missing(kind)),

@@ -6,7 +6,7 @@ use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
 use smongo_mql::Matcher;
 
 use super::find::{compile_cx, default_collation};
-use super::{Args, Command, IN_TXN, READS};
+use super::{Args, Command, READS};
 use crate::catalog::Collection;
 use crate::door::Cx;
 use crate::exec;
@@ -14,7 +14,7 @@ use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::plan::{self, Hint, Query};
 
-pub const COUNT: Command = Command::new("count", count, IN_TXN | READS);
+pub const COUNT: Command = Command::new("count", count, READS);
 
 /// The arguments of a count.
 pub struct CountArgs<'a> {
@@ -31,7 +31,7 @@ impl<'a> CountArgs<'a> {
         let query = args.doc("query")?.unwrap_or(Doc::EMPTY);
         let skip = match args.value("skip") {
             v if v.is_nullish() => 0,
-            v if v.is_number() => long(v),
+            v if v.is_number() => number::to_i64_rounded(v),
             v => return Err(args.wrong_type("skip", v, "long, int, decimal, double")),
         };
         if skip < 0 {
@@ -40,7 +40,7 @@ impl<'a> CountArgs<'a> {
         let skip = skip as u64;
         let limit = match args.value("limit") {
             Value::Missing => 0,
-            v if v.is_number() => long(v),
+            v if v.is_number() => number::to_i64_rounded(v),
             v => bail!(BadValue, "BSON field 'count.limit' is the wrong type '{}', expected a number", v.type_name()),
         };
         if limit == i64::MIN {
@@ -77,15 +77,6 @@ impl<'a> CountArgs<'a> {
         query.limit = self.limit;
         query.hint = self.hint.clone();
         Ok(query)
-    }
-}
-
-/// Doubles are cut off, decimals rounded to even; what is too large saturates, NaN is 0.
-fn long(v: Value<'_>) -> i64 {
-    match v {
-        Value::Decimal(d) => d.to_i64_rounded().or_else(|| number::to_i64_saturating(v)).unwrap_or(0),
-        Value::Double(d) => d as i64,
-        _ => number::to_i64_saturating(v).unwrap_or(0),
     }
 }
 

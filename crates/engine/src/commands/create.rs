@@ -1,22 +1,28 @@
 //! create: collections, capped collections and views.
 
-use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail};
+use smongo_bson::{Doc, DocBuf, DocWriter, Error, Result, Value, bail, number};
 use smongo_mql::collation::Collation;
-use smongo_mql::{CompileCx, Matcher, Pipeline};
+use smongo_mql::{CompileCx, Matcher};
 
-use super::{Args, Command, IN_TXN, WRITES, clustered};
+use super::{clustered, timeseries, views};
+use super::{Args, Command, IN_TXN, WRITES};
+use crate::catalog::IdIndex;
 use crate::door::Cx;
-use crate::namespace::Ns;
+use crate::limits;
+use crate::namespace::{self, Ns};
 
 pub const CREATE: Command = Command::new("create", create, IN_TXN | WRITES);
 
 fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;
-    args.refuse(&["timeseries", "encryptedFields", "changeStreamPreAndPostImages", "recordIdsReplicated"])?;
-    let options = options(cx, &ns, args)?;
+    namespace::check_creatable(&ns)?;
+    args.refuse(&["encryptedFields", "recordIdsReplicated"])?;
+    let given = Given::read(args)?;
     args.finish()?;
+    let options = given.options(cx, &ns)?;
+    let id_index = given.id_index()?;
     let shared = cx.op.shared.clone();
-    match shared.catalog.create(&mut cx.op, &ns, options.clone()) {
+    match shared.catalog.create(&mut cx.op, &ns, options.clone(), id_index) {
         // Creating what is there already, with the same options, is no error.
         Err(e) if e.code() == smongo_bson::Code::NamespaceExists => match shared.catalog.get(&ns) {
             Some(coll) if coll.options.as_bytes() == options.as_bytes() => Ok(()),
@@ -26,78 +32,221 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     }
 }
 
-/// The options as they are stored and as listCollections gives them back.
-fn options(cx: &Cx<'_>, ns: &Ns, args: &mut Args<'_>) -> Result<DocBuf> {
-    let capped = args.bool("capped")?;
-    let size = args.int("size")?;
-    let max = args.int("max")?;
-    let view_on = args.str("viewOn")?;
-    let pipeline = args.array("pipeline")?;
-    let collation = collation(args.doc("collation")?)?;
-    let validator = args.doc("validator")?;
-    let level = choice(args, "validationLevel", &["off", "strict", "moderate"])?;
-    let action = choice(args, "validationAction", &["error", "warn", "errorAndLog"])?;
-    let index_defaults = args.doc("indexOptionDefaults")?;
-    let storage_engine = args.doc("storageEngine")?;
-    let expire = args.value("expireAfterSeconds");
-    let clustered = clustered::option(args)?;
-    let id_index = !args.value("idIndex").is_nullish();
-    args.accept(&["autoIndexId", "flags", "temp"]);
-    clustered.check_company(capped, max.is_some(), view_on.is_some(), id_index)?;
-    if let Some(on) = view_on {
-        return view(cx, ns, on, pipeline, collation, capped || size.is_some() || max.is_some() || validator.is_some());
+/// The command's options, each of its type.
+struct Given<'a> {
+    capped: Option<(i64, i64)>,
+    view_on: Option<&'a str>,
+    pipeline: Option<smongo_bson::Array<'a>>,
+    collation: Option<DocBuf>,
+    validator: Option<Doc<'a>>,
+    level: Option<&'a str>,
+    action: Option<&'a str>,
+    index_defaults: Option<Doc<'a>>,
+    storage_engine: Option<Doc<'a>>,
+    images: bool,
+    images_given: bool,
+    id_index: Option<Doc<'a>>,
+    clustered: clustered::Clustered,
+    timeseries: Option<timeseries::Given<'a>>,
+    expire_after: Option<i64>,
+}
+
+impl<'a> Given<'a> {
+    fn read(args: &mut Args<'a>) -> Result<Given<'a>> {
+        let images = images(args, "create")?;
+        let given = Given {
+            capped: capped(args)?,
+            view_on: args.str("viewOn")?,
+            pipeline: args.array("pipeline")?,
+            collation: collation(args.doc("collation")?)?,
+            validator: args.doc("validator")?,
+            level: choice(args, "validationLevel", &["off", "strict", "moderate"])?,
+            action: choice(args, "validationAction", &["error", "warn", "errorAndLog"])?,
+            index_defaults: args.doc("indexOptionDefaults")?,
+            storage_engine: args.doc("storageEngine")?,
+            images: images.unwrap_or(false),
+            images_given: images.is_some(),
+            id_index: args.doc("idIndex")?,
+            clustered: clustered::option(args)?,
+            timeseries: timeseries::read(args)?,
+            expire_after: args.int("expireAfterSeconds")?,
+        };
+        args.accept(&["autoIndexId", "flags", "temp"]);
+        given.check()?;
+        Ok(given)
     }
-    if pipeline.is_some() {
-        bail!(InvalidOptions, "'pipeline' requires 'viewOn' to also be specified");
-    }
-    let expire = match (expire, &clustered.index) {
-        (v, _) if v.is_nullish() => None,
-        (v, Some(_)) => Some(clustered::seconds(v)?),
-        _ => bail!(InvalidOptions, "'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified"),
-    };
-    if capped && size.is_none() {
-        bail!(InvalidOptions, "the 'size' field is required when 'capped' is true");
-    }
-    if !capped && (size.is_some() || max.is_some()) {
-        bail!(InvalidOptions, "the 'capped' field needs to be true when either the 'size' or 'max' fields are present");
-    }
-    check_validator(cx, validator)?;
-    Ok(DocBuf::build(|w| {
-        if let Some(index) = &clustered.index {
-            w.append("clusteredIndex", index.as_doc());
+
+    fn check(&self) -> Result<()> {
+        if let Some(engine) = self.storage_engine {
+            check_storage_engine(engine)?;
         }
-        if let Some(seconds) = expire {
-            w.append("expireAfterSeconds", seconds);
+        if let Some(defaults) = self.index_defaults {
+            let mut args = Args::nested("create.indexOptionDefaults", defaults);
+            let engine = args.doc("storageEngine")?;
+            args.finish()?;
+            engine.map_or(Ok(()), check_storage_engine)?;
         }
-        if capped {
-            // MongoDB rounds sizes up to a multiple of 256 bytes.
-            let size = size.unwrap_or(0).max(1);
-            w.append("capped", true).append("size", Value::Int64(size.saturating_add(255) / 256 * 256));
-            if let Some(max) = max.filter(|m| *m > 0) {
-                w.append("max", max);
-            }
+        if self.pipeline.is_some() && self.view_on.is_none() {
+            bail!(InvalidOptions, "'pipeline' requires 'viewOn' to also be specified");
         }
-        for (name, doc) in [("storageEngine", storage_engine), ("indexOptionDefaults", index_defaults), ("validator", validator)] {
-            if let Some(d) = doc {
+        let max = self.capped.is_some_and(|(_, max)| max > 0);
+        self.clustered.check_company(self.capped.is_some(), max, self.view_on.is_some(), self.id_index.is_some())?;
+        if let Some(seconds) = self.expire_after.filter(|_| self.timeseries.is_some()) {
+            timeseries::check_expiry(seconds)?;
+        } else if let Some(seconds) = self.expire_after.filter(|_| self.clustered.index.is_some()) {
+            clustered::seconds(Value::Int64(seconds))?;
+        } else if self.expire_after.is_some() {
+            bail!(InvalidOptions, "'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified");
+        }
+        let documents = self.clustered.index.is_some() || self.capped.is_some() || self.validator.is_some() || self.level.is_some() || self.action.is_some() || self.view_on.is_some();
+        if self.timeseries.is_some() && (documents || self.id_index.is_some() || self.images_given) {
+            bail!(InvalidOptions, "'timeseries' cannot be combined with an option of another kind of collection");
+        }
+        if self.view_on.is_some() && self.images {
+            bail!(InvalidOptions, "option not supported on a view: changeStreamPreAndPostImages");
+        }
+        if self.view_on.is_some() && self.id_index.is_some() {
+            bail!(InvalidOptions, "The 'idIndex' option is not supported on a view");
+        }
+        Ok(())
+    }
+
+    /// The options as they are stored and as listCollections gives them back.
+    fn options(&self, cx: &Cx<'_>, ns: &Ns) -> Result<DocBuf> {
+        if let Some(on) = self.view_on {
+            let pipeline = views::check(cx, ns, on, self.pipeline)?;
+            return Ok(views::options(on, &pipeline, self.collation.as_ref().map(DocBuf::as_doc)));
+        }
+        check_validator(cx, ns, self.validator)?;
+        Ok(DocBuf::build(|w| self.write(w)))
+    }
+
+    fn write(&self, w: &mut DocWriter<'_>) {
+        if let Some((size, max)) = self.capped {
+            write_capped(w, size, max);
+        }
+        if self.images {
+            w.document("changeStreamPreAndPostImages").append("enabled", true);
+        }
+        for (name, doc) in [("storageEngine", self.storage_engine), ("indexOptionDefaults", self.index_defaults), ("validator", self.validator)] {
+            if let Some(d) = doc.filter(|d| !d.is_empty()) {
                 w.append(name, d);
             }
         }
-        for (name, text) in [("validationLevel", level), ("validationAction", action)] {
-            if let Some(t) = text.or(validator.map(|_| if name == "validationLevel" { "strict" } else { "error" })) {
-                w.append(name, t);
-            }
+        let validates = self.validator.is_some();
+        if let Some(level) = self.level.or(validates.then_some("strict")) {
+            w.append("validationLevel", level);
         }
-        if let Some(c) = &collation {
+        if let Some(action) = self.action.or(validates.then_some("error")) {
+            w.append("validationAction", action);
+        }
+        if let Some(c) = &self.collation {
             w.append("collation", c.as_doc());
         }
-    }))
+        if let Some(index) = &self.clustered.index {
+            w.append("clusteredIndex", index.as_doc());
+        }
+        if let Some(seconds) = self.expire_after {
+            w.append("expireAfterSeconds", seconds);
+        }
+        if let Some(series) = &self.timeseries {
+            series.write(&mut w.document("timeseries"));
+        }
+    }
+
+    /// `idIndex` may choose the version of the index on `_id`; everything else in it is only checked.
+    fn id_index(&self) -> Result<IdIndex> {
+        let Some(spec) = self.id_index else { return Ok(IdIndex::default()) };
+        for e in spec {
+            if !["key", "name", "v", "ns", "collation"].contains(&e.name()) {
+                bail!(InvalidIndexSpecificationOption, "The field '{}' is not valid for an _id index specification. Specification: {spec:?}", e.name());
+            }
+        }
+        let wrong = |name: &str, v: Value<'_>, expected: &str| -> Error {
+            smongo_bson::err!(TypeMismatch, "The field '{name}' must be {expected}, but got {}", v.type_name())
+        };
+        match spec.get("key") {
+            Value::Missing => bail!(FailedToParse, "The 'key' field is a required property of an index specification"),
+            Value::Document(key) => {
+                let field = key.first();
+                if key.iter().count() != 1 || !field.is_some_and(|e| e.name() == "_id" && number::to_f64(e.value()) == Some(1.0)) {
+                    bail!(BadValue, "The field 'key' for an _id index must be {{_id: 1}}, but got {key:?}");
+                }
+            }
+            v => return Err(wrong("key", v, "an object")),
+        }
+        match spec.get("name") {
+            Value::Missing => bail!(FailedToParse, "The 'name' field is a required property of an index specification"),
+            Value::String("") => bail!(CannotCreateIndex, "index name cannot be empty"),
+            Value::String(_) => {}
+            v => return Err(wrong("name", v, "a string")),
+        }
+        let own = match spec.get("collation") {
+            Value::Document(d) => Some(collation(Some(d))?),
+            _ => None,
+        };
+        let theirs = self.collation.as_ref().map(DocBuf::as_bytes);
+        if own.is_some_and(|own| own.as_ref().map(DocBuf::as_bytes) != theirs) {
+            bail!(BadValue, "The _id index must have the same collation as the collection.");
+        }
+        match spec.get("v") {
+            Value::Missing => Ok(IdIndex::default()),
+            v if v.is_number() => match number::to_i64_exact(v) {
+                Some(version @ 1..=2) => Ok(IdIndex { version: version as i32 }),
+                Some(other) => bail!(CannotCreateIndex, "Invalid index specification {spec:?}; cannot create an index with v={other}"),
+                None => bail!(BadValue, "Index version must be representable as a 32-bit integer, but got {v:?}"),
+            },
+            v => Err(wrong("v", v, "a number")),
+        }
+    }
+}
+
+/// `capped`, `size`, `max`: bytes and documents, zero for any number of them.
+fn capped(args: &mut Args<'_>) -> Result<Option<(i64, i64)>> {
+    let capped = args.bool("capped")?;
+    let size = args.int("size")?;
+    let max = args.int("max")?;
+    if let Some(size) = size {
+        if size < 1 {
+            bail!(BadValue, "BSON field 'size' value must be >= 1, actual value '{size}'");
+        }
+        if size > limits::CAPPED_BYTES {
+            bail!(BadValue, "BSON field 'size' value must be < {}, actual value '{size}'", limits::CAPPED_BYTES + 1);
+        }
+    }
+    if let Some(max) = max.filter(|max| *max > i64::from(i32::MAX)) {
+        bail!(BadValue, "BSON field 'max' value must be < 2147483648, actual value '{max}'");
+    }
+    match size {
+        Some(size) if capped => Ok(Some((size, max.unwrap_or(0).max(0)))),
+        None if capped => bail!(InvalidOptions, "the 'size' field is required when 'capped' is true"),
+        None if max.is_none() => Ok(None),
+        _ => bail!(InvalidOptions, "the 'capped' field needs to be true when either the 'size' or 'max' fields are present"),
+    }
+}
+
+/// The options of a capped collection. MongoDB rounds sizes up to a multiple of 256 bytes.
+pub fn write_capped(w: &mut DocWriter<'_>, size: i64, max: i64) {
+    w.append("capped", true).append("size", compact_number(round_up(size)));
+    if max > 0 {
+        w.append("max", compact_number(max));
+    }
+}
+
+/// An integer of type int where it fits.
+pub fn compact_number(n: i64) -> Value<'static> {
+    number::to_i32_exact(Value::Int64(n)).map_or(Value::Int64(n), Value::Int32)
+}
+
+pub fn round_up(size: i64) -> i64 {
+    size.max(1).saturating_add(255) / 256 * 256
 }
 
 /// A collation with every default filled in; `None` for the simple one.
 pub fn collation(spec: Option<Doc<'_>>) -> Result<Option<DocBuf>> {
     match spec {
-        Some(d) if !d.is_empty() => Ok(Collation::parse(d)?.map(|c| c.spec)),
-        _ => Ok(None),
+        Some(d) => Ok(Collation::parse(d)?.map(|c| c.spec)),
+        None => Ok(None),
     }
 }
 
@@ -110,30 +259,51 @@ pub fn choice<'a>(args: &mut Args<'a>, name: &str, valid: &[&str]) -> Result<Opt
     }
 }
 
-pub fn check_validator(cx: &Cx<'_>, validator: Option<Doc<'_>>) -> Result<()> {
-    if let Some(filter) = validator {
-        let matcher = Matcher::compile(filter, &CompileCx { now: cx.op.compile.now, ..CompileCx::default() })?;
-        if matcher.has_text() || matcher.near().is_some() {
-            bail!(QueryFeatureNotAllowed, "$text, $near and $nearSphere are not allowed in this context");
+/// `changeStreamPreAndPostImages: {enabled}`.
+pub fn images(args: &mut Args<'_>, command: &str) -> Result<Option<bool>> {
+    let Some(spec) = args.doc("changeStreamPreAndPostImages")? else { return Ok(None) };
+    let owner = format!("{command}.changeStreamPreAndPostImages");
+    let mut nested = Args::nested(&owner, spec);
+    let enabled = nested.strict_bool("enabled")?.ok_or_else(|| nested.missing("enabled"))?;
+    nested.finish()?;
+    Ok(Some(enabled))
+}
+
+/// `{wiredTiger: {configString: ""}}`: there are no settings of the storage that a collection could choose.
+fn check_storage_engine(spec: Doc<'_>) -> Result<()> {
+    for engine in spec {
+        let Value::Document(options) = engine.value() else {
+            bail!(BadValue, "'storageEngine.{}' has to be an embedded document.", engine.name())
+        };
+        if engine.name() != "wiredTiger" {
+            bail!(InvalidOptions, "{} is not a registered storage engine for this server", engine.name());
+        }
+        for option in options {
+            match (option.name(), option.value()) {
+                ("configString", Value::String("")) => {}
+                ("configString", Value::String(text)) if text.contains('\0') => bail!(FailedToParse, "malformed 'configString' value."),
+                ("configString", Value::String(text)) => bail!(BadValue, "the configuration '{text}' is not supported"),
+                ("configString", v) => bail!(TypeMismatch, "'configString' must be a string, found {}", v.type_name()),
+                (name, _) => bail!(InvalidOptions, "'{name}' is not a supported option in the storage engine options"),
+            }
         }
     }
     Ok(())
 }
 
-fn view(cx: &Cx<'_>, ns: &Ns, on: &str, pipeline: Option<Array<'_>>, collation: Option<DocBuf>, other: bool) -> Result<DocBuf> {
-    if other {
-        bail!(InvalidOptions, "the options of a collection cannot be given for a view");
+/// A validator is a filter of which each document can be tested alone.
+pub fn check_validator(cx: &Cx<'_>, ns: &Ns, validator: Option<Doc<'_>>) -> Result<()> {
+    let Some(filter) = validator else { return Ok(()) };
+    if !filter.is_empty() && (ns.is_system() || matches!(ns.db(), "admin" | "local" | "config")) {
+        bail!(InvalidOptions, "Document validators not allowed on {} collection {ns}", if ns.is_system() { "system" } else { "internal" });
     }
-    Ns::new(ns.db(), on)?;
-    let pipeline = pipeline.unwrap_or(Array::EMPTY);
-    let compiled = Pipeline::compile(pipeline, &CompileCx { db: ns.db().into(), coll: on.into(), now: cx.op.compile.now, ..CompileCx::default() })?;
-    if let Some(writes) = compiled.writes() {
-        bail!(OptionNotSupportedOnView, "The aggregation stage {} of the pipeline cannot be used in the view definition of {ns}", writes.name());
+    plain_filter(filter, &CompileCx { now: cx.op.compile.now, ..CompileCx::default() }).map(|_| ())
+}
+
+/// A filter without `$where`, `$text` and `$near`, which want a collection to run against.
+pub fn plain_filter(filter: Doc<'_>, cx: &CompileCx) -> Result<Matcher> {
+    match Matcher::compile_stage(filter, false, cx) {
+        Err(e) if e.code().0 == 17313 => bail!(BadValue, "$text is not allowed in this context"),
+        done => done,
     }
-    Ok(DocBuf::build(|w| {
-        w.append("viewOn", on).append("pipeline", pipeline);
-        if let Some(c) = &collation {
-            w.append("collation", c.as_doc());
-        }
-    }))
 }

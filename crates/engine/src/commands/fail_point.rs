@@ -1,4 +1,4 @@
-//! configureFailPoint
+//! What exists only with `enableTestCommands`: configureFailPoint, testVersion2.
 
 use smongo_bson::{DocWriter, Result, Value};
 
@@ -6,6 +6,9 @@ use super::{ADMIN, Args, Command, TEST_ONLY};
 use crate::door::Cx;
 
 pub const CONFIGURE_FAIL_POINT: Command = Command::new("configureFailPoint", configure_fail_point, ADMIN | TEST_ONLY);
+
+/// In no version of the Stable API that a client can ask for: drivers test by it what `apiStrict` refuses.
+pub const TEST_VERSION_2: Command = Command::new("testVersion2", |_, args, _| args.finish(), TEST_ONLY);
 
 fn configure_fail_point(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let name = match args.first() {

@@ -14,6 +14,7 @@ use crate::door::Cx;
 use crate::exec;
 use crate::limits;
 use crate::namespace::Ns;
+use crate::op::OpCx;
 use crate::plan::{self, Hint, Query};
 
 pub const FIND: Command = Command::new("find", find, IN_TXN | READS);
@@ -68,11 +69,26 @@ impl<'a> FindArgs<'a> {
         args.bool("oplogReplay")?;
         args.bool("allowPartialResults")?;
         args.finish()?;
+        if find.tailable {
+            find.check_tailable()?;
+        }
         find.natural_order()?;
         if find.await_data && !find.tailable {
             bail!(FailedToParse, "Cannot set 'awaitData' without also setting 'tailable'");
         }
         Ok(find)
+    }
+
+    /// A tailable cursor follows the order of the records.
+    fn check_tailable(&self) -> Result<()> {
+        let forward = |e: smongo_bson::Element<'_>| e.name() == "$natural" && smongo_bson::number::to_f64(e.value()) == Some(1.0);
+        if !self.sort.iter().all(forward) {
+            bail!(BadValue, "cannot use tailable option with a sort other than {{$natural: 1}}");
+        }
+        if self.single_batch {
+            bail!(BadValue, "cannot use tailable option with the 'singleBatch' option");
+        }
+        Ok(())
     }
 
     /// `sort: {$natural: ±1}` asks for the order of the records, which is a hint and not a sort.
@@ -127,12 +143,14 @@ impl<'a> FindArgs<'a> {
             sort: compiled(self.sort).then(|| SortPattern::compile(self.sort, cx)).transpose()?,
             projection: compiled(self.projection).then(|| Projection::compile_find(self.projection, cx)).transpose()?,
             skip: self.skip,
-            limit: self.limit,
+            // A tailable cursor that has reached its limit stays open; the cursor counts.
+            limit: self.limit.filter(|_| !self.tailable),
             hint: self.hint.clone(),
             min: self.min.map(DocBuf::from),
             max: self.max.map(DocBuf::from),
             return_key: self.return_key,
-            show_record_id: self.show_record_id,
+            // Index keys come alone.
+            show_record_id: self.show_record_id && !self.return_key,
             allow_disk_use: self.allow_disk_use.unwrap_or(true),
             tailable: self.tailable,
             filter_doc: DocBuf::from(self.filter),
@@ -203,6 +221,7 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     {
         return Ok(());
     }
+    let mut dead = find.tailable;
     let stream: Box<dyn Stream> = match coll {
         Some(coll) if coll.view().is_some() => open_on_view(cx, &find)?,
         Some(coll) => {
@@ -210,6 +229,8 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
                 bail!(BadValue, "error processing query: ns={} tailable cursor requested on non capped collection", find.ns);
             }
             let query = find.query(&cx.op.compile)?;
+            // A tailable cursor on nothing has no position from which it could go on.
+            dead = find.tailable && is_empty(&mut cx.op, &coll)?;
             plan::plan(&mut cx.op, &coll, query)?.open(&mut cx.op)?
         }
         None => {
@@ -225,9 +246,10 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     cursor.no_timeout = find.no_cursor_timeout;
     cursor.tailable = find.tailable;
     cursor.await_data = find.await_data;
+    cursor.limit_time(&cx.op, find.tailable);
     let batch = Batch { documents: Some(find.batch_size.unwrap_or(limits::FIRST_BATCH)) };
     let shared = cx.op.shared.clone();
-    let single = find.single_batch;
+    let single = find.single_batch || dead;
     shared.cursors.first_batch(&mut cx.op, cursor, batch, single, reply)
 }
 
@@ -250,9 +272,21 @@ fn point_read(cx: &mut Cx<'_>, find: &FindArgs<'_>, coll: &Collection, reply: &m
     Ok(true)
 }
 
+fn is_empty(op: &mut OpCx, coll: &Collection) -> Result<bool> {
+    let Some(storage) = coll.storage() else { return Ok(true) };
+    let store = op.store()?;
+    let cursor = store.open(&storage.records)?;
+    let any = store.next(cursor)?;
+    store.release(cursor);
+    Ok(!any)
+}
+
 /// A find on a view is an aggregation over what the view is made of.
 fn open_on_view(cx: &mut Cx<'_>, find: &FindArgs<'_>) -> Result<Box<dyn Stream>> {
-    if find.tailable || find.min.is_some() || find.max.is_some() || find.return_key || find.show_record_id {
+    if find.tailable {
+        bail!(InvalidPipelineOperator, "tailable cursors are not supported on the view {}", find.ns);
+    }
+    if find.min.is_some() || find.max.is_some() || find.return_key || find.show_record_id {
         bail!(OptionNotSupportedOnView, "the option is not supported on the view {}", find.ns);
     }
     let stages = find.stages();

@@ -64,6 +64,9 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
     }
     write_reply::check_target(cx, &modify.ns)?;
     let existing = cx.op.shared.catalog.get(&modify.ns);
+    if existing.as_ref().is_some_and(|c| c.timeseries.is_some()) && modify.update.is_some() {
+        bail!(InvalidOptions, "Cannot perform a findAndModify with an update on the time-series collection {}", modify.ns);
+    }
     if let Some(coll) = &existing {
         default_collation(cx, &coll.collation);
     }

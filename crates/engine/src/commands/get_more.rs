@@ -5,32 +5,50 @@ use std::time::Duration;
 use smongo_bson::{DocWriter, Result, Value, bail};
 use smongo_mql::Host;
 
-use super::{Args, Command, IN_TXN};
+use super::{Args, Command, IN_TXN, READS};
 use crate::change;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 use crate::namespace::Ns;
 
-pub const GET_MORE: Command = Command::new("getMore", get_more, IN_TXN);
+pub const GET_MORE: Command = Command::new("getMore", get_more, IN_TXN | READS);
 pub const KILL_CURSORS: Command = Command::new("killCursors", kill_cursors, IN_TXN);
 
 fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let id = match args.first() {
         Value::Int64(id) => id,
+        v if v.is_nullish() => return Err(args.missing("getMore")),
         v => return Err(args.wrong_type("getMore", v, "long")),
     };
     let coll = match args.str("collection")? {
         Some(coll) => coll,
         None => return Err(args.missing("collection")),
     };
-    let batch = Batch { documents: args.non_negative("batchSize")?.map(|n| n as usize).filter(|n| *n > 0) };
-    args.accept(&["term", "lastKnownCommittedOpTime"]);
+    let batch = match args.int("batchSize")? {
+        Some(n) if n < 0 => bail!(BadValue, "BSON field 'batchSize' value must be >= 0, actual value '{n}'"),
+        n => Batch { documents: n.map(|n| n as usize).filter(|n| *n > 0) },
+    };
+    match args.value("term") {
+        Value::Int64(_) => {}
+        v if v.is_nullish() => {}
+        v => return Err(args.wrong_type("term", v, "long")),
+    }
+    let timed = !args.value("maxTimeMS").is_nullish();
+    args.accept(&["lastKnownCommittedOpTime"]);
     args.finish()?;
     let ns = Ns::unchecked(&cx.db, coll);
     let shared = cx.op.shared.clone();
     let mut cursor = shared.cursors.take(id)?;
-    let ready = check(cx, &cursor, &ns, id).and_then(|()| shared.failpoints.cursor_checkout());
-    let result = ready.and_then(|()| next_batch(cx, &mut cursor, batch, reply));
+    let result = check(cx, &cursor, &ns, id).and_then(|()| {
+        if timed && !cursor.await_data {
+            bail!(BadValue, "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
+        }
+        if let Some(why) = cursor.killed {
+            bail!(QueryPlanKilled, "{why}");
+        }
+        shared.failpoints.cursor_checkout()?;
+        next_batch(cx, &mut cursor, batch, reply)
+    });
     match result {
         Ok(false) => {
             shared.cursors.put_back(&mut cx.op, id, cursor);
@@ -38,8 +56,8 @@ fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
         Ok(true) => {
             shared.cursors.kill(id);
         }
-        // A cursor of another namespace or session stays; one whose stream failed is gone.
-        Err(e) if e.code() == smongo_bson::Code::Unauthorized || e.code().0 == 50738 || e.code().0 == 50740 || e.code().0 == 50741 => {
+        // A cursor of another namespace or session stays, as it does when it is asked wrongly; one whose stream failed is gone.
+        Err(e) if (timed && e.code() == smongo_bson::Code::BadValue) || e.code() == smongo_bson::Code::Unauthorized || e.code().0 == 50738 || e.code().0 == 50740 || e.code().0 == 50741 => {
             shared.cursors.put_back(&mut cx.op, id, cursor);
             return Err(e);
         }
@@ -96,21 +114,34 @@ fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut Do
             }
         }
     }
+    let begun = std::time::Instant::now();
+    if let Some(left) = cursor.time_left {
+        cx.op.deadline = Some(if shared.failpoints.times_out() { begun } else { begun + left });
+        cx.op.interrupt()?;
+    }
     let mut w = reply.document("cursor");
     let done = cursor.fill(&mut cx.op, batch, &mut w, "nextBatch")?;
     cursor.append_token(&mut w);
+    cursor.time_left = cursor.time_left.map(|left| left.saturating_sub(begun.elapsed()));
     w.append("id", if done { 0 } else { cursor.id }).append("ns", cursor.ns.as_str());
     Ok(done)
 }
 
 fn kill_cursors(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let _ns = args.ns(&cx.db)?;
+    match args.first() {
+        // The cursors of commands that list things belong to no collection.
+        Value::String(name) if name.starts_with("$cmd.") => {}
+        _ => {
+            args.ns(&cx.db)?;
+        }
+    }
     let Some(ids) = args.array("cursors")? else { return Err(args.missing("cursors")) };
     args.finish()?;
     let mut wanted = Vec::new();
     for (n, id) in ids.iter().enumerate() {
         match id {
             Value::Int64(id) => wanted.push(id),
+            v if v.is_nullish() => {}
             v => return Err(args.wrong_type(&format!("cursors.{n}"), v, "long")),
         }
     }

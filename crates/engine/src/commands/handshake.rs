@@ -24,8 +24,9 @@ fn hello(cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<
     let metadata = args.doc("client")?;
     let compression = args.array("compression")?;
     let hello_ok = args.bool("helloOk")?;
-    args.accept(&["hostInfo", "saslSupportedMechs", "speculativeAuthenticate", "internalClient", "loadBalanced", "backpressure"]);
-    args.finish()?;
+    check_mechanisms_for(args.value("saslSupportedMechs"))?;
+    // Fields that nobody knows are nothing to a hello: an older server must understand a newer driver's.
+    args.rest();
     remember(cx, metadata)?;
     wait_for_change(cx, version, await_ms)?;
 
@@ -56,6 +57,17 @@ fn hello(cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<
         .append("readOnly", false);
     negotiate(cx, compression, w);
     Ok(())
+}
+
+/// The user whose mechanisms a client wants to know: `database.name`.
+fn check_mechanisms_for(value: Value<'_>) -> Result<()> {
+    match value {
+        Value::Missing => Ok(()),
+        Value::String(user) if user.contains('.') => Ok(()),
+        Value::String(user) => bail!(BadValue, "UserName must contain a '.' separated database.user pair, found \"{user}\""),
+        Value::Document(_) => bail!(BadValue, "saslSupportedMechs must name a user"),
+        v => bail!(TypeMismatch, "saslSupportedMechs must be a string, found {}", v.type_name()),
+    }
 }
 
 fn last_write(cx: &Cx<'_>, w: &mut DocWriter<'_>) {

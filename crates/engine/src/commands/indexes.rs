@@ -29,6 +29,9 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     }
     let mut wanted = Vec::new();
     for spec in specs {
+        if existing.as_ref().is_some_and(|c| c.timeseries.is_some()) && spec.get("unique").truthy() {
+            bail!(InvalidOptions, "Unique indexes are not supported on the time-series collection {ns}");
+        }
         wanted.push(index_spec::normalise(spec, existing.as_deref(), &cx.op.compile)?);
     }
     index_spec::check_batch(&wanted)?;

@@ -113,7 +113,10 @@ fn insert_one(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>, bypass: bool,
     if doc.as_bytes().len() > limits::DOCUMENT_BYTES {
         bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {}, max size: {}", doc.as_bytes().len(), limits::DOCUMENT_BYTES);
     }
-    let doc = prepare(op, doc, buf)?;
+    let doc = match &coll.timeseries {
+        Some(series) => super::timeseries::measurement(series, doc, buf)?,
+        None => prepare(op, doc, buf)?,
+    };
     write_reply::validate(coll, doc, bypass)?;
     write::insert(op, coll, doc)?;
     if coll.is_capped() {

@@ -13,14 +13,21 @@ pub const KILL_ALL_SESSIONS: Command = Command::new("killAllSessions", kill_all_
 pub const KILL_ALL_SESSIONS_BY_PATTERN: Command = Command::new("killAllSessionsByPattern", kill_all_sessions, LIGHT);
 
 fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let id = match args.value("op") {
-        v if v.is_missing() => bail!(NoSuchKey, "Missing expected field \"op\""),
-        v => match number::to_i64_exact(v) {
-            Some(id) => id,
-            None => bail!(TypeMismatch, "Expected field \"op\" to have a value exactly representable as a 64-bit integer, but found {}", v.type_name()),
-        },
+    let op = args.value("op");
+    // Fields that nobody knows are nothing to this command.
+    args.rest();
+    if op.is_missing() {
+        bail!(NoSuchKey, "Missing expected field \"op\"");
+    }
+    if !op.is_number() {
+        bail!(TypeMismatch, "Expected field \"op\" to have numeric type, but found {}", op.type_name());
+    }
+    let Some(id) = number::to_i64_exact(op) else {
+        bail!(BadValue, "Expected field \"op\" to have a value exactly representable as a 64-bit integer, but found {op:?}")
     };
-    args.finish()?;
+    if i32::try_from(id).is_err() {
+        bail!(26823, "invalid op : {id}. Op ID cannot be represented with 32 bits");
+    }
     cx.op.shared.operations.kill(id as u64);
     reply.append("info", "attempting to kill op");
     Ok(())

@@ -4,6 +4,7 @@ use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::stream::Docs;
 use smongo_mql::{Arena, Matcher};
 
+use super::create::plain_filter;
 use super::{ADMIN, Args, Command};
 use crate::catalog::Collection;
 use crate::cursors::{Batch, Parked};
@@ -14,11 +15,11 @@ pub const LIST_DATABASES: Command = Command::new("listDatabases", list_databases
 pub const LIST_COLLECTIONS: Command = Command::new("listCollections", list_collections, 0);
 
 fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let name_only = args.bool("nameOnly")?;
+    let name_only = args.strict_bool("nameOnly")?.unwrap_or(false);
     let filter = args.doc("filter")?;
-    args.bool("authorizedDatabases")?;
+    args.strict_bool("authorizedDatabases")?;
     args.finish()?;
-    let matcher = filter.map(|f| Matcher::compile(f, &cx.op.compile.timeless())).transpose()?;
+    let matcher = filter.map(|f| plain_filter(f, &cx.op.compile.timeless())).transpose()?;
     let shared = cx.op.shared.clone();
     let mut total = 0;
     {
@@ -60,22 +61,26 @@ fn matches(matcher: Option<&Matcher>, doc: Doc<'_>) -> Result<bool> {
 }
 
 fn list_collections(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let name_only = args.bool("nameOnly")?;
+    let name_only = args.strict_bool("nameOnly")?.unwrap_or(false);
     let filter = args.doc("filter")?;
-    args.bool("authorizedCollections")?;
+    args.strict_bool("authorizedCollections")?;
     let batch = cursor_option(args)?;
     args.finish()?;
     crate::namespace::check_database(&cx.db)?;
-    let matcher = filter.map(|f| Matcher::compile(f, &cx.op.compile.timeless())).transpose()?;
+    let matcher = filter.map(|f| plain_filter(f, &cx.op.compile.timeless())).transpose()?;
     let shared = cx.op.shared.clone();
     let mut docs = Vec::new();
     for coll in shared.catalog.collections(&cx.db) {
-        let doc = describe(&coll, name_only);
-        if matches(matcher.as_ref(), doc.as_doc())? {
-            docs.push(doc);
+        let buckets = coll.timeseries.is_some().then(|| describe_buckets(&coll, name_only));
+        for doc in std::iter::once(describe(&coll, name_only)).chain(buckets) {
+            if matches(matcher.as_ref(), doc.as_doc())? {
+                docs.push(doc);
+            }
         }
     }
+    let left = docs.len() as u64;
     let mut cursor = Parked::new(Ns::unchecked(&cx.db, "$cmd.listCollections"), Box::new(Docs::new(docs)));
+    cursor.left = Some(left);
     cursor.lsid = cx.lsid.clone();
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply)
 }
@@ -83,19 +88,23 @@ fn list_collections(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<
 /// `cursor: {batchSize}` of the commands that list; without it everything comes at once, as far as it fits.
 pub fn cursor_option(args: &mut Args<'_>) -> Result<Batch> {
     let Some(cursor) = args.doc("cursor")? else { return Ok(Batch { documents: None }) };
-    let mut cursor = Args::nested("cursor.", cursor);
-    let size = cursor.non_negative("batchSize")?;
+    let mut cursor = Args::nested("cursor", cursor);
+    let size = cursor.int("batchSize")?;
     cursor.finish()?;
-    if size.is_some_and(|n| n > i64::from(i32::MAX)) {
-        bail!(BadValue, "batchSize is out of range");
+    match size {
+        Some(n) if n < 0 => bail!(BadValue, "BSON field 'cursor.batchSize' value must be >= 0, actual value '{n}'"),
+        size => Ok(Batch { documents: size.map(|n| n as usize) }),
     }
-    Ok(Batch { documents: size.map(|n| n as usize) })
 }
 
 fn describe(coll: &Collection, name_only: bool) -> DocBuf {
     DocBuf::build(|w| {
         w.append("name", coll.ns.coll());
-        w.append("type", if coll.view().is_some() { "view" } else { "collection" });
+        w.append("type", match (coll.view(), &coll.timeseries) {
+            (Some(_), _) => "view",
+            (None, Some(_)) => "timeseries",
+            (None, None) => "collection",
+        });
         if name_only {
             return;
         }
@@ -103,12 +112,37 @@ fn describe(coll: &Collection, name_only: bool) -> DocBuf {
         {
             let mut info = w.document("info");
             info.append("readOnly", coll.view().is_some());
-            if coll.view().is_none() {
+            if coll.view().is_none() && coll.timeseries.is_none() {
                 let mut raw = [4; 17];
                 raw[1..].copy_from_slice(coll.uuid.as_bytes());
                 info.append("uuid", Value::Binary(Binary::from_raw(&raw)));
             }
         }
         w.append("idIndex", coll.id_index_spec());
+    })
+}
+
+/// The collection in which MongoDB keeps a time-series collection's buckets, for clients that know it is there.
+fn describe_buckets(coll: &Collection, name_only: bool) -> DocBuf {
+    DocBuf::build(|w| {
+        w.append("name", &*format!("system.buckets.{}", coll.ns.coll())).append("type", "collection");
+        if name_only {
+            return;
+        }
+        {
+            let mut options = w.document("options");
+            {
+                let mut validator = options.document("validator");
+                let mut schema = validator.document("$jsonSchema");
+                schema.append("bsonType", "object");
+                let mut required = schema.array("required");
+                required.push("_id").push("control").push("data");
+            }
+            options.append("clusteredIndex", true).append("expireAfterSeconds", coll.option("expireAfterSeconds")).append("timeseries", coll.option("timeseries"));
+        }
+        let mut info = w.document("info");
+        let mut raw = [4; 17];
+        raw[1..].copy_from_slice(coll.uuid.as_bytes());
+        info.append("readOnly", false).append("uuid", Value::Binary(Binary::from_raw(&raw)));
     })
 }

@@ -5,20 +5,27 @@ pub mod args;
 mod aggregate;
 mod build_info;
 mod bulk_write;
+mod capped;
+mod cluster_parameters;
 mod clustered;
 mod coll_mod;
+mod compact;
 mod count;
 mod create;
+mod default_concerns;
 mod delete;
 mod diagnostic;
 mod distinct;
 mod drop;
+mod encryption;
 mod explain;
 mod fail_point;
 mod find;
 mod find_and_modify;
+mod fsync;
 mod get_more;
 mod handshake;
+mod host;
 mod index_spec;
 mod indexes;
 pub(crate) mod insert;
@@ -26,17 +33,24 @@ mod kill;
 mod lists;
 mod parameters;
 mod plan_cache;
+mod profile;
 mod replica_set;
 mod session_commands;
+mod stats;
+mod status;
 pub(crate) mod target;
+mod timeseries;
 pub(crate) mod update;
 mod validate;
+mod validate_metadata;
+mod views;
 pub(crate) mod write_reply;
 
 use smongo_bson::{DocWriter, Result, bail};
 
 use crate::door::Cx;
 pub use args::Args;
+pub use create::write_capped;
 
 /// A command's handler: reads its arguments, does its work, writes the reply's fields (the door adds `ok` and the times).
 pub type Handler = fn(&mut Cx<'_>, &mut Args<'_>, &mut DocWriter<'_>) -> Result<()>;
@@ -89,41 +103,60 @@ fn not_implemented(cx: &mut Cx<'_>, _args: &mut Args<'_>, _reply: &mut DocWriter
 pub static COMMANDS: &[Command] = &[
     session_commands::ABORT_TRANSACTION,
     aggregate::AGGREGATE,
+    host::AUTHENTICATE,
     build_info::BUILD_INFO,
     build_info::BUILD_INFO_LOWER,
     bulk_write::BULK_WRITE,
+    capped::CLONE_COLLECTION_AS_CAPPED,
     coll_mod::COLL_MOD,
-    diagnostic::COLL_STATS,
-    diagnostic::COLL_STATS_LOWER,
+    stats::COLL_STATS,
+    stats::COLL_STATS_LOWER,
     session_commands::COMMIT_TRANSACTION,
+    compact::COMPACT,
+    encryption::COMPACT,
     fail_point::CONFIGURE_FAIL_POINT,
+    status::CONN_POOL_STATS,
     diagnostic::CONNECTION_STATUS,
+    capped::CONVERT_TO_CAPPED,
     count::COUNT,
     create::CREATE,
     indexes::CREATE_INDEXES,
     kill::CURRENT_OP,
-    diagnostic::DB_STATS,
-    diagnostic::DB_STATS_LOWER,
+    stats::DATA_SIZE,
+    stats::DATA_SIZE_LOWER,
+    stats::DB_HASH,
+    stats::DB_STATS,
+    stats::DB_HASH_LOWER,
+    stats::DB_STATS_LOWER,
     delete::DELETE,
     indexes::DELETE_INDEXES,
     distinct::DISTINCT,
     drop::DROP,
+    host::DROP_CONNECTIONS,
     drop::DROP_DATABASE,
     indexes::DROP_INDEXES,
     session_commands::END_SESSIONS,
     explain::EXPLAIN,
+    host::FEATURES,
     find::FIND,
     find_and_modify::FIND_AND_MODIFY,
     find_and_modify::FIND_AND_MODIFY_LOWER,
-    diagnostic::FSYNC,
+    fsync::FSYNC,
+    fsync::FSYNC_UNLOCK,
+    cluster_parameters::GET,
     parameters::GET_CMD_LINE_OPTS,
-    diagnostic::GET_LOG,
+    default_concerns::GET,
+    host::GET_LAST_ERROR,
+    host::GET_LOG,
     get_more::GET_MORE,
     parameters::GET_PARAMETER,
+    host::GET_SHARD_MAP,
+    host::GET_LAST_ERROR_LOWER,
     handshake::HELLO,
-    diagnostic::HOST_INFO,
+    host::HOST_INFO,
     insert::INSERT,
     handshake::IS_MASTER,
+    host::IS_DB_GRID,
     handshake::IS_MASTER_LOWER,
     kill::KILL_ALL_SESSIONS,
     kill::KILL_ALL_SESSIONS_BY_PATTERN,
@@ -131,24 +164,39 @@ pub static COMMANDS: &[Command] = &[
     kill::KILL_OP,
     kill::KILL_SESSIONS,
     lists::LIST_COLLECTIONS,
-    diagnostic::LIST_COMMANDS,
+    host::LIST_COMMANDS,
     lists::LIST_DATABASES,
     indexes::LIST_INDEXES,
+    status::LOCK_INFO,
+    host::LOG_ROTATE,
+    host::LOGOUT,
+    host::MAP_REDUCE,
+    host::MAP_REDUCE_LOWER,
     handshake::PING,
     plan_cache::PLAN_CACHE_CLEAR,
     plan_cache::PLAN_CACHE_CLEAR_FILTERS,
     plan_cache::PLAN_CACHE_LIST_FILTERS,
     plan_cache::PLAN_CACHE_SET_FILTER,
+    profile::PROFILE,
+    compact::RE_INDEX,
     session_commands::REFRESH_SESSIONS,
     drop::RENAME_COLLECTION,
     replica_set::REPL_SET_GET_CONFIG,
     replica_set::REPL_SET_GET_STATUS,
-    diagnostic::SERVER_STATUS,
+    host::ROLES_INFO,
+    status::SERVER_STATUS,
+    cluster_parameters::SET,
+    default_concerns::SET,
     parameters::SET_PARAMETER,
+    host::SHARDING_STATE,
     replica_set::SHUTDOWN,
     session_commands::START_SESSION,
+    fail_point::TEST_VERSION_2,
+    status::TOP,
     update::UPDATE,
+    host::USERS_INFO,
     validate::VALIDATE,
+    validate_metadata::VALIDATE_DB_METADATA,
     diagnostic::WHATS_MY_URI,
 ];
 

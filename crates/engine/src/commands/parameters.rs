@@ -4,69 +4,84 @@ use smongo_bson::{DocWriter, Result, Value, bail};
 
 use super::{ADMIN, Args, Command, LIGHT};
 use crate::door::Cx;
-use crate::limits;
+use crate::parameters::{self, PARAMETERS, Row};
 
 pub const GET_PARAMETER: Command = Command::new("getParameter", get_parameter, ADMIN);
 pub const SET_PARAMETER: Command = Command::new("setParameter", set_parameter, ADMIN);
 pub const GET_CMD_LINE_OPTS: Command = Command::new("getCmdLineOpts", get_cmd_line_opts, ADMIN | LIGHT);
 
-type Show = fn(&Cx<'_>, &str, &mut DocWriter<'_>);
+/// What the value of `getParameter` selects.
+#[derive(Default)]
+struct Selector {
+    all: bool,
+    details: bool,
+    at_startup: bool,
+    at_runtime: bool,
+}
 
-/// Parameters that can be read. None can be changed while the server runs.
-const PARAMETERS: &[(&str, Show)] = &[
-    ("authenticationMechanisms", |_, name, w| {
-        w.array(name);
-    }),
-    ("cursorTimeoutMillis", |_, name, w| {
-        w.append(name, limits::CURSOR_IDLE.as_millis() as i64);
-    }),
-    ("enableTestCommands", |cx, name, w| {
-        w.append(name, cx.op.shared.options.test_commands);
-    }),
-    ("featureCompatibilityVersion", |_, name, w| {
-        w.document(name).append("version", "8.2");
-    }),
-    ("localLogicalSessionTimeoutMinutes", |_, name, w| {
-        w.append(name, limits::SESSION_IDLE_MINUTES);
-    }),
-    ("requireApiVersion", |_, name, w| {
-        w.append(name, false);
-    }),
-    ("transactionLifetimeLimitSeconds", |_, name, w| {
-        w.append(name, limits::TRANSACTION_LIFETIME.as_secs() as i32);
-    }),
-    ("ttlMonitorEnabled", |_, name, w| {
-        w.append(name, true);
-    }),
-    ("ttlMonitorSleepSecs", |_, name, w| {
-        w.append(name, limits::TTL_SECONDS as i32);
-    }),
-];
+impl Selector {
+    fn parse(value: Value<'_>) -> Result<Selector> {
+        let mut selector = Selector::default();
+        match value {
+            Value::String("*") => selector.all = true,
+            Value::Document(d) => {
+                let mut args = Args::nested("getParameter.getParameter", d);
+                selector.all = args.strict_bool("allParameters")?.unwrap_or(false);
+                selector.details = args.strict_bool("showDetails")?.unwrap_or(false);
+                match args.str("setAt")? {
+                    None => {}
+                    Some("startup") => selector.at_startup = true,
+                    Some("runtime") => selector.at_runtime = true,
+                    Some(v) => bail!(BadValue, "Enumeration value '{v}' for field 'getParameter.setAt' is not a valid value."),
+                }
+                args.finish()?;
+            }
+            _ => {}
+        }
+        Ok(selector)
+    }
+
+    fn selects(&self, row: &Row, named: &[String]) -> bool {
+        let settable = (!self.at_startup || row.at_startup) && (!self.at_runtime || row.at_runtime);
+        settable && (self.all || named.iter().any(|name| name == row.name))
+    }
+}
 
 fn get_parameter(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let all = args.first();
-    let wanted: Vec<String> = args.rest().iter().map(|e| e.name().to_owned()).collect();
-    let all = matches!(all, Value::String("*")) || all.as_doc().is_some_and(|d| d.get("allParameters").truthy());
-    let mut found = 0;
-    for (name, show) in PARAMETERS {
-        if all || wanted.iter().any(|w| w == name) {
-            found += 1;
-            show(cx, name, reply);
+    let selector = Selector::parse(args.first())?;
+    let named: Vec<String> = args.rest().iter().map(|e| e.name().to_owned()).collect();
+    let mut found = false;
+    for row in PARAMETERS.iter().filter(|row| selector.selects(row, &named)) {
+        found = true;
+        if selector.details {
+            let mut w = reply.document(row.name);
+            cx.op.shared.parameters.show(row, "value", &mut w);
+            w.append("settableAtRuntime", row.at_runtime).append("settableAtStartup", row.at_startup);
+        } else {
+            cx.op.shared.parameters.show(row, row.name, reply);
         }
     }
-    if found == 0 {
+    if !found {
         bail!(InvalidOptions, "no option found to get");
     }
     Ok(())
 }
 
-fn set_parameter(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+fn set_parameter(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     args.first();
-    match args.rest().first() {
-        None => bail!(InvalidOptions, "no option found to set, use help:true to see options "),
-        Some(e) if PARAMETERS.iter().any(|(name, _)| *name == e.name()) => bail!(IllegalOperation, "not allowed to change [{}] at runtime", e.name()),
-        Some(e) => bail!(InvalidOptions, "attempted to set unrecognized parameter [{}], use help:true to see options ", e.name()),
+    let wanted = args.rest();
+    let mut rows = Vec::new();
+    for e in &wanted {
+        match parameters::find(e.name()) {
+            None => bail!(InvalidOptions, "attempted to set unrecognized parameter [{}], use help:true to see options ", e.name()),
+            Some(row) if !row.at_runtime => bail!(IllegalOperation, "not allowed to change [{}] at runtime", e.name()),
+            Some(row) => rows.push((row, e.value())),
+        }
     }
+    let Some((first, _)) = rows.first() else { bail!(InvalidOptions, "no option found to set, use help:true to see options ") };
+    let parameters = &cx.op.shared.parameters;
+    parameters.show(first, "was", reply);
+    rows.iter().try_for_each(|(row, value)| parameters.set(row, *value))
 }
 
 fn get_cmd_line_opts(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {

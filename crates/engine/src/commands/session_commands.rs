@@ -15,7 +15,8 @@ pub const COMMIT_TRANSACTION: Command = Command::new("commitTransaction", commit
 pub const ABORT_TRANSACTION: Command = Command::new("abortTransaction", abort_transaction, IN_TXN | WRITES | ADMIN);
 
 fn start_session(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    args.finish()?;
+    // Fields that nobody knows are nothing to this command.
+    args.rest();
     let lsid = Lsid { id: *Uuid::new_v4().as_bytes(), uid: None };
     cx.op.shared.sessions.refresh(std::slice::from_ref(&lsid))?;
     reply.append("id", lsid.to_doc().as_doc()).append("timeoutMinutes", limits::SESSION_IDLE_MINUTES);
@@ -70,7 +71,7 @@ fn abort_transaction(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
 
 fn require_transaction(cx: &Cx<'_>) -> Result<()> {
     if !cx.in_transaction {
-        bail!(InvalidOptions, "{} must be run within a transaction", cx.command.name);
+        bail!(CommandFailed, "{} must be run within a transaction", cx.command.name);
     }
     Ok(())
 }

@@ -88,6 +88,9 @@ pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool)
     let hint = hint(&mut args)?;
     args.accept(&["upsertSupplied", "sampleId"]);
     args.finish()?;
+    if let Some(series) = cx.op.shared.catalog.get(ns).as_ref().and_then(|c| c.timeseries.as_ref()) {
+        super::timeseries::check_update(series, filter, change, multi, upsert)?;
+    }
     if multi && stmt.is_some() {
         bail!(InvalidOptions, "Cannot use (or request) retryable writes with multi=true");
     }

@@ -1,13 +1,16 @@
 //! validate: whether records and indexes say the same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use smongo_bson::{Doc, DocWriter, Result, bail};
+use smongo_bson::{Binary, Doc, DocWriter, Result, Value, bail};
 
+use super::create::compact_number;
 use super::{Args, Command};
-use crate::catalog::Collection;
+use crate::catalog::{Collection, Storage};
 use crate::door::Cx;
 use crate::keys::record_id;
+use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::write::Entries;
 
@@ -21,78 +24,160 @@ struct Found {
     extra: u64,
 }
 
+impl Found {
+    fn is_valid(&self) -> bool {
+        self.missing == 0 && self.extra == 0
+    }
+}
+
+/// What was found in the collection.
+#[derive(Default)]
+struct Report {
+    records: i64,
+    corrupt: i64,
+    indexes: BTreeMap<String, Found>,
+    errors: Vec<String>,
+    repaired: bool,
+}
+
+/// The command's options. Any value counts, by whether it is true.
+struct Options {
+    full: bool,
+    repair: bool,
+    metadata: bool,
+    fix_multikey: bool,
+}
+
+impl Options {
+    fn read(args: &mut Args<'_>) -> Result<Options> {
+        let mut on = |name: &str| match args.value(name) {
+            v if v.is_nullish() => false,
+            v if v.is_number() || v.as_bool().is_some() => v.truthy(),
+            _ => true,
+        };
+        let (full, repair, metadata, fix_multikey) = (on("full"), on("repair"), on("metadata"), on("fixMultikey"));
+        let (background, conformance, fast_count) = (on("background"), on("checkBSONConformance"), on("enforceFastCount"));
+        let exclusive = [
+            (metadata && (full || repair || conformance || background || fast_count), "metadata: true"),
+            (background && (full || repair || conformance || fast_count), "background: true"),
+            (conformance && repair, "checkBSONConformance: true"),
+        ];
+        if let Some((_, option)) = exclusive.iter().find(|(both, _)| *both) {
+            bail!(InvalidOptions, "Running the validate command with {{ {option} }} and another of its options is not supported");
+        }
+        Ok(Options { full, repair, metadata, fix_multikey: fix_multikey || repair })
+    }
+
+    fn mode(&self) -> &'static str {
+        match (self.repair, self.fix_multikey) {
+            (true, _) => "FixErrors",
+            (false, true) => "AdjustMultikey",
+            (false, false) => "None",
+        }
+    }
+}
+
 fn validate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let ns = args.ns(&cx.db)?;
-    let full = args.bool("full")?;
-    args.bool("checkBSONConformance")?;
-    args.bool("metadata")?;
-    args.bool("scandata")?;
-    args.refuse(&["repair", "background", "fixMultikey", "enforceFastCount"])?;
-    args.finish()?;
+    let ns = target(cx, args)?;
+    let options = Options::read(args)?;
+    // Fields nobody knows are nothing to this command.
+    args.rest();
     let Some(coll) = cx.op.shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "Collection '{ns}' does not exist to validate.") };
     let Some(storage) = coll.storage() else { bail!(CommandNotSupportedOnView, "Cannot validate a view") };
-    let mut errors = Vec::new();
-    let mut records = 0i64;
-    let mut corrupt = 0i64;
-    let mut found: BTreeMap<String, Found> = coll.indexes.iter().map(|i| (i.name.clone(), Found::default())).collect();
+    let mut report = Report { indexes: coll.indexes.iter().map(|i| (i.name.clone(), Found::default())).collect(), ..Report::default() };
+    if !options.metadata {
+        check_contents(cx, &coll, storage, &options, &mut report)?;
+        if options.full {
+            check_tables(cx, &coll, storage, &mut report);
+        }
+    }
+    write_report(&coll, &options, &report, reply);
+    Ok(())
+}
+
+/// A name that nothing can have is one that is not there.
+fn target(cx: &Cx<'_>, args: &mut Args<'_>) -> Result<Ns> {
+    match (args.ns(&cx.db), args.first()) {
+        (Err(_), Value::String(name)) if name.starts_with('$') => bail!(NamespaceNotFound, "Collection '{}.{name}' does not exist to validate.", cx.db),
+        (ns, _) => ns,
+    }
+}
+
+fn check_contents(cx: &mut Cx<'_>, coll: &Arc<Collection>, storage: &Storage, options: &Options, report: &mut Report) -> Result<()> {
     let cursor = cx.op.store()?.open(&storage.records)?;
     let mut entries = Entries::default();
     while cx.op.store()?.next(cursor)? {
-        records += 1;
+        report.records += 1;
         let (id, bytes) = (record_id(cx.op.lent().key(cursor)), cx.op.lent().value(cursor).to_vec());
         if let Err(e) = smongo_bson::check::document(&bytes) {
-            corrupt += 1;
-            errors.push(format!("record {id} is damaged: {e}"));
+            report.corrupt += 1;
+            report.errors.push(format!("record {id} is damaged: {e}"));
             continue;
         }
-        check_record(&mut cx.op, &coll, id, Doc::from_checked(&bytes), &mut entries, &mut found)?;
-        if records % 256 == 0 {
+        check_record(&mut cx.op, coll, id, Doc::from_checked(&bytes), &mut entries, &mut report.indexes)?;
+        if report.records % 256 == 0 {
             cx.interrupt()?;
         }
     }
     cx.op.store()?.release(cursor);
-    count_entries(cx, &coll, &mut found)?;
-    for (name, f) in &found {
-        if f.missing > 0 || f.extra > 0 {
-            errors.push(format!("index {name}: {} entries missing, {} superfluous", f.missing, f.extra));
+    count_entries(cx, coll, &mut report.indexes)?;
+    cx.op.end_read();
+    let invalid: Vec<String> = report.indexes.iter().filter(|(_, f)| !f.is_valid()).map(|(name, _)| name.clone()).collect();
+    for name in invalid {
+        if options.repair {
+            let shared = cx.op.shared.clone();
+            shared.catalog.rebuild_index(&mut cx.op, &coll.ns, &name)?;
+            report.repaired = true;
+        } else if let Some(f) = report.indexes.get(&name) {
+            report.errors.push(format!("index {name}: {} entries missing, {} superfluous", f.missing, f.extra));
         }
     }
-    if full {
-        cx.op.end_read();
-        for table in coll.indexes.iter().map(|i| &i.table).chain([&storage.records]) {
-            if let Err(e) = cx.op.shared.store.verify(table)
-                && e.kind() == smongo_storage::ErrorKind::Corrupt
-            {
-                errors.push(format!("table {}: {e}", table.name()));
-            }
+    Ok(())
+}
+
+fn check_tables(cx: &Cx<'_>, coll: &Collection, storage: &Storage, report: &mut Report) {
+    for table in coll.indexes.iter().map(|i| &i.table).chain([&storage.records]) {
+        if let Err(e) = cx.op.shared.store.verify(table)
+            && e.kind() == smongo_storage::ErrorKind::Corrupt
+        {
+            report.errors.push(format!("table {}: {e}", table.name()));
         }
     }
-    reply.append("ns", ns.as_str()).append("nInvalidDocuments", corrupt).append("nNonCompliantDocuments", 0i64).append("nrecords", records);
+}
+
+fn write_report(coll: &Collection, options: &Options, report: &Report, reply: &mut DocWriter<'_>) {
+    let mut raw = [4; 17];
+    raw[1..].copy_from_slice(coll.uuid.as_bytes());
+    reply.append("ns", coll.ns.as_str()).append("uuid", Value::Binary(Binary::from_raw(&raw)));
+    if !options.metadata {
+        reply.append("nInvalidDocuments", compact_number(report.corrupt)).append("nNonCompliantDocuments", 0);
+        reply.append("nrecords", compact_number(report.records));
+    }
     reply.append("nIndexes", coll.index_count() as i32);
-    {
+    if !options.metadata {
         let mut keys = reply.document("keysPerIndex");
-        for (name, f) in &found {
-            keys.append(name, f.entries as i64);
+        for (name, f) in &report.indexes {
+            keys.append(name, compact_number(f.entries as i64));
         }
     }
     {
         let mut details = reply.document("indexDetails");
-        for (name, f) in &found {
-            details.document(name).append("valid", f.missing == 0 && f.extra == 0);
+        for index in &coll.indexes {
+            let valid = report.repaired || report.indexes.get(&index.name).is_none_or(Found::is_valid);
+            details.document(&index.name).append("valid", valid).append("spec", index.spec.as_doc());
         }
     }
-    reply.append("valid", errors.is_empty()).append("repaired", false);
+    reply.append("valid", report.errors.is_empty()).append("repairMode", options.mode()).append("repaired", report.repaired);
     reply.array("warnings");
     {
         let mut list = reply.array("errors");
-        for e in &errors {
+        for e in &report.errors {
             list.push(&**e);
         }
     }
     for name in ["extraIndexEntries", "missingIndexEntries", "corruptRecords"] {
         reply.array(name);
     }
-    Ok(())
 }
 
 /// Every entry the document should have must be there.

@@ -62,10 +62,22 @@ pub fn check_batch(count: usize) -> Result<()> {
 
 /// Writes do not go to views, nor to the server's own collections.
 pub fn check_target(cx: &Cx<'_>, ns: &Ns) -> Result<()> {
-    if let Some(coll) = cx.op.shared.catalog.get(ns)
-        && coll.view().is_some()
-    {
-        bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection");
+    let coll = cx.op.shared.catalog.get(ns);
+    match &coll {
+        Some(coll) if coll.view().is_some() => bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection"),
+        Some(_) => {}
+        None => crate::namespace::check_creatable(ns)?,
+    }
+    if cx.in_transaction {
+        if matches!(ns.db(), "admin" | "config" | "local") {
+            bail!(OperationNotSupportedInTransaction, "Cannot write to the '{}' database in a multi-document transaction", ns.db());
+        }
+        if coll.as_ref().is_some_and(|c| c.timeseries.is_some()) {
+            bail!(OperationNotSupportedInTransaction, "Cannot write to the time-series collection {ns} in a multi-document transaction");
+        }
+        if coll.is_some_and(|c| c.is_capped()) {
+            bail!(OperationNotSupportedInTransaction, "Collection '{ns}' is a capped collection. Writes in transactions are not allowed on capped collections.");
+        }
     }
     if ns.db() == "local" && ns.coll() == "oplog.rs" {
         bail!(InvalidNamespace, "cannot write to {ns}");

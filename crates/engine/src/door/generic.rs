@@ -5,6 +5,18 @@ use smongo_bson::{Array, Doc, Result, Timestamp, Value, bail, err, number};
 use crate::commands::{self, Args, Command};
 use crate::sessions::Lsid;
 
+/// The commands of Stable API version 1, sorted.
+const API_1: &[&str] = &[
+    "abortTransaction", "aggregate", "authenticate", "bulkWrite", "collMod", "commitTransaction", "count", "create", "createIndexes", "delete", "drop",
+    "dropDatabase", "dropIndexes", "endSessions", "explain", "find", "findAndModify", "findandmodify", "getMore", "hello", "insert", "killCursors",
+    "listCollections", "listDatabases", "listIndexes", "ping", "refreshSessions", "saslContinue", "saslStart", "update",
+];
+
+/// Whether a command is in Stable API version 1.
+pub fn in_api_1(command: &str) -> bool {
+    API_1.binary_search(&command).is_ok()
+}
+
 /// Generic fields of a command.
 pub struct Generic<'a> {
     pub command: &'static str,
@@ -20,6 +32,8 @@ pub struct Generic<'a> {
     pub read_concern: ReadConcern,
     pub write_concern: WriteConcern,
     pub cluster_time: Option<Timestamp>,
+    /// Only what belongs to the Stable API may be used.
+    pub api_strict: bool,
 }
 
 /// A parsed read concern. One member: what is committed here is majority committed.
@@ -65,11 +79,12 @@ impl<'a> Generic<'a> {
             v => return Err(args.wrong_type("writeConcern", v, "object")),
         }
         g.cluster_time = cluster_time(args)?;
-        g.check_api(args)?;
+        g.api_strict = check_api(command, args)?;
         g.check_transaction(command)?;
         if g.write_concern.given && !command.is(commands::WRITES) {
             bail!(InvalidOptions, "Command {} does not support writeConcern", command.name);
         }
+        g.check_read_concern(command)?;
         Ok(g)
     }
 
@@ -88,20 +103,19 @@ impl<'a> Generic<'a> {
             read_concern: ReadConcern::default(),
             write_concern: WriteConcern::default(),
             cluster_time: None,
+            api_strict: false,
         }
     }
 
-    fn check_api(&self, args: &mut Args<'a>) -> Result<()> {
-        let version = args.str("apiVersion")?;
-        let strict = args.strict_bool("apiStrict")?;
-        let deprecation = args.strict_bool("apiDeprecationErrors")?;
-        match version {
-            Some("1") => Ok(()),
-            Some(v) => bail!(APIVersionError, "API version must be \"1\", got: {v}"),
-            None if strict.is_some() || deprecation.is_some() => {
-                bail!(InvalidOptions, "Provided apiStrict and/or apiDeprecationErrors without passing apiVersion")
-            }
-            None => Ok(()),
+    /// Commands that read nothing of a collection know the level `local` only. In a transaction its first command's level is the transaction's.
+    fn check_read_concern(&self, command: &Command) -> Result<()> {
+        match &self.read_concern.level {
+            Some(level) if level != "local" && !command.is(commands::READS) && !self.in_transaction() => bail!(
+                InvalidOptions,
+                "Command {} does not support {{ readConcern: {{ level: \"{level}\", provenance: \"clientSupplied\" }} }} :: caused by :: read concern not supported",
+                command.name
+            ),
+            _ => Ok(()),
         }
     }
 
@@ -128,6 +142,9 @@ impl<'a> Generic<'a> {
         if in_txn && !command.is(commands::IN_TXN) {
             bail!(OperationNotSupportedInTransaction, "Cannot run '{}' in a multi-document transaction.", command.name);
         }
+        if self.start_transaction && ["getMore", "killCursors"].contains(&command.name) {
+            bail!(OperationNotSupportedInTransaction, "Cannot run '{}' as the first operation of a multi-document transaction.", command.name);
+        }
         if in_txn && self.write_concern.given && !command.name.ends_with("Transaction") {
             bail!(InvalidOptions, "writeConcern is not allowed within a multi-statement transaction");
         }
@@ -136,6 +153,26 @@ impl<'a> Generic<'a> {
 
     pub fn in_transaction(&self) -> bool {
         self.autocommit == Some(false)
+    }
+}
+
+/// Reads the Stable API's fields; returns whether nothing else may be used.
+fn check_api(command: &Command, args: &mut Args<'_>) -> Result<bool> {
+    let version = args.str("apiVersion")?;
+    let strict = args.strict_bool("apiStrict")?;
+    let deprecation = args.strict_bool("apiDeprecationErrors")?;
+    match version {
+        Some("1") if strict == Some(true) && !in_api_1(command.name) => bail!(
+            APIStrictError,
+            "Provided apiStrict:true, but the command {} is not in API Version 1. Information on supported commands and migrations in API Version 1 can be found at https://dochub.mongodb.org/core/manual-versioned-api",
+            command.name
+        ),
+        Some("1") => Ok(strict == Some(true)),
+        Some(v) => bail!(APIVersionError, "API version must be \"1\", got: {v}"),
+        None if strict.is_some() || deprecation.is_some() => {
+            bail!(4886600, "Provided apiStrict and/or apiDeprecationErrors without passing apiVersion")
+        }
+        None => Ok(false),
     }
 }
 
@@ -162,8 +199,8 @@ fn cluster_time(args: &mut Args<'_>) -> Result<Option<Timestamp>> {
 }
 
 impl ReadConcern {
-    fn parse(doc: Doc<'_>) -> Result<ReadConcern> {
-        let mut args = Args::nested("readConcern.", doc);
+    pub fn parse(doc: Doc<'_>) -> Result<ReadConcern> {
+        let mut args = Args::nested("readConcern", doc);
         let level = args.str("level")?;
         if let Some(level) = level
             && !["local", "majority", "linearizable", "available", "snapshot"].contains(&level)
@@ -172,12 +209,16 @@ impl ReadConcern {
         }
         let mut time = |name: &str| match args.value(name) {
             Value::Timestamp(ts) => Ok(Some(ts)),
-            v if v.is_nullish() => Ok(None),
+            Value::Missing => Ok(None),
             v => Err(args.wrong_type(name, v, "timestamp")),
         };
         let (after_cluster_time, at_cluster_time) = (time("afterClusterTime")?, time("atClusterTime")?);
-        args.accept(&["provenance", "afterOpTime"]);
+        provenance(&mut args)?;
+        args.accept(&["afterOpTime"]);
         args.finish()?;
+        if after_cluster_time.is_some_and(|t| t == Timestamp::default()) {
+            bail!(InvalidOptions, "afterClusterTime cannot be a null timestamp");
+        }
         if at_cluster_time.is_some() && level != Some("snapshot") {
             bail!(InvalidOptions, "readConcern level must be snapshot when atClusterTime is specified");
         }
@@ -185,46 +226,60 @@ impl ReadConcern {
     }
 }
 
+/// Where a read or write concern came from; routers set it, and it changes nothing here.
+fn provenance(args: &mut Args<'_>) -> Result<()> {
+    match args.str("provenance")? {
+        None | Some("clientSupplied" | "implicitDefault" | "customDefault" | "getLastErrorDefaults" | "internalWriteDefault") => Ok(()),
+        Some(other) => bail!(BadValue, "Enumeration value '{other}' for field 'provenance' is not a valid value."),
+    }
+}
+
 impl WriteConcern {
     pub fn parse(doc: Doc<'_>) -> Result<WriteConcern> {
-        let mut args = Args::nested("writeConcern.", doc);
+        let mut args = Args::nested("writeConcern", doc);
         let mut wc = WriteConcern { given: true, ..WriteConcern::default() };
-        let w = args.value("w");
-        match w {
+        match args.value("w") {
+            Value::Missing => {}
+            Value::Null => wc.unsatisfiable = Some(String::new()),
             Value::String("majority") => wc.durable = true,
             Value::String(mode) => wc.unsatisfiable = Some(mode.to_owned()),
-            v if v.is_number() => match number::to_i64_saturating(v).unwrap_or(0) {
-                0 => wc.unacknowledged = true,
-                1 => {}
-                n @ 2..=50 => wc.unsatisfiable = Some(n.to_string()),
-                _ => bail!(FailedToParse, "w has to be a non-negative number and not greater than 50; found: {}", number::to_i64_saturating(v).unwrap_or(0)),
-            },
-            v if v.is_nullish() => {}
-            Value::Document(_) => wc.unsatisfiable = Some("tags".to_owned()),
+            v if v.is_number() => wc.members(v)?,
+            Value::Document(tags) => {
+                if tags.is_empty() {
+                    bail!(FailedToParse, "tagged write concern requires tags");
+                }
+                if let Some(tag) = tags.iter().find(|tag| !tag.value().is_number()) {
+                    bail!(FailedToParse, "tags must be a single level document with only number values; found: {}", tag.value().type_name());
+                }
+                wc.unsatisfiable = Some("tags".to_owned());
+            }
             v => bail!(FailedToParse, "w has to be a number, string, or object; found: {}", v.type_name()),
         }
-        wc.durable |= args.flag("j")? | args.flag("fsync")?;
-        if let Value::Missing | Value::Null = args.value("wtimeout") {
-        } else if !args.value("wtimeout").is_number() {
-            bail!(FailedToParse, "wtimeout must be a number");
+        wc.durable |= args.bool("j")? | args.bool("fsync")?;
+        // Nothing here takes long enough to time out, and MongoDB lets any type through.
+        if number::to_i64_saturating(args.value("wtimeout")).is_some_and(|ms| ms > i64::from(i32::MAX)) {
+            bail!(FailedToParse, "wtimeout must be a 32-bit integer");
         }
-        args.accept(&["wtimeout", "provenance", "getLastError", "wElectionId", "wOpTime"]);
+        provenance(&mut args)?;
+        args.accept(&["getLastError", "wElectionId", "wOpTime"]);
         args.finish()?;
         Ok(wc)
+    }
+
+    /// A `w` that counts members.
+    fn members(&mut self, w: Value<'_>) -> Result<()> {
+        match number::to_i64_rounded(w) {
+            _ if number::is_nan(w) => bail!(FailedToParse, "w has to be a non-negative number and not greater than 50; found: nan"),
+            0 => self.unacknowledged = true,
+            1 => {}
+            n @ 2..=50 => self.unsatisfiable = Some(n.to_string()),
+            n => bail!(FailedToParse, "w has to be a non-negative number and not greater than 50; found: {n}"),
+        }
+        Ok(())
     }
 }
 
 impl Args<'_> {
-    /// `j` and `fsync`: a bool or a number.
-    fn flag(&mut self, name: &str) -> Result<bool> {
-        match self.value(name) {
-            v if v.is_nullish() => Ok(false),
-            v @ Value::Bool(_) => Ok(v.truthy()),
-            v if v.is_number() => Ok(v.truthy()),
-            _ => bail!(FailedToParse, "{name} must be numeric or a boolean value"),
-        }
-    }
-
     /// A field that must be of type long.
     fn typed_long(&mut self, name: &str) -> Result<Option<i64>> {
         match self.value(name) {

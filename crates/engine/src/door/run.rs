@@ -13,7 +13,9 @@ use crate::Engine;
 use crate::clock::now_millis;
 use crate::commands::{self, Args, Command};
 use crate::op::OpCx;
+use crate::profiler::Profiled;
 use crate::sessions::{Lsid, TxnRef};
+use crate::usage::{self, Kind};
 
 /// What a command's handler sees.
 pub struct Cx<'s> {
@@ -29,6 +31,7 @@ pub struct Cx<'s> {
     pub max_time_ms: i64,
     pub read_concern: ReadConcern,
     pub write_concern: WriteConcern,
+    pub api_strict: bool,
     pub client: &'s Client,
     pub connection: u64,
     pub metadata: &'s mut Option<DocBuf>,
@@ -38,6 +41,7 @@ pub struct Cx<'s> {
 impl Session {
     pub(crate) fn new(engine: &Engine, client: Client) -> Session {
         let connection = engine.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        engine.shared.open_connections.fetch_add(1, Ordering::Relaxed);
         let place = engine.shared.operations.place(client, connection);
         Session { shared: engine.shared.clone(), connection, place, metadata: None }
     }
@@ -45,16 +49,54 @@ impl Session {
     /// Runs one command and appends the reply document to `out`. Always answers: errors, panics included, become `{ok: 0, …}`.
     pub fn run(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> After {
         let start = out.len();
+        let begun = Instant::now();
         let done = catch_unwind(AssertUnwindSafe(|| self.dispatch(request, out)));
-        let error = match done {
-            Ok(Ok(after)) => return after,
-            Ok(Err(e)) => e,
+        let (after, error) = match done {
+            Ok(Ok(after)) => (after, None),
+            Ok(Err(e)) => (After::Reply, Some(e)),
             // The operation's context was dropped while unwinding: its transaction is rolled back.
-            Err(panic) => err!(InternalError, "the command failed inside: {}", panic_text(&*panic)),
+            Err(panic) => (After::Reply, Some(err!(InternalError, "the command failed inside: {}", panic_text(&*panic)))),
         };
-        out.truncate(start);
-        reply::fail(&mut DocWriter::new(out), Some(&self.shared), &error);
-        After::Reply
+        if let Some(error) = &error {
+            out.truncate(start);
+            reply::fail(&mut DocWriter::new(out), Some(&self.shared), error);
+        }
+        self.account(request, begun.elapsed(), &out[start..], error.as_ref());
+        after
+    }
+
+    /// Counts a command that is over, and tells the profiler and the log of it where they want to know.
+    fn account(&self, request: &Request<'_>, elapsed: Duration, reply: &[u8], error: Option<&Error>) {
+        let shared = &self.shared;
+        let usage = &shared.usage;
+        let sequences: usize = request.sequences.iter().map(|s| s.docs.len()).sum();
+        usage.requests.fetch_add(1, Ordering::Relaxed);
+        usage.bytes_in.fetch_add((request.body.as_bytes().len() + sequences) as u64, Ordering::Relaxed);
+        usage.bytes_out.fetch_add(reply.len() as u64, Ordering::Relaxed);
+        if error.is_some() {
+            usage.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(command) = request.body.first().and_then(|e| commands::lookup(e.name())) else { return };
+        let db = request.body.get("$db").as_str().unwrap_or("admin");
+        usage.record(command, request, db, elapsed);
+        if shared.profiler.is_active() {
+            let kind = Kind::of(command);
+            let profiled = Profiled {
+                op: kind.op(),
+                db,
+                coll: usage::collection(kind, request),
+                body: request.body,
+                elapsed,
+                reply,
+                error,
+                client: &self.place.client().remote,
+                metadata: self.metadata.as_ref(),
+            };
+            shared.profiler.record(shared, &profiled);
+        }
+        if shared.parameters.log_level() > 0 {
+            tracing::info!(target: "smongo::command", connection = self.connection, db, ms = elapsed.as_millis() as u64, "{}: {:?}", command.name, request.body);
+        }
     }
 
     /// Runs a command given as a document, for embedded callers; a failure is an error.
@@ -132,7 +174,7 @@ impl Session {
         op.compile.now = now_millis();
         op.compile.cluster_time = Some(shared.clock.last());
         op.compile.db = generic.db.to_owned();
-        op.compile.allow_disk_use = true;
+        op.compile.allow_disk_use = shared.parameters.allow_disk_use();
         op.deadline = (generic.max_time_ms > 0).then(|| Instant::now() + Duration::from_millis(generic.max_time_ms as u64));
         if generic.max_time_ms > 0 && shared.failpoints.times_out() && !command.is(commands::LIGHT) {
             op.deadline = Some(Instant::now());
@@ -143,6 +185,10 @@ impl Session {
                 w.append("lsid", lsid.to_doc().as_doc()).append("txnNumber", number);
             }));
         }
+        let write_concern = match generic.write_concern.given {
+            true => generic.write_concern.clone(),
+            false => shared.default_concerns.write_concern(),
+        };
         let mut cx = Cx {
             op,
             command,
@@ -154,7 +200,8 @@ impl Session {
             comment: generic.comment,
             max_time_ms: generic.max_time_ms,
             read_concern: generic.read_concern.clone(),
-            write_concern: generic.write_concern.clone(),
+            write_concern: write_concern.clone(),
+            api_strict: generic.api_strict,
             client: self.place.client(),
             connection: self.connection,
             metadata: &mut self.metadata,
@@ -171,13 +218,19 @@ impl Session {
             done = shared.sessions.leave(slot, op, done, command.name);
         } else {
             op.rollback();
-            if done.is_ok() && (generic.write_concern.durable || shared.options.always_durable) {
+            if done.is_ok() && (write_concern.durable || shared.options.always_durable) {
                 done = op.sync();
             }
         }
         done?;
-        reply::succeed(&mut w, &shared, &generic.write_concern);
+        reply::succeed(&mut w, &shared, &write_concern);
         Ok(after)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.open_connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! COLLSCAN: all documents in the order of their record ids.
 
-use smongo_bson::{Doc, Result, err};
+use smongo_bson::{Doc, Result, bail, err};
 use smongo_mql::Host;
 use smongo_storage::Table;
 
@@ -13,6 +13,8 @@ use crate::plan::Filter;
 
 pub struct CollScan {
     records: Table,
+    /// The oldest documents may go while the scan is parked.
+    capped: bool,
     forward: bool,
     tailable: bool,
     test: Test,
@@ -29,6 +31,7 @@ impl CollScan {
         let storage = coll.storage().ok_or_else(|| err!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns))?;
         Ok(CollScan {
             records: storage.records.clone(),
+            capped: storage.capped.is_some(),
             forward,
             tailable,
             test: Test::new(filter),
@@ -47,6 +50,12 @@ impl CollScan {
         Ok(match (self.at, self.forward) {
             (None, true) => store.next(cursor)?,
             (None, false) => store.prev(cursor)?,
+            (Some(at), true) if self.capped => {
+                if !store.seek(cursor, &record_key(at))? {
+                    bail!(CappedPositionLost, "CollectionScan died due to position in capped collection being deleted. Last seen record id: RecordId({at})");
+                }
+                store.next(cursor)?
+            }
             (Some(at), true) => store.seek_ge(cursor, &record_key(at + 1))?,
             (Some(at), false) => store.seek_le(cursor, &record_key(at - 1))?,
         })
@@ -75,6 +84,9 @@ impl Rows for CollScan {
             }
             let store = op.lent();
             let value = store.value(cursor);
+            if self.tailable {
+                self.at = Some(record_id(store.key(cursor)));
+            }
             if self.test.passes(Doc::from_checked(value))? {
                 self.at = Some(record_id(store.key(cursor)));
                 self.counters.advanced += 1;

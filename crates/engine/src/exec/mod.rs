@@ -38,7 +38,7 @@ pub use id::find_by_id;
 pub use pipeline::{Prepared, finds, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
 pub use sink::open as open_sink;
-pub use source::open as open_source;
+pub use source::{open as open_source, storage_stats};
 
 /// How many keys or documents are looked at between two looks at the clock.
 const INTERRUPT_EVERY: u64 = 128;

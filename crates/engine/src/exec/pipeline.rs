@@ -8,12 +8,10 @@ use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Pipeline, Stream};
 
 use crate::catalog::Collection;
+use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::plan::{self, Hint, Plan, PlanNode, Query};
-
-/// Views on views may be this deep.
-const VIEW_DEPTH: usize = 20;
 
 /// A collection and the stages over it, once views are resolved.
 pub struct Resolved {
@@ -26,7 +24,7 @@ pub struct Resolved {
 /// Replaces views by what they are defined over.
 pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<Resolved> {
     let mut resolved = Resolved { ns, coll: None, stages: stages.to_vec() };
-    for _ in 0..VIEW_DEPTH {
+    for _ in 0..=limits::VIEW_DEPTH {
         let Some(coll) = op.shared.catalog.get(&resolved.ns) else { return Ok(resolved) };
         let Some(view) = coll.view() else {
             resolved.coll = Some(coll);
@@ -38,7 +36,7 @@ pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<R
         resolved.ns = Ns::unchecked(coll.ns.db(), &view.on);
         resolved.stages.splice(0..0, view.pipeline.iter().cloned());
     }
-    bail!(ViewDepthLimitExceeded, "View depth too deep or view cycle detected; maximum depth is {VIEW_DEPTH}")
+    bail!(ViewDepthLimitExceeded, "View depth too deep or view cycle detected; maximum depth is {}", limits::VIEW_DEPTH)
 }
 
 fn same_collation(cx: &CompileCx, view: &Collection) -> bool {

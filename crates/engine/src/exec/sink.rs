@@ -63,6 +63,9 @@ impl OutSink {
             if coll.view().is_some() {
                 bail!(CommandNotSupportedOnView, "$out to a view is not supported: namespace '{target}' is a view");
             }
+            if coll.timeseries.is_some() {
+                bail!(NotImplemented, "$out into the time-series collection '{target}' is not implemented");
+            }
             if coll.is_capped() {
                 bail!(17152, "namespace '{target}' is capped so it can't be used for $out");
             }
@@ -70,7 +73,7 @@ impl OutSink {
         }
         let temporary = Ns::unchecked(&spec.db, &format!("tmp.agg_out.{}", Uuid::new_v4().simple()));
         let shared = own.shared.clone();
-        let mut coll = shared.catalog.create(&mut own, &temporary, options)?;
+        let mut coll = shared.catalog.create(&mut own, &temporary, options, Default::default())?;
         let specs: Vec<DocBuf> = existing.iter().flat_map(|c| &c.indexes).filter(|i| !i.is_id()).map(|i| i.spec.clone()).collect();
         if !specs.is_empty() {
             shared.catalog.create_indexes(&mut own, &temporary, specs)?;
@@ -150,6 +153,9 @@ impl MergeSink {
         let coll = own.shared.catalog.get(&ns);
         if coll.as_ref().is_some_and(|c| c.view().is_some()) {
             bail!(CommandNotSupportedOnView, "$merge into a view is not supported: namespace '{ns}' is a view");
+        }
+        if coll.as_ref().is_some_and(|c| c.timeseries.is_some()) {
+            bail!(NotImplemented, "$merge into the time-series collection '{ns}' is not implemented");
         }
         let sparse = unique_index(coll.as_deref(), spec, &own)?;
         Ok(MergeSink { own, spec: spec.clone(), ns, sparse, arena: Arena::new(), waiting: Vec::new(), bytes: 0 })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, err, number};
+use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Value, bail, err, number};
 use smongo_mql::Stream;
 use smongo_mql::stream::{Docs, SourceSpec};
 
@@ -19,7 +19,7 @@ pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
         "$collStats" => vec![coll_stats(op, &ns, spec)?],
         "$indexStats" => index_stats(op, &ns)?,
         "$currentOp" => op.shared.operations.list(),
-        "$listLocalSessions" | "$listSessions" => sessions(op),
+        "$listLocalSessions" | "$listSessions" => sessions(op, spec),
         "$listCatalog" => catalog(op, source),
         "$planCacheStats" => {
             let Some(coll) = op.shared.catalog.get(&ns) else {
@@ -99,13 +99,15 @@ fn latency_stats(w: &mut DocWriter<'_>, histograms: bool) {
     }
 }
 
-fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter<'_>) -> Result<()> {
+/// A collection's `storageStats`, which are also what collStats answers.
+pub fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter<'_>) -> Result<()> {
     let Some(storage) = coll.storage() else {
         bail!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns);
     };
     let store = &op.shared.store;
     let (count, size) = (coll.state.known_documents().unwrap_or(0), coll.state.bytes.load(Ordering::Relaxed).max(0));
-    let file = store.table_stats(&storage.records)?.file_bytes as i64;
+    let records = store.table_stats(&storage.records)?;
+    let file = records.file_bytes as i64;
     let mut sizes = Vec::new();
     for index in &coll.indexes {
         sizes.push((index.name.as_str(), store.table_stats(&index.table)?.file_bytes as i64));
@@ -116,7 +118,7 @@ fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter<'_>
     if count > 0 {
         w.append("avgObjSize", (size / count) as i32);
     }
-    w.append("numOrphanDocs", 0).append("storageSize", fit(file)).append("freeStorageSize", fit(0));
+    w.append("numOrphanDocs", 0).append("storageSize", fit(file)).append("freeStorageSize", fit(records.reusable_bytes as i64));
     w.append("capped", storage.capped.is_some());
     if let Some(capped) = storage.capped {
         w.append("max", capped.documents.unwrap_or(0) as i32).append("maxSize", fit(capped.bytes));
@@ -134,11 +136,30 @@ fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter<'_>
     Ok(())
 }
 
-fn sessions(op: &OpCx) -> Vec<DocBuf> {
+/// SHA-256 of nothing: the user of sessions without one.
+const NO_USER: [u8; 33] = [
+    0, 0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4,
+    0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
+
+/// The sessions; asked for those of certain users there are none.
+fn sessions(op: &OpCx, spec: Doc<'_>) -> Vec<DocBuf> {
+    if spec.get("users").as_array().is_some_and(|users| users.iter().any(|user| !user.is_nullish())) {
+        return Vec::new();
+    }
     let now = now_millis();
     let one = |id: &crate::sessions::Lsid| {
         DocBuf::build(|w| {
-            w.append("_id", id.to_doc().as_doc()).append("lastUse", Value::DateTime(now));
+            {
+                let id = id.to_doc();
+                let mut w = w.document("_id");
+                w.append("id", id.get("id"));
+                match id.get("uid") {
+                    Value::Missing => w.append("uid", Value::Binary(Binary::from_raw(&NO_USER))),
+                    uid => w.append("uid", uid),
+                };
+            }
+            w.append("lastUse", Value::DateTime(now));
         })
     };
     op.shared.sessions.ids().iter().map(one).collect()

@@ -34,6 +34,7 @@ pub use cover::Covered;
 pub use distinct::distinct;
 pub(crate) use near::only_key as near_key;
 pub use node::{Filter, IndexScan, NodePath, PlanNode};
+pub use render::matcher as describe_filter;
 
 /// What find, update, delete, count, distinct and the front of an aggregation ask of one collection.
 pub struct Query {
@@ -253,6 +254,7 @@ pub fn by_id<'a>(coll: &Collection, filter: Doc<'a>, collated: bool) -> Option<V
 /// Whether equality of `_id` with a value means one key of the index.
 fn is_point(coll: &Collection, value: Value<'_>, collated: bool) -> bool {
     match value {
+        _ if coll.id_index().is_none() => false,
         Value::Array(_) | Value::Regex(_) | Value::Undefined | Value::Missing => false,
         Value::String(_) | Value::Symbol(_) => !collated && coll.collation.is_none(),
         Value::Document(d) => !collated && coll.collation.is_none() && d.first().is_none_or(|e| !e.name_bytes().starts_with(b"$")),

@@ -105,12 +105,17 @@ impl Entries {
 
     /// Writes the entries. When a unique index holds one of the keys already, none of them stays.
     pub fn insert(&self, op: &mut OpCx, coll: &Collection, index: &Arc<Index>) -> Result<()> {
-        let unique = !index.record_id_in_key();
         for (n, item) in self.items.iter().enumerate() {
-            let store = op.store()?;
-            if !unique {
-                store.insert(&index.table, self.key(*item), self.value(*item))?;
-            } else if !store.insert_new(&index.table, self.key(*item), self.value(*item))? {
+            let free = if !index.record_id_in_key() {
+                op.store()?.insert_new(&index.table, self.key(*item), self.value(*item))?
+            } else {
+                let free = !index.prepare_unique || self.claim(op, index, *item)?;
+                if free {
+                    op.store()?.insert(&index.table, self.key(*item), self.value(*item))?;
+                }
+                free
+            };
+            if !free {
                 for done in &self.items[..n] {
                     op.store()?.remove(&index.table, self.key(*done))?;
                 }
@@ -118,6 +123,19 @@ impl Entries {
             }
         }
         Ok(())
+    }
+
+    /// Whether an index that is to become unique holds no entry of this key. The key without the record id is written for
+    /// a moment, so that two transactions that add the same key conflict.
+    fn claim(&self, op: &mut OpCx, index: &Index, item: Item) -> Result<bool> {
+        let bare = &self.key(item)[..item.key_end - item.start - size_of::<RecordId>()];
+        let store = op.store()?;
+        store.insert(&index.table, bare, &[])?;
+        store.remove(&index.table, bare)?;
+        let cursor = store.open(&index.table)?;
+        let taken = store.seek_ge(cursor, bare)? && store.key(cursor).starts_with(bare);
+        store.release(cursor);
+        Ok(!taken)
     }
 
     pub fn remove(&self, op: &mut OpCx, index: &Index) -> Result<()> {

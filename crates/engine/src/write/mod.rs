@@ -4,9 +4,9 @@ mod entries;
 
 use std::sync::Arc;
 
-use smongo_bson::{Code, Doc, DocBuf, Result, bail, err};
+use smongo_bson::{Code, Doc, DocBuf, Result, Value, bail, err};
 
-use crate::catalog::{Collection, Index, Storage};
+use crate::catalog::{Collection, Index, Storage, TimeSeries};
 use crate::keys::{RecordId, record_id, record_key};
 use crate::limits;
 use crate::op::OpCx;
@@ -33,7 +33,10 @@ pub fn insert(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<Rec
     }
     let storage = storage_of(coll)?;
     op.lock(coll)?;
-    let id = coll.state.next_record();
+    let id = match &coll.timeseries {
+        Some(series) => series_position(op, storage, series, doc)?,
+        None => coll.state.next_record(),
+    };
     let mut entries = Entries::default();
     for (n, index) in coll.indexes.iter().enumerate() {
         let added = add_entries(op, coll, index, doc, id, &mut entries);
@@ -47,6 +50,32 @@ pub fn insert(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<Rec
     op.store()?.insert(&storage.records, &record_key(id), doc.as_bytes())?;
     op.resize(&coll.state, 1, doc.as_bytes().len() as i64);
     op.pending.add(&coll.ns, Some(&coll.uuid), Change::Insert { doc });
+    Ok(id)
+}
+
+/// Bits of a measurement's record id that tell measurements of one millisecond apart; those above are its time.
+const SEQUENCE_BITS: u32 = 19;
+/// Added to a time, so that record ids of times before 1970 are positive too. Times further away than that sort as if they were not.
+const EPOCH: i64 = 1 << 43;
+
+/// Where a measurement goes: behind all others that are not later.
+fn series_position(op: &mut OpCx, storage: &Storage, series: &TimeSeries, doc: Doc<'_>) -> Result<RecordId> {
+    let Value::DateTime(time) = doc.get(&series.time) else {
+        bail!(BadValue, "'{}' must be present and contain a valid BSON UTC datetime value", series.time)
+    };
+    let millis = (time.clamp(-EPOCH, EPOCH - 1) + EPOCH) << SEQUENCE_BITS;
+    let mut last = millis | ((1 << SEQUENCE_BITS) - 1);
+    let store = op.store()?;
+    let cursor = store.open(&storage.records)?;
+    let id = loop {
+        let before = if store.seek_le(cursor, &record_key(last))? { record_id(store.key(cursor)) } else { 0 };
+        if before < last {
+            break (before + 1).max(millis);
+        }
+        // A millisecond that is full flows over into the next one.
+        last += 1 << SEQUENCE_BITS;
+    };
+    store.release(cursor);
     Ok(id)
 }
 

@@ -18,8 +18,7 @@ pub struct ChangeStreamSpec {
     pub before_change: BeforeChange,
     pub start: Start,
     pub all_changes_for_cluster: bool,
-    /// `None` when the field is not there, which the Stable API tells from `false`.
-    pub show_expanded_events: Option<bool>,
+    pub show_expanded_events: bool,
 }
 
 /// What an update event carries as `fullDocument`.
@@ -73,7 +72,7 @@ impl ChangeStreamSpec {
                     }
                 }
                 "allChangesForCluster" => spec.all_changes_for_cluster = boolean("allChangesForCluster", value)?,
-                "showExpandedEvents" => spec.show_expanded_events = Some(boolean("showExpandedEvents", value)?),
+                "showExpandedEvents" => spec.show_expanded_events = boolean("showExpandedEvents", value)?,
                 other => bail!(40415, "BSON field '$changeStream.{other}' is an unknown field."),
             }
         }
@@ -88,10 +87,6 @@ impl ChangeStreamSpec {
             (None, None, None) => Start::Now,
         };
         Ok(spec)
-    }
-
-    pub fn expanded(&self) -> bool {
-        self.show_expanded_events == Some(true)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stages at the head of a pipeline whose documents the engine makes, and those that are refused.
 
 use smongo_bson::decimal::Rounding;
-use smongo_bson::{Doc, DocBuf, Result, Value, ValueBuf, bail, number};
+use smongo_bson::{Doc, DocBuf, Error, Result, Value, ValueBuf, bail, err, number};
 
 use super::{Operator, Stage};
 use crate::cx::CompileCx;
@@ -156,7 +156,9 @@ pub(super) fn parse_plan_cache_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_
 }
 
 pub(super) fn parse_current_op(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
-    let spec = document("$currentOp", arg)?;
+    let Value::Document(spec) = arg else {
+        bail!(TypeMismatch, "The $currentOp stage specification must be an object, but found {}", arg.type_name())
+    };
     if cx.db != "admin" {
         bail!(InvalidNamespace, "$currentOp must be run against the 'admin' database with {{aggregate: 1}}");
     }
@@ -166,7 +168,7 @@ pub(super) fn parse_current_op(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> 
             (name, Value::Bool(_)) if FLAGS.contains(&name) => {}
             (name, v) if FLAGS.contains(&name) || name == "backtrace" || name == "targetAllNodes" => match v {
                 Value::Bool(_) => {}
-                v => bail!(FailedToParse, "The '{name}' parameter of the $currentOp stage must be a boolean value, but found: {}", v.type_name()),
+                v => bail!(TypeMismatch, "The '{name}' parameter of the $currentOp stage must be a boolean value, but found: {}", v.type_name()),
             },
             (other, _) => bail!(FailedToParse, "Unrecognized option '{other}' in $currentOp stage"),
         }
@@ -175,38 +177,47 @@ pub(super) fn parse_current_op(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> 
 }
 
 fn sessions(name: &'static str, arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
-    let Value::Document(spec) = arg else {
-        bail!(FailedToParse, "{name} options must be specified in an object, but found: {}", arg.type_name());
+    let wrong = |field: &str, v: Value<'_>, expected: &str| -> Error {
+        err!(TypeMismatch, "BSON field '{name}{field}' is the wrong type '{}', expected type '{expected}'", v.type_name())
     };
-    let (mut all, mut users) = (false, false);
+    let Value::Document(spec) = arg else { return Err(wrong("", arg, "object")) };
+    let (mut all, mut users) = (false, 0);
     for field in spec {
         match (field.name(), field.value()) {
+            ("allUsers" | "users", v) if v.is_nullish() => {}
             ("allUsers", Value::Bool(b)) => all = b,
-            ("allUsers", v) => bail!(TypeMismatch, "BSON field '{name}.allUsers' is the wrong type '{}', expected type 'bool'", v.type_name()),
+            ("allUsers", v) => return Err(wrong(".allUsers", v, "bool")),
             ("users", Value::Array(list)) => {
-                users = true;
-                for user in list.iter() {
-                    let Value::Document(user) = user else {
-                        bail!(TypeMismatch, "BSON field '{name}.users' is the wrong type '{}', expected type 'object'", user.type_name());
-                    };
-                    for required in ["user", "db"] {
-                        match user.get(required) {
-                            Value::String(_) => {}
-                            Value::Missing => bail!(40414, "BSON field '{name}.users.{required}' is missing but a required field"),
-                            v => bail!(TypeMismatch, "BSON field '{name}.users.{required}' is the wrong type '{}', expected type 'string'", v.type_name()),
-                        }
-                    }
+                for user in list.iter().filter(|user| !user.is_nullish()) {
+                    let Value::Document(user) = user else { return Err(wrong(".users", user, "object")) };
+                    check_user(name, user)?;
+                    users += 1;
                 }
             }
-            ("users", v) => bail!(TypeMismatch, "BSON field '{name}.users' is the wrong type '{}', expected type 'array'", v.type_name()),
+            ("users", v) => return Err(wrong(".users", v, "array")),
             ("$_internalPredicate", _) => {}
             (other, _) => bail!(40415, "BSON field '{name}.{other}' is an unknown field."),
         }
     }
-    if all && users {
-        bail!(FailedToParse, "{name} may not specify both allUsers and users options");
+    if all && users > 0 {
+        bail!(UnsupportedFormat, "{name} may not specify both allUsers and users options");
     }
     push(name, arg, cx, out)
+}
+
+/// `{user, db}`, both strings.
+fn check_user(stage: &str, user: Doc<'_>) -> Result<()> {
+    if let Some(unknown) = user.iter().find(|e| !["user", "db"].contains(&e.name())) {
+        bail!(40415, "BSON field '{stage}.users.{}' is an unknown field.", unknown.name());
+    }
+    for required in ["user", "db"] {
+        match user.get(required) {
+            Value::String(_) => {}
+            v if v.is_nullish() => bail!(40414, "BSON field '{stage}.users.{required}' is missing but a required field"),
+            v => bail!(TypeMismatch, "BSON field '{stage}.users.{required}' is the wrong type '{}', expected type 'string'", v.type_name()),
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn parse_list_sessions(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {

@@ -1,0 +1,146 @@
+//! getDefaultRWConcern, setDefaultRWConcern
+
+use smongo_bson::{Code, Doc, DocBuf, DocWriter, Result, Value, bail, number};
+
+use super::{ADMIN, Args, Command, WRITES};
+use crate::clock::now_millis;
+use crate::default_concerns::Defaults;
+use crate::door::{Cx, ReadConcern, WriteConcern};
+use crate::exec;
+use crate::namespace::Ns;
+use crate::write;
+
+pub const GET: Command = Command::new("getDefaultRWConcern", get, ADMIN);
+pub const SET: Command = Command::new("setDefaultRWConcern", set, ADMIN | WRITES);
+
+/// The `_id` of the document in `config.settings`.
+const ID: &str = "ReadWriteConcernDefaults";
+
+fn get(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let in_memory = args.strict_bool("inMemory")?.unwrap_or(false);
+    args.finish()?;
+    load(cx)?;
+    show(&cx.op.shared.default_concerns.get(), reply);
+    if in_memory {
+        reply.append("inMemory", true);
+    }
+    Ok(())
+}
+
+fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let read = args.doc("defaultReadConcern")?;
+    let write = args.doc("defaultWriteConcern")?;
+    args.finish()?;
+    if read.is_none() && write.is_none() {
+        bail!(BadValue, "At least one of the \"defaultReadConcern\" or \"defaultWriteConcern\" fields must be present");
+    }
+    load(cx)?;
+    let shared = cx.op.shared.clone();
+    let mut defaults = shared.default_concerns.get();
+    if let Some(read) = read {
+        defaults.read = checked_read(read)?;
+    }
+    if let Some(write) = write {
+        defaults.write = checked_write(write, defaults.write.is_some())?;
+    }
+    defaults.updated = Some((shared.clock.last(), now_millis()));
+    store(cx, &defaults)?;
+    show(&defaults, reply);
+    shared.default_concerns.set(defaults);
+    Ok(())
+}
+
+fn checked_read(read: Doc<'_>) -> Result<Option<DocBuf>> {
+    let parsed = ReadConcern::parse(read)?;
+    match parsed.level.as_deref() {
+        None => Ok(None),
+        Some(level @ ("local" | "available" | "majority")) => Ok(Some(DocBuf::build(|w| {
+            w.append("level", level);
+        }))),
+        Some(level) => bail!(BadValue, "level: \"{level}\" is not suitable for the default read concern"),
+    }
+}
+
+fn checked_write(write: Doc<'_>, was_set: bool) -> Result<Option<DocBuf>> {
+    let parsed = WriteConcern::parse(write)?;
+    if write.is_empty() {
+        if was_set {
+            bail!(IllegalOperation, "The global default write concern cannot be unset once it is set.");
+        }
+        return Ok(None);
+    }
+    if write.get("w").is_missing() {
+        bail!(BadValue, "The default write concern must have 'w' field.");
+    }
+    if parsed.unacknowledged {
+        bail!(BadValue, "Unacknowledged write concern is not suitable for the default write concern");
+    }
+    if let Some(mode) = &parsed.unsatisfiable {
+        match mode.parse::<u32>() {
+            Ok(_) => bail!(UnsatisfiableWriteConcern, "Not enough data-bearing nodes"),
+            Err(_) => bail!(UnknownReplWriteConcern, "No write concern mode named '{mode}' found in replica set configuration"),
+        }
+    }
+    Ok(Some(DocBuf::build(|w| {
+        match write.get("w") {
+            v if v.is_number() => w.append("w", number::to_i64_rounded(v) as i32),
+            v => w.append("w", v),
+        };
+        if !write.get("j").is_missing() {
+            w.append("j", write.get("j").truthy());
+        }
+        w.append("wtimeout", number::to_i64_rounded(write.get("wtimeout")) as i32);
+    })))
+}
+
+fn show(defaults: &Defaults, w: &mut DocWriter<'_>) {
+    let read = defaults.read.clone().unwrap_or_else(|| DocBuf::build(|w| { w.append("level", "local"); }));
+    let write = defaults.write.clone().unwrap_or_else(|| DocBuf::build(|w| { w.append("w", 1).append("wtimeout", 0); }));
+    w.append("defaultReadConcern", read.as_doc()).append("defaultWriteConcern", write.as_doc());
+    if let Some((time, wall)) = defaults.updated {
+        w.append("updateOpTime", time).append("updateWallClockTime", Value::DateTime(wall));
+    }
+    let source = |set: bool| if set { "global" } else { "implicit" };
+    w.append("defaultWriteConcernSource", source(defaults.write.is_some())).append("defaultReadConcernSource", source(defaults.read.is_some()));
+    w.append("localUpdateWallClockTime", Value::DateTime(now_millis()));
+}
+
+fn settings() -> Ns {
+    Ns::unchecked("config", "settings")
+}
+
+/// Reads what was stored; somebody may have restored `config.settings` meanwhile.
+fn load(cx: &mut Cx<'_>) -> Result<()> {
+    let shared = cx.op.shared.clone();
+    let Some(coll) = shared.catalog.get(&settings()) else { return Ok(()) };
+    if let Some((_, doc)) = exec::find_by_id(&mut cx.op, &coll, Value::String(ID))? {
+        let stored = DocBuf::from(doc);
+        shared.default_concerns.load(stored.as_doc());
+    }
+    cx.op.end_read();
+    Ok(())
+}
+
+fn store(cx: &mut Cx<'_>, defaults: &Defaults) -> Result<()> {
+    let shared = cx.op.shared.clone();
+    let document = DocBuf::build(|w| {
+        w.append("_id", ID);
+        for (name, part) in [("defaultReadConcern", &defaults.read), ("defaultWriteConcern", &defaults.write)] {
+            if let Some(part) = part {
+                w.append(name, part.as_doc());
+            }
+        }
+        if let Some((time, wall)) = defaults.updated {
+            w.append("updateOpTime", time).append("updateWallClockTime", Value::DateTime(wall));
+        }
+    });
+    shared.catalog.get_or_create(&mut cx.op, &settings())?;
+    cx.op.write(|op| {
+        let coll = op.shared.catalog.get(&settings()).ok_or_else(|| smongo_bson::Error::new(Code::WriteConflict, "config.settings was dropped"))?;
+        let old = exec::find_by_id(op, &coll, Value::String(ID))?.map(|(id, doc)| (id, DocBuf::from(doc)));
+        match old {
+            Some((id, old)) => write::update(op, &coll, id, old.as_doc(), document.as_doc(), document.as_doc()),
+            None => write::insert(op, &coll, document.as_doc()).map(|_| ()),
+        }
+    })
+}

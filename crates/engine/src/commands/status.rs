@@ -1,0 +1,200 @@
+//! What the server does and has done: serverStatus, top, connPoolStats, lockInfo.
+
+use std::sync::atomic::Ordering;
+
+use smongo_bson::{DocBuf, DocWriter, Result, Value};
+
+use super::{ADMIN, Args, Command, LIGHT};
+use crate::clock::now_millis;
+use crate::door::Cx;
+use crate::limits;
+use crate::shared::Shared;
+
+pub const SERVER_STATUS: Command = Command::new("serverStatus", server_status, LIGHT);
+pub const TOP: Command = Command::new("top", top, ADMIN);
+pub const CONN_POOL_STATS: Command = Command::new("connPoolStats", conn_pool_stats, LIGHT);
+pub const LOCK_INFO: Command = Command::new("lockInfo", lock_info, ADMIN);
+
+type Section = fn(&Shared, &mut DocWriter<'_>);
+
+/// The sections of serverStatus in MongoDB's order; those with `false` come only when they are asked for.
+const SECTIONS: &[(&str, bool, Section)] = &[
+    ("asserts", true, asserts),
+    ("catalogStats", true, catalog_stats),
+    ("connections", true, connections),
+    ("extra_info", true, extra_info),
+    ("globalLock", true, global_lock),
+    ("locks", true, |_, _| {}),
+    ("logicalSessionRecordCache", true, |shared, w| {
+        w.append("activeSessionsCount", shared.sessions.ids().len() as i32);
+    }),
+    ("mem", true, memory),
+    ("metrics", true, metrics),
+    ("mirroredReads", false, |_, w| {
+        w.append("seen", 0i64).append("sent", 0i64);
+    }),
+    ("network", true, network),
+    ("opcounters", true, |shared, w| shared.usage.write_counters(w)),
+    ("opcountersRepl", true, |_, w| {
+        for name in ["insert", "query", "update", "delete", "getmore", "command"] {
+            w.append(name, 0i64);
+        }
+    }),
+    ("repl", true, |_, w| {
+        w.append("setName", "rs0").append("setVersion", 1).append("isWritablePrimary", true).append("secondary", false);
+    }),
+    ("storageEngine", true, |shared, w| {
+        w.append("name", "wiredTiger").append("supportsCommittedReads", true).append("persistent", shared.store.path().is_some());
+        w.append("readOnly", false).append("backupCursorOpen", false);
+    }),
+    ("transactions", true, |shared, w| {
+        w.append("currentOpen", shared.sessions.open_transactions() as i64);
+    }),
+    ("wiredTiger", true, wired_tiger),
+];
+
+fn server_status(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    // Arguments switch sections on and off; names of none are nothing to MongoDB.
+    let asked: Vec<_> = args.rest();
+    let shared = cx.op.shared.clone();
+    let uptime = shared.started.elapsed();
+    reply.append("host", &*cx.client.local).append("version", &*super::build_info::version()).append("process", "mongod");
+    reply.append("service", smongo_bson::Value::Array(smongo_bson::Array::EMPTY)).append("pid", i64::from(std::process::id()));
+    reply.append("uptime", uptime.as_secs_f64().floor()).append("uptimeMillis", uptime.as_millis() as i64);
+    reply.append("uptimeEstimate", uptime.as_secs() as i64).append("localTime", Value::DateTime(now_millis()));
+    for (name, default, section) in SECTIONS {
+        let wanted = asked.iter().find(|e| e.name() == *name).map_or(*default, |e| switches_on(e.value()));
+        if wanted {
+            section(&shared, &mut reply.document(name));
+        }
+    }
+    Ok(())
+}
+
+/// What is neither a number nor a bool nor null counts as true.
+fn switches_on(value: Value<'_>) -> bool {
+    match value {
+        v if v.is_nullish() => false,
+        v if v.is_number() || v.as_bool().is_some() => v.truthy(),
+        _ => true,
+    }
+}
+
+fn asserts(shared: &Shared, w: &mut DocWriter<'_>) {
+    w.append("regular", 0).append("warning", 0).append("msg", 0).append("user", shared.usage.failures.load(Ordering::Relaxed) as i32);
+    w.append("tripwire", 0).append("rollovers", 0);
+}
+
+fn catalog_stats(shared: &Shared, w: &mut DocWriter<'_>) {
+    let all = shared.catalog.all();
+    let internal = |ns: &crate::namespace::Ns| matches!(ns.db(), "admin" | "config" | "local") || ns.is_system();
+    let count = |pick: &dyn Fn(&crate::catalog::Collection) -> bool| all.iter().filter(|c| pick(c)).count() as i32;
+    w.append("collections", count(&|c| c.view().is_none() && !internal(&c.ns))).append("capped", count(&|c| c.is_capped() && !internal(&c.ns)));
+    w.append("clustered", count(&|c| c.is_clustered())).append("timeseries", count(&|c| c.timeseries.is_some())).append("views", count(&|c| c.view().is_some() && !internal(&c.ns)));
+    w.append("internalCollections", count(&|c| c.view().is_none() && internal(&c.ns))).append("internalViews", count(&|c| c.view().is_some() && internal(&c.ns)));
+}
+
+fn connections(shared: &Shared, w: &mut DocWriter<'_>) {
+    let open = shared.open_connections.load(Ordering::Relaxed) as i32;
+    w.append("current", open).append("available", (limits::CONNECTIONS as i32 - open).max(0));
+    w.append("totalCreated", shared.connections.load(Ordering::Relaxed) as i64).append("active", shared.operations.list().len() as i32);
+}
+
+fn extra_info(_: &Shared, w: &mut DocWriter<'_>) {
+    w.append("note", "fields vary by platform");
+}
+
+fn global_lock(shared: &Shared, w: &mut DocWriter<'_>) {
+    w.append("totalTime", shared.started.elapsed().as_micros() as i64);
+    w.document("currentQueue").append("total", 0).append("readers", 0).append("writers", 0);
+    let running = shared.operations.list();
+    let writers = running.iter().filter(|op| is_write(op)).count() as i32;
+    let total = running.len() as i32;
+    w.document("activeClients").append("total", total).append("readers", total - writers).append("writers", writers);
+}
+
+/// Whether an operation as currentOp shows it is a command that writes.
+fn is_write(op: &DocBuf) -> bool {
+    let Value::Document(body) = op.get("command") else { return false };
+    body.first().and_then(|e| super::lookup(e.name())).is_some_and(|c| c.is(super::WRITES))
+}
+
+/// Megabytes, from what Linux tells of the process; elsewhere nothing is known.
+fn memory(_: &Shared, w: &mut DocWriter<'_>) {
+    let pages = |n: usize| -> Option<i64> { std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(n)?.parse().ok() };
+    let megabytes = |n: usize| (pages(n).unwrap_or(0) * 4096 / (1 << 20)) as i32;
+    w.append("bits", 64).append("resident", megabytes(1)).append("virtual", megabytes(0)).append("supported", true);
+}
+
+fn metrics(shared: &Shared, w: &mut DocWriter<'_>) {
+    let (open, pinned) = shared.cursors.counts();
+    let mut cursor = w.document("cursor");
+    let mut counts = cursor.document("open");
+    counts.append("noTimeout", pinned as i64).append("total", open as i64);
+}
+
+fn network(shared: &Shared, w: &mut DocWriter<'_>) {
+    let usage = &shared.usage;
+    let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed) as i64;
+    w.append("bytesIn", read(&usage.bytes_in)).append("bytesOut", read(&usage.bytes_out)).append("numRequests", read(&usage.requests));
+}
+
+fn wired_tiger(shared: &Shared, w: &mut DocWriter<'_>) {
+    let Ok(stats) = shared.store.stats() else { return };
+    {
+        let mut cache = w.document("cache");
+        cache.append("bytes currently in the cache", stats.cache_used as i64).append("bytes read into cache", stats.cache_read as i64);
+        cache.append("bytes written from cache", stats.cache_written as i64).append("maximum bytes configured", stats.cache_max as i64);
+        cache.append("tracked dirty bytes in the cache", stats.cache_dirty as i64);
+    }
+    w.document("checkpoint").append("total succeed number of checkpoints", stats.checkpoints as i64);
+    {
+        let mut log = w.document("log");
+        log.append("log bytes written", stats.log_written as i64).append("log sync operations", stats.log_syncs as i64);
+        log.append("log sync time duration (usecs)", stats.log_sync_time as i64);
+    }
+    w.document("session").append("open cursor count", stats.open_cursors as i64).append("open session count", stats.open_sessions as i64);
+    let mut transaction = w.document("transaction");
+    transaction.append("transaction begins", stats.transactions_begun as i64).append("transactions committed", stats.transactions_committed as i64);
+    transaction.append("transactions rolled back", stats.transactions_rolled_back as i64);
+}
+
+fn top(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    args.rest();
+    let shared = &cx.op.shared;
+    let all = shared.catalog.all();
+    shared.usage.retain(|ns| all.iter().any(|c| c.ns.as_str() == ns));
+    let mut totals = reply.document("totals");
+    totals.append("note", "all times in microseconds");
+    for coll in &all {
+        shared.usage.write_times(coll.ns.as_str(), &mut totals.document(coll.ns.as_str()));
+    }
+    Ok(())
+}
+
+/// Connections to other servers, of which a database of one member has none.
+fn conn_pool_stats(_cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    args.rest();
+    reply.append("numClientConnections", 0).append("numAScopedConnections", 0).append("totalInUse", 0).append("totalAvailable", 0);
+    reply.append("totalLeased", 0).append("totalCreated", 0).append("totalRefreshing", 0).append("replicaSetMatchingStrategy", "matchPrimaryNode");
+    reply.document("pools");
+    reply.document("hosts");
+    reply.document("replicaSets");
+    Ok(())
+}
+
+/// The one lock that a client can hold from command to command.
+fn lock_info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    args.finish()?;
+    let mut list = reply.array("lockInfo");
+    if cx.op.shared.fsync.is_locked() {
+        let mut lock = list.document();
+        lock.append("resourceId", "{Global: fsyncLock}");
+        {
+            let mut granted = lock.array("granted");
+            granted.document().append("mode", "S").append("desc", "fsyncLockWorker");
+        }
+        lock.array("pending");
+    }
+    Ok(())
+}

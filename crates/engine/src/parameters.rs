@@ -1,0 +1,174 @@
+//! Server parameters: those of MongoDB's that mean something here.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use smongo_bson::{DocWriter, Result, Value, bail, number};
+
+use crate::limits;
+use crate::options::Options;
+
+pub struct Parameters {
+    allow_disk_use: AtomicBool,
+    cursor_timeout_ms: AtomicI64,
+    log_level: AtomicI64,
+    ttl_enabled: AtomicBool,
+    ttl_sleep_secs: AtomicI64,
+    journal_interval_ms: i64,
+    test_commands: bool,
+}
+
+/// One parameter: its name and what it is.
+pub struct Row {
+    pub name: &'static str,
+    kind: Kind,
+    pub at_startup: bool,
+    pub at_runtime: bool,
+}
+
+type At<T> = fn(&Parameters) -> &T;
+
+enum Kind {
+    Bool(At<AtomicBool>),
+    /// With the least and the greatest value.
+    Int(At<AtomicI64>, i64, i64),
+    Long(At<AtomicI64>, i64, i64),
+    Fixed(fn(&Parameters, &str, &mut DocWriter<'_>)),
+}
+
+const fn changeable(name: &'static str, kind: Kind) -> Row {
+    Row { name, kind, at_startup: true, at_runtime: true }
+}
+
+const fn fixed(name: &'static str, at_startup: bool, show: fn(&Parameters, &str, &mut DocWriter<'_>)) -> Row {
+    Row { name, kind: Kind::Fixed(show), at_startup, at_runtime: false }
+}
+
+/// All of them, sorted by name.
+pub static PARAMETERS: &[Row] = &[
+    changeable("allowDiskUseByDefault", Kind::Bool(|p| &p.allow_disk_use)),
+    fixed("authenticationMechanisms", false, |_, name, w| {
+        w.array(name);
+    }),
+    changeable("cursorTimeoutMillis", Kind::Long(|p| &p.cursor_timeout_ms, 1, i64::MAX)),
+    fixed("enableTestCommands", true, |p, name, w| {
+        w.append(name, p.test_commands);
+    }),
+    fixed("featureCompatibilityVersion", false, |_, name, w| {
+        w.document(name).append("version", crate::bootstrap::FEATURE_COMPATIBILITY);
+    }),
+    fixed("journalCommitInterval", false, |p, name, w| {
+        w.append(name, p.journal_interval_ms as i32);
+    }),
+    fixed("localLogicalSessionTimeoutMinutes", false, |_, name, w| {
+        w.append(name, limits::SESSION_IDLE_MINUTES);
+    }),
+    changeable("logLevel", Kind::Int(|p| &p.log_level, 0, 5)),
+    fixed("maxBSONDepth", false, |_, name, w| {
+        w.append(name, smongo_bson::check::MAX_DEPTH as i32);
+    }),
+    fixed("maxTransactionLockRequestTimeoutMillis", false, |_, name, w| {
+        w.append(name, limits::TRANSACTION_LOCK_WAIT.as_millis() as i32);
+    }),
+    fixed("notablescan", false, |_, name, w| {
+        w.append(name, false);
+    }),
+    fixed("quiet", false, |_, name, w| {
+        w.append(name, false);
+    }),
+    fixed("requireApiVersion", false, |_, name, w| {
+        w.append(name, false);
+    }),
+    fixed("transactionLifetimeLimitSeconds", false, |_, name, w| {
+        w.append(name, limits::TRANSACTION_LIFETIME.as_secs() as i32);
+    }),
+    changeable("ttlMonitorEnabled", Kind::Bool(|p| &p.ttl_enabled)),
+    changeable("ttlMonitorSleepSecs", Kind::Int(|p| &p.ttl_sleep_secs, 1, i32::MAX as i64)),
+];
+
+impl Parameters {
+    /// The defaults, and over them what `--setParameter` says.
+    pub fn new(options: &Options) -> Result<Parameters> {
+        let parameters = Parameters {
+            allow_disk_use: true.into(),
+            cursor_timeout_ms: (limits::CURSOR_IDLE.as_millis() as i64).into(),
+            log_level: 0.into(),
+            ttl_enabled: true.into(),
+            ttl_sleep_secs: (limits::TTL_SECONDS as i64).into(),
+            journal_interval_ms: options.journal_interval.as_millis() as i64,
+            test_commands: options.test_commands,
+        };
+        for (name, text) in options.parameters.iter().filter(|(name, _)| name != "enableTestCommands") {
+            let Some(row) = find(name).filter(|row| row.at_startup) else { bail!(BadValue, "Unknown --setParameter '{name}'") };
+            let value = match (text.as_str(), text.parse::<i64>()) {
+                ("true", _) => Value::Bool(true),
+                ("false", _) => Value::Bool(false),
+                (_, Ok(n)) => Value::Int64(n),
+                _ => Value::String(text),
+            };
+            parameters.set(row, value)?;
+        }
+        Ok(parameters)
+    }
+
+    pub fn show(&self, row: &Row, name: &str, w: &mut DocWriter<'_>) {
+        match row.kind {
+            Kind::Bool(at) => w.append(name, at(self).load(Ordering::Relaxed)),
+            Kind::Int(at, ..) => w.append(name, at(self).load(Ordering::Relaxed) as i32),
+            Kind::Long(at, ..) => w.append(name, at(self).load(Ordering::Relaxed)),
+            Kind::Fixed(show) => {
+                show(self, name, w);
+                w
+            }
+        };
+    }
+
+    pub fn set(&self, row: &Row, value: Value<'_>) -> Result<()> {
+        match row.kind {
+            Kind::Bool(at) => match value {
+                v if v.is_number() || v.as_bool().is_some() => at(self).store(v.truthy(), Ordering::Relaxed),
+                v => bail!(BadValue, "Failed to set parameter {}: a bool is expected, not {}", row.name, v.type_name()),
+            },
+            Kind::Int(at, least, most) | Kind::Long(at, least, most) => match value {
+                v if v.is_number() => match number::to_i64_rounded(v) {
+                    n if n < least => bail!(BadValue, "Invalid value for parameter {}: {n} is not greater than or equal to {least}", row.name),
+                    n if n > most => bail!(BadValue, "Invalid value for parameter {}: {n} is not less than or equal to {most}", row.name),
+                    n => at(self).store(n, Ordering::Relaxed),
+                },
+                v => bail!(BadValue, "Failed to set parameter {}: a number is expected, not {}", row.name, v.type_name()),
+            },
+            Kind::Fixed(_) => bail!(IllegalOperation, "not allowed to change [{}] at runtime", row.name),
+        }
+        Ok(())
+    }
+
+    pub fn allow_disk_use(&self) -> bool {
+        self.allow_disk_use.load(Ordering::Relaxed)
+    }
+
+    pub fn cursor_timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.cursor_timeout_ms.load(Ordering::Relaxed).max(1) as u64)
+    }
+
+    /// From 1 on every command is logged.
+    pub fn log_level(&self) -> i64 {
+        self.log_level.load(Ordering::Relaxed)
+    }
+
+    /// Seconds between two passes over the TTL indexes; `None` when there are none.
+    pub fn ttl_seconds(&self) -> Option<u64> {
+        self.ttl_enabled.load(Ordering::Relaxed).then(|| self.ttl_sleep_secs.load(Ordering::Relaxed).max(1) as u64)
+    }
+}
+
+/// The row of a parameter.
+pub fn find(name: &str) -> Option<&'static Row> {
+    PARAMETERS.binary_search_by(|row| row.name.cmp(name)).ok().map(|at| &PARAMETERS[at])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn parameters_are_sorted() {
+        assert!(super::PARAMETERS.is_sorted_by(|a, b| a.name < b.name));
+    }
+}

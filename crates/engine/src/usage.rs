@@ -1,0 +1,163 @@
+//! What commands did and how long they took: serverStatus's counters, and top's times of each collection.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use smongo_bson::{DocWriter, Value};
+
+use crate::commands::{Command, WRITES};
+use crate::door::Request;
+
+/// What serverStatus and top divide commands into; the order is theirs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Query,
+    GetMore,
+    Insert,
+    Update,
+    Delete,
+    Command,
+}
+
+/// The kinds with their names in `opcounters` and in top.
+const KINDS: [(Kind, &str, &str); 6] = [
+    (Kind::Query, "query", "queries"),
+    (Kind::GetMore, "getmore", "getmore"),
+    (Kind::Insert, "insert", "insert"),
+    (Kind::Update, "update", "update"),
+    (Kind::Delete, "delete", "remove"),
+    (Kind::Command, "command", "commands"),
+];
+
+impl Kind {
+    pub fn of(command: &Command) -> Kind {
+        match command.name {
+            "find" => Kind::Query,
+            "getMore" => Kind::GetMore,
+            "insert" => Kind::Insert,
+            "update" => Kind::Update,
+            "delete" => Kind::Delete,
+            _ => Kind::Command,
+        }
+    }
+
+    /// As the profiler names it.
+    pub fn op(self) -> &'static str {
+        match self {
+            Kind::Delete => "remove",
+            kind => KINDS[kind as usize].1,
+        }
+    }
+}
+
+/// How often, and how long in all.
+#[derive(Clone, Copy, Default)]
+struct Event {
+    count: u64,
+    micros: u64,
+}
+
+impl Event {
+    fn add(&mut self, micros: u64) {
+        self.count += 1;
+        self.micros += micros;
+    }
+
+    fn write(self, name: &str, w: &mut DocWriter<'_>) {
+        w.document(name).append("time", self.micros as i64).append("count", self.count as i64);
+    }
+}
+
+/// The events of one collection.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    kinds: [Event; 6],
+    reads: Event,
+    writes: Event,
+}
+
+#[derive(Default)]
+pub struct Usage {
+    /// Statements by kind: documents of an insert, statements of an update or delete.
+    statements: [AtomicU64; 6],
+    pub failures: AtomicU64,
+    pub requests: AtomicU64,
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
+    collections: Mutex<HashMap<String, Times>>,
+}
+
+impl Usage {
+    /// Counts a command that is over.
+    pub fn record(&self, command: &Command, request: &Request<'_>, db: &str, elapsed: Duration) {
+        let kind = Kind::of(command);
+        self.statements[kind as usize].fetch_add(statements(kind, request), Ordering::Relaxed);
+        let Some(coll) = collection(kind, request) else { return };
+        let micros = (elapsed.as_micros() as u64).max(1);
+        NAME.with_borrow_mut(|name| {
+            name.clear();
+            name.extend([db, ".", coll]);
+            let mut collections = self.collections.lock();
+            let times = match collections.get_mut(name.as_str()) {
+                Some(times) => times,
+                None => collections.entry(name.clone()).or_default(),
+            };
+            times.kinds[kind as usize].add(micros);
+            if command.is(WRITES) { times.writes.add(micros) } else { times.reads.add(micros) }
+        });
+    }
+
+    pub fn write_counters(&self, w: &mut DocWriter<'_>) {
+        for (kind, name, _) in [KINDS[2], KINDS[0], KINDS[3], KINDS[4], KINDS[1], KINDS[5]] {
+            w.append(name, self.statements[kind as usize].load(Ordering::Relaxed) as i64);
+        }
+    }
+
+    /// The times of a collection as top shows them; collections nobody asked for yet have zeros.
+    pub fn write_times(&self, ns: &str, w: &mut DocWriter<'_>) {
+        let times = self.collections.lock().get(ns).copied().unwrap_or_default();
+        let total = Event { count: times.reads.count + times.writes.count, micros: times.reads.micros + times.writes.micros };
+        total.write("total", w);
+        times.reads.write("readLock", w);
+        times.writes.write("writeLock", w);
+        for (kind, _, name) in KINDS {
+            times.kinds[kind as usize].write(name, w);
+        }
+    }
+
+    /// Forgets the collections that are gone.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.collections.lock().retain(|ns, _| exists(ns));
+    }
+}
+
+/// The documents or statements a write command brings; one for every other command.
+fn statements(kind: Kind, request: &Request<'_>) -> u64 {
+    let list = match kind {
+        Kind::Insert => "documents",
+        Kind::Update => "updates",
+        Kind::Delete => "deletes",
+        _ => return 1,
+    };
+    let count = match request.sequences.iter().find(|s| s.name == list) {
+        Some(sequence) => sequence.iter().count(),
+        None => request.body.get(list).as_array().map_or(1, |a| a.iter().count()),
+    };
+    count as u64
+}
+
+/// The collection a command is about.
+pub fn collection<'a>(kind: Kind, request: &Request<'a>) -> Option<&'a str> {
+    let value = if kind == Kind::GetMore { request.body.get("collection") } else { request.body.first()?.value() };
+    match value {
+        Value::String(name) if !name.is_empty() => Some(name),
+        _ => None,
+    }
+}
+
+thread_local! {
+    /// Where full names are put together, so that counting allocates nothing.
+    static NAME: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}

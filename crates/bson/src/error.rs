@@ -180,6 +180,7 @@ codes! {
     APIDeprecationError = 324,
     MechanismUnavailable = 334,
     UnsupportedOpQueryCommand = 352,
+    CannotConvertIndexToUnique = 359,
     CollectionUUIDMismatch = 361,
     NonConformantBSON = 375,
     CannotInsertTimeseriesBucketsWithMixedSchema = 408,

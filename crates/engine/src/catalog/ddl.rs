@@ -265,6 +265,27 @@ impl Catalog {
         self.replace(op, &Arc::new(define(ns.clone(), coll.uuid, options, records, indexes, coll.state.clone())?), command)
     }
 
+    /// Builds an index anew under another specification, in the place of the old one. A `dry` run only tells whether that works.
+    pub fn rebuild_index(&self, op: &mut OpCx, ns: &Ns, name: &str, spec: DocBuf, command: Doc<'_>, dry: bool) -> Result<()> {
+        let _ddl = self.definition(op)?;
+        let coll = self.require(ns)?;
+        let _alone = self.exclusive(op, &coll)?;
+        let Some(old) = coll.index(name).cloned() else { bail!(IndexNotFound, "cannot find index {name} for ns {ns}") };
+        let id = self.new_id();
+        let table = self.store.create_table(&index_table(id), TableKind::Index)?;
+        let index = Arc::new(Index::from_spec(id, spec, table, Multikey::default())?);
+        let built = build(op, &coll, &index);
+        if dry || built.is_err() {
+            self.doom([index.table.clone()].into_iter());
+            return built;
+        }
+        index.completed(self.generation.fetch_add(1, Ordering::AcqRel) + 1);
+        let place = |i: &Arc<Index>| if Arc::ptr_eq(i, &old) { index.clone() } else { i.clone() };
+        self.replace(op, &Arc::new(coll.with_indexes(coll.indexes.iter().map(place).collect())), command)?;
+        self.doom([old.table.clone()].into_iter());
+        Ok(())
+    }
+
     fn replace(&self, op: &mut OpCx, changed: &Arc<Collection>, command: Doc<'_>) -> Result<()> {
         self.change(op, |op| {
             self.save(op.store()?, changed)?;

@@ -26,6 +26,8 @@ pub struct Index {
     /// How keys are made, where they are not the values at the paths.
     pub special: Option<Special>,
     pub unique: bool,
+    /// New duplicates are refused, old ones stay: what an index must be before it becomes unique.
+    pub prepare_unique: bool,
     pub sparse: bool,
     pub hidden: bool,
     /// The `_id` index of a clustered collection: no index of its own to whoever asks, but the order of the documents.
@@ -107,6 +109,7 @@ impl Index {
             parts,
             special,
             unique: spec.get("unique").truthy(),
+            prepare_unique: spec.get("prepareUnique").truthy(),
             sparse: spec.get("sparse").truthy(),
             hidden: spec.get("hidden").truthy(),
             clustered: spec.get("clustered").truthy(),

@@ -1,6 +1,6 @@
 //! collMod: changing what a collection or view is.
 
-use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_bson::{Array, Code, Doc, DocBuf, DocWriter, Result, Value, bail, err, number};
 use smongo_mql::{CompileCx, Pipeline};
 
 use super::create::{check_validator, choice};
@@ -22,9 +22,12 @@ fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     let size = args.int("cappedSize")?;
     let max = args.int("cappedMax")?;
     args.refuse(&["changeStreamPreAndPostImages", "timeseries", "timeseriesBucketsMayHaveMixedSchemaData", "isTimeseriesNamespace"])?;
-    args.refuse(&["dryRun"])?;
+    let dry = args.bool("dryRun")?;
     let expire = args.value("expireAfterSeconds");
     args.finish()?;
+    if dry && index.is_none() {
+        bail!(InvalidOptions, "dryRun is only for making an index unique");
+    }
     let shared = cx.op.shared.clone();
     let Some(coll) = shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "ns does not exist: {ns}") };
     if !expire.is_nullish() {
@@ -46,7 +49,7 @@ fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     }
     check_validator(cx, validator)?;
     if let Some(spec) = index {
-        change_index(cx, &ns, &coll, spec, reply)?;
+        change_index(cx, &coll, spec, dry, reply)?;
     }
     if validator.is_none() && level.is_none() && action.is_none() && size.is_none() && max.is_none() {
         return Ok(());
@@ -117,15 +120,18 @@ fn change_expiry(cx: &mut Cx<'_>, coll: &Collection, expire: Value<'_>) -> Resul
 }
 
 fn change_view(cx: &mut Cx<'_>, coll: &Collection, on: Option<&str>, pipeline: Option<Array<'_>>) -> Result<()> {
-    let (Some(on), Some(pipeline)) = (on, pipeline) else {
-        if on.is_none() && pipeline.is_none() {
-            return Ok(());
-        }
-        bail!(InvalidOptions, "Must specify both 'viewOn' and 'pipeline' when modifying a view");
-    };
+    if on.is_none() && pipeline.is_none() {
+        return Ok(());
+    }
+    // What is not named stays.
+    let on = on.or(coll.option("viewOn").as_str()).unwrap_or_default();
+    let pipeline = pipeline.or(coll.option("pipeline").as_array()).unwrap_or(Array::EMPTY);
     let ns = &coll.ns;
     Ns::new(ns.db(), on)?;
-    Pipeline::compile(pipeline, &CompileCx { db: ns.db().into(), coll: on.into(), now: cx.op.compile.now, ..CompileCx::default() })?;
+    let compiled = Pipeline::compile(pipeline, &CompileCx { db: ns.db().into(), coll: on.into(), now: cx.op.compile.now, ..CompileCx::default() })?;
+    if let Some(writes) = compiled.writes() {
+        bail!(OptionNotSupportedOnView, "The aggregation stage {} of the pipeline cannot be used in the view definition of {ns}", writes.name());
+    }
     let options = DocBuf::build(|w| {
         w.append("viewOn", on).append("pipeline", pipeline).append("collation", coll.option("collation"));
     });
@@ -134,21 +140,24 @@ fn change_view(cx: &mut Cx<'_>, coll: &Collection, on: Option<&str>, pipeline: O
     shared.catalog.set_options(&mut cx.op, ns, options, command.as_doc())
 }
 
-fn change_index(cx: &mut Cx<'_>, ns: &Ns, coll: &Collection, spec: Doc<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+fn change_index(cx: &mut Cx<'_>, coll: &Collection, spec: Doc<'_>, dry: bool, reply: &mut DocWriter<'_>) -> Result<()> {
+    let ns = &coll.ns;
     let mut args = Args::nested("collMod.index", spec);
     let name = args.str("name")?;
     let key = args.doc("keyPattern")?;
-    let hidden = match args.value("hidden") {
-        v if v.is_nullish() => None,
-        v if v.is_number() || v.as_bool().is_some() => Some(v.truthy()),
-        v => return Err(args.wrong_type("hidden", v, "bool, long, int, decimal, double")),
+    let mut flag = |name: &str| match args.value(name) {
+        v if v.is_nullish() => Ok(None),
+        v if v.is_number() || v.as_bool().is_some() => Ok(Some(v.truthy())),
+        v => Err(args.wrong_type(name, v, "bool, long, int, decimal, double")),
     };
+    let (hidden, prepare, unique) = (flag("hidden")?, flag("prepareUnique")?, flag("unique")?);
     let expire = match args.value("expireAfterSeconds") {
         v if v.is_nullish() => None,
-        v if v.is_number() => Some(number::to_i64_saturating(v).unwrap_or(0)),
+        Value::Decimal(d) => Some(d.to_i64_rounded().or_else(|| number::to_i64_saturating(Value::Decimal(d))).unwrap_or(0).min(i64::from(i32::MAX))),
+        v if v.is_number() => Some(number::to_i64_saturating(v).unwrap_or(0).min(i64::from(i32::MAX))),
         v => return Err(args.wrong_type("expireAfterSeconds", v, "long, int, decimal, double")),
     };
-    args.refuse(&["unique", "prepareUnique", "forceNonUnique"])?;
+    args.refuse(&["forceNonUnique"])?;
     args.finish()?;
     let index = match (name, key) {
         (Some(_), Some(_)) => bail!(InvalidOptions, "Cannot specify both key pattern and name."),
@@ -162,7 +171,7 @@ fn change_index(cx: &mut Cx<'_>, ns: &Ns, coll: &Collection, spec: Doc<'_>, repl
             (_, key) => bail!(IndexNotFound, "cannot find index {:?} for ns {ns}", key.unwrap_or(Doc::EMPTY)),
         }
     };
-    if hidden.is_none() && expire.is_none() {
+    if hidden.is_none() && expire.is_none() && prepare.is_none() && unique.is_none() {
         bail!(InvalidOptions, "no expireAfterSeconds, hidden, unique, or prepareUnique field");
     }
     if hidden.is_some() && index.clustered {
@@ -175,11 +184,28 @@ fn change_index(cx: &mut Cx<'_>, ns: &Ns, coll: &Collection, spec: Doc<'_>, repl
         if index.is_id() || index.parts.len() != 1 {
             bail!(InvalidOptions, "TTL indexes are single-field indexes, compound indexes do not support TTL");
         }
-        if !(0..=i64::from(i32::MAX)).contains(&seconds) {
+        if seconds < 0 {
             bail!(InvalidOptions, "TTL index 'expireAfterSeconds' option must be within an acceptable range, try a different number");
         }
     }
-    let new = changed_spec(&index, hidden, expire);
+    let prepare = prepare.filter(|p| *p != index.prepare_unique);
+    if prepare == Some(true) && index.special.is_some() {
+        bail!(InvalidOptions, "an index of this kind cannot become unique: {}", index.pattern_text());
+    }
+    let alone = hidden.is_none() && expire.is_none();
+    if (prepare.is_some() || unique.is_some()) && !alone || prepare.is_some() && unique.is_some() {
+        bail!(InvalidOptions, "prepareUnique and unique cannot be combined with other modifications of an index");
+    }
+    if dry && unique.is_none() {
+        bail!(InvalidOptions, "dryRun is only for making an index unique");
+    }
+    if let Some(unique) = unique {
+        return if unique { make_unique(cx, ns, &index, spec, dry, reply) } else { Err(err!(BadValue, "'unique: false' is not supported: an index can only become unique")) };
+    }
+    if let Some(prepare) = prepare {
+        reply.append("prepareUnique_old", !prepare).append("prepareUnique_new", prepare);
+    }
+    let new = changed_spec(&index, hidden, expire, prepare);
     if let Some(seconds) = expire {
         if let Some(old) = index.expire_after {
             reply.append("expireAfterSeconds_old", old);
@@ -196,13 +222,49 @@ fn change_index(cx: &mut Cx<'_>, ns: &Ns, coll: &Collection, spec: Doc<'_>, repl
     shared.catalog.set_index_spec(&mut cx.op, ns, &index.name, new, command.as_doc())
 }
 
-fn changed_spec(index: &Index, hidden: Option<bool>, expire: Option<i64>) -> DocBuf {
+/// An index that refuses new duplicates becomes unique, if it holds no old ones. A dry run only looks.
+fn make_unique(cx: &mut Cx<'_>, ns: &Ns, index: &Index, asked: Doc<'_>, dry: bool, reply: &mut DocWriter<'_>) -> Result<()> {
+    if index.unique {
+        return Ok(());
+    }
+    if !index.prepare_unique || index.special.is_some() {
+        bail!(InvalidOptions, "Cannot make index unique: it must have prepareUnique set first");
+    }
+    let spec = DocBuf::build(|w| {
+        for e in index.spec.as_doc().iter().filter(|e| e.name() != "prepareUnique") {
+            w.append_element(&e);
+            if e.name() == "name" {
+                w.append("unique", true);
+            }
+        }
+    });
+    let shared = cx.op.shared.clone();
+    let command = oplog_command(ns, DocBuf::build(|w| { w.append("index", asked); }).as_doc());
+    shared.catalog.rebuild_index(&mut cx.op, ns, &index.name, spec, command.as_doc(), dry).map_err(|e| match e.code() {
+        Code::DuplicateKey => err!(CannotConvertIndexToUnique, "Cannot convert the index to unique. Please resolve conflicting documents before running collMod again. {}", e.message()),
+        _ => e,
+    })?;
+    if !dry {
+        reply.append("unique_new", true);
+    }
+    Ok(())
+}
+
+fn changed_spec(index: &Index, hidden: Option<bool>, expire: Option<i64>, prepare: Option<bool>) -> DocBuf {
     DocBuf::build(|w| {
         for e in index.spec.as_doc() {
-            let replaced = (e.name() == "hidden" && hidden.is_some()) || (e.name() == "expireAfterSeconds" && expire.is_some());
+            let replaced = match e.name() {
+                "hidden" => hidden.is_some(),
+                "expireAfterSeconds" => expire.is_some(),
+                "prepareUnique" => prepare.is_some(),
+                _ => false,
+            };
             if !replaced {
                 w.append_element(&e);
             }
+        }
+        if prepare == Some(true) {
+            w.append("prepareUnique", true);
         }
         if hidden == Some(true) {
             w.append("hidden", true);

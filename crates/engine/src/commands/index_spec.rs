@@ -74,7 +74,7 @@ pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Re
     let sphere = key.iter().any(|e| e.value().as_str() == Some("2dsphere"));
     Ok(DocBuf::build(|w| {
         w.append("v", version).append("key", key).append("name", if id { "_id_" } else { name });
-        for flag in ["unique", "sparse", "hidden", "background"] {
+        for flag in ["unique", "sparse", "hidden", "prepareUnique", "background"] {
             if flag == "background" {
                 w.append(flag, spec.get(flag));
             } else if spec.get(flag).truthy() && !(id && flag == "unique") {
@@ -135,14 +135,14 @@ fn check_options(spec: Doc<'_>, key: Doc<'_>, id: bool, cx: &CompileCx) -> Resul
         Value::Missing | Value::Bool(_) => {}
         v => bail!(TypeMismatch, "The field 'hidden' must be a bool, but got {}", v.type_name()),
     }
-    for flag in ["unique", "sparse", "background"] {
+    for flag in ["unique", "sparse", "background", "prepareUnique"] {
         match spec.get(flag) {
             Value::Missing | Value::Bool(_) => {}
             v if v.is_number() => {}
             v => bail!(TypeMismatch, "The field '{flag}' has value {flag}: {v:?}, which is not convertible to bool"),
         }
     }
-    for unsupported in ["clustered", "prepareUnique", "bucketSize"] {
+    for unsupported in ["clustered", "bucketSize"] {
         if spec.contains(unsupported) {
             bail!(NotImplemented, "the index option '{unsupported}' is not implemented");
         }

@@ -127,6 +127,9 @@ pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<P
     op.store()?;
     let coll = &op.seen(coll);
     let sort = query.sort.take().filter(|s| !s.parts.is_empty()).map(Arc::new);
+    if let Some(name) = sort.as_ref().and_then(|s| s.parts.iter().find_map(|p| p.meta.as_deref())) {
+        check_meta(&query.filter, name)?;
+    }
     let chosen = match query.filter.near() {
         Some(near) => near::source(coll, &query, near)?,
         None if query.filter.has_text() => text::source(coll, &query)?,
@@ -144,6 +147,15 @@ pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<P
         root = PlanNode::Limit { input: Box::new(root), count };
     }
     Ok(Plan { coll: coll.clone(), query, sort, root, rejected })
+}
+
+/// A sort by what only a search attaches to documents needs that search.
+fn check_meta(filter: &Matcher, name: &str) -> Result<()> {
+    match name {
+        "textScore" if !filter.has_text() => bail!(40218, "query requires text score metadata, but it is not available"),
+        "geoNearDistance" if filter.near().is_none() => bail!(40218, "query requires geoNear distance metadata, but it is not available"),
+        _ => Ok(()),
+    }
 }
 
 fn source(coll: &Arc<Collection>, query: &Query, sort: Option<&SortPattern>) -> Result<Choice> {

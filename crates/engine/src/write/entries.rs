@@ -107,10 +107,15 @@ impl Entries {
     pub fn insert(&self, op: &mut OpCx, coll: &Collection, index: &Arc<Index>) -> Result<()> {
         let unique = !index.record_id_in_key();
         for (n, item) in self.items.iter().enumerate() {
-            let store = op.store()?;
-            if !unique {
-                store.insert(&index.table, self.key(*item), self.value(*item))?;
-            } else if !store.insert_new(&index.table, self.key(*item), self.value(*item))? {
+            let added = if unique {
+                op.store()?.insert_new(&index.table, self.key(*item), self.value(*item))?
+            } else if index.prepare_unique && others_have(op, index, self.key(*item))? {
+                false
+            } else {
+                op.store()?.insert(&index.table, self.key(*item), self.value(*item))?;
+                true
+            };
+            if !added {
                 for done in &self.items[..n] {
                     op.store()?.remove(&index.table, self.key(*done))?;
                 }
@@ -126,6 +131,21 @@ impl Entries {
         }
         Ok(())
     }
+}
+
+/// Whether another record has an entry of the same values in an index whose keys end with the record id.
+fn others_have(op: &mut OpCx, index: &Index, key: &[u8]) -> Result<bool> {
+    let values = key.get(..key.len().saturating_sub(8)).unwrap_or_default();
+    let store = op.store()?;
+    let cursor = store.open(&index.table)?;
+    let mut more = store.seek_ge(cursor, values)?;
+    let mut found = false;
+    while more && !found && store.key(cursor).starts_with(values) {
+        found = store.key(cursor) != key;
+        more = store.next(cursor)?;
+    }
+    store.release(cursor);
+    Ok(found)
 }
 
 /// The order of a clustered collection takes keys up to a size only.

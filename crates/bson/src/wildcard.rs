@@ -45,6 +45,14 @@ impl Scope {
         Scope::default()
     }
 
+    /// The path below which everything is covered, where the scope is one of those.
+    pub fn root(&self) -> Option<&str> {
+        match &*self.paths {
+            [only] if self.include => Some(&**only),
+            _ => None,
+        }
+    }
+
     fn place(&self, path: &str) -> Place {
         if below(path, "_id") && !self.paths.iter().any(|p| below(p, "_id")) {
             return if self.id { Place::Inside } else { Place::Outside };
@@ -115,6 +123,17 @@ impl<'a> Walk<'_, 'a, '_> {
         if array.is_empty() {
             return self.leaf(Value::Undefined);
         }
+        if self.scope.place(&self.path) == Place::Above {
+            // A number in the path of the scope may mean an element.
+            let depth = self.path.len();
+            for (n, element) in array.iter().enumerate() {
+                self.path.push_str(&format!(".{n}"));
+                if self.scope.touches(&self.path) {
+                    self.value(element)?;
+                }
+                self.path.truncate(depth);
+            }
+        }
         array.iter().try_for_each(|element| self.element(element))
     }
 
@@ -161,6 +180,7 @@ mod tests {
         let scope = Scope::below("a.b");
         assert_eq!(keys(&scope, r#"{"a": {"b": {"c": 1}, "d": 2}, "ab": 3}"#), "a.b.c=1");
         assert_eq!(keys(&scope, r#"{"a": 5}"#), "");
+        assert_eq!(keys(&Scope::below("a.0"), r#"{"a": [{"b": 1}, {"b": 2}]}"#), "a.0.b=1 multikey");
         assert!(scope.covers("a.b.x") && !scope.covers("a") && !scope.covers("a.bc"));
     }
 

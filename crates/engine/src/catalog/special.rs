@@ -124,6 +124,7 @@ impl Special {
         }
         let masks: Vec<u64> = self.slots.iter().map(|slot| match *slot {
             Slot::Plain(n) => plain.components(n),
+            Slot::Special(0) if matches!(self.source, Source::Wildcard(_)) => 0,
             Slot::Special(_) if tuples.arrays => u64::MAX,
             Slot::Special(_) => 0,
         }).collect();

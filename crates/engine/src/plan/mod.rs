@@ -140,6 +140,9 @@ pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<P
     let coll = &op.seen(coll);
     let sort = query.sort.take().filter(|s| !s.parts.is_empty()).map(Arc::new);
     let only = coll.state.plans.filter(&query);
+    if let Some(name) = sort.as_ref().and_then(|s| s.parts.iter().find_map(|p| p.meta.as_deref())) {
+        check_meta(&query.filter, name)?;
+    }
     let chosen = match query.filter.near() {
         Some(near) => near::source(coll, &query, near)?,
         None if query.filter.has_text() => text::source(coll, &query)?,
@@ -171,6 +174,15 @@ fn complete(mut root: PlanNode, sorted: bool, query: &Query, sort: Option<&SortP
         root = PlanNode::Limit { input: Box::new(root), count };
     }
     root
+}
+
+/// A sort by what only a search attaches to documents needs that search.
+fn check_meta(filter: &Matcher, name: &str) -> Result<()> {
+    match name {
+        "textScore" if !filter.has_text() => bail!(40218, "query requires text score metadata, but it is not available"),
+        "geoNearDistance" if filter.near().is_none() => bail!(40218, "query requires geoNear distance metadata, but it is not available"),
+        _ => Ok(()),
+    }
 }
 
 fn source(coll: &Arc<Collection>, query: &Query, sort: Option<&SortPattern>, only: Option<&IndexFilter>) -> Result<Choice> {

@@ -51,7 +51,8 @@ fn leaf(op: CompareOp, value: Value<'_>) -> bool {
     match value {
         // An empty one has no fields that would be indexed in its place.
         Value::Document(d) | Value::Array(Array(d)) => d.is_empty() && op == CompareOp::Eq,
-        Value::Null | Value::Undefined | Value::Missing | Value::MinKey | Value::MaxKey => false,
+        Value::MinKey | Value::MaxKey => op == CompareOp::Eq,
+        Value::Null | Value::Undefined | Value::Missing => false,
         _ => true,
     }
 }
@@ -66,7 +67,8 @@ pub fn views(index: &Arc<Index>, question: &Question<'_>) -> Vec<View> {
     let mut paths: Vec<(&str, bool)> = Vec::new();
     for p in &found {
         let Some(answer) = answers(p) else { continue };
-        let numbered = p.path.split('.').any(|c| c.bytes().all(|b| b.is_ascii_digit()));
+        let within = scope.root().and_then(|root| p.path.strip_prefix(root)).unwrap_or(&p.path);
+        let numbered = within.split('.').any(|c| !c.is_empty() && c.bytes().all(|b| b.is_ascii_digit()));
         if numbered && arrays || !scope.covers(&p.path) {
             continue;
         }

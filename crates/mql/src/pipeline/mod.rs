@@ -128,6 +128,9 @@ impl Pipeline {
             bail!(MaxSubPipelineDepthExceeded, "Maximum number of nested sub-pipelines exceeded. Limit is {MAX_DEPTH}");
         }
         registry::check_texts(&docs)?;
+        if within == Within::Command {
+            registry::check_meta(&docs)?;
+        }
         let mut compiled = Vec::with_capacity(docs.len());
         for doc in &docs {
             registry::compile(*doc, cx, within, &mut compiled)?;

@@ -225,6 +225,26 @@ pub(super) fn check_texts(stages: &[Doc<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// What `$text` computes is there only behind it, in stages that make fields too (40218). Sub-pipelines look after themselves.
+pub(super) fn check_meta(stages: &[Doc<'_>]) -> Result<()> {
+    fn reads_score(value: Value<'_>) -> bool {
+        match value {
+            Value::Document(d) => d.iter().any(|e| match e.name() {
+                "$meta" => e.value().as_str() == Some("textScore"),
+                name => name != "$literal" && reads_score(e.value()),
+            }),
+            Value::Array(a) => a.iter().any(reads_score),
+            _ => false,
+        }
+    }
+    let first = stages.first().and_then(|s| s.get("$match").as_doc());
+    let makes_fields = |s: &&Doc<'_>| s.first().is_some_and(|e| matches!(e.name(), "$project" | "$addFields" | "$set" | "$group"));
+    if !first.is_some_and(has_text) && stages.iter().filter(makes_fields).any(|s| reads_score(Value::Document(*s))) {
+        bail!(40218, "query requires text score metadata, but it is not available");
+    }
+    Ok(())
+}
+
 /// Whether a filter has a `$text`, be it below `$and`, `$or`, `$nor`.
 pub(super) fn has_text(filter: Doc<'_>) -> bool {
     filter.iter().any(|f| match (f.name(), f.value()) {

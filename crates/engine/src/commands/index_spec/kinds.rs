@@ -50,7 +50,7 @@ pub fn check(spec: Doc<'_>, key: Doc<'_>, version: i32) -> Result<()> {
     if hashed > 1 {
         bail!(31303, "A maximum of one index field is allowed to be hashed but found {hashed} for 'key' {key:?}");
     }
-    let unique = spec.get("unique").truthy();
+    let unique = spec.get("unique").truthy() || spec.get("prepareUnique").truthy();
     if hashed > 0 && unique {
         bail!(16764, "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.");
     }
@@ -109,7 +109,7 @@ fn wildcard(spec: Doc<'_>, key: Doc<'_>, plugins: &[Plugin], version: i32) -> Re
     if field.split('.').filter(|p| *p == "$**").count() > 1 || !field.ends_with("$**") {
         bail!(CannotCreateIndex, "Index key contains an illegal field name: '$**' must be the last component: '{field}'");
     }
-    for option in ["unique", "sparse"] {
+    for option in ["unique", "prepareUnique", "sparse"] {
         if spec.get(option).truthy() {
             bail!(CannotCreateIndex, "Index type 'wildcard' does not support the {option} option");
         }

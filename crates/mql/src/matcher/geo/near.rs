@@ -67,7 +67,7 @@ impl Near {
                     let unit = if self.geojson { EARTH } else { 1.0 };
                     let center = Point::from_lng_lat(self.x, self.y);
                     match (order, g.points.as_slice()) {
-                        (GeoOrder::Flat(_), [only]) => Some(center.dot(*only).clamp(-1.0, 1.0).acos()),
+                        (GeoOrder::Flat(_), [only]) => Some(center.chord_distance(*only)),
                         _ => (!g.only_flat).then(|| g.distance(center) * unit),
                     }
                 } else {

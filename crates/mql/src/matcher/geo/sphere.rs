@@ -56,6 +56,11 @@ impl Point {
         self.cross(o).norm().atan2(self.dot(o))
     }
 
+    /// The same by the length of the chord, as MongoDB computes it over `2d` indexes: it differs in the last digit.
+    pub fn chord_distance(self, o: Point) -> f64 {
+        2.0 * (self.plus(o.scaled(-1.0)).norm() / 2.0).min(1.0).asin()
+    }
+
     pub fn same(self, o: Point) -> bool {
         self.distance(o) <= SAME
     }
@@ -77,7 +82,7 @@ impl Edge {
             let n = normal.unit();
             // The foot of the perpendicular lies within the edge when it is on the inner side of both ends.
             if n.cross(self.0).dot(p) >= 0.0 && self.1.cross(n).dot(p) >= 0.0 {
-                return n.dot(p).abs().min(1.0).asin();
+                return p.distance(p.plus(n.scaled(-n.dot(p))).unit());
             }
         }
         p.distance(self.0).min(p.distance(self.1))

@@ -158,8 +158,8 @@ impl Session {
             done = shared.sessions.leave(slot, op, done, command.name);
         } else {
             op.rollback();
-            if done.is_ok() && (generic.write_concern.durable || shared.options.always_durable) {
-                done = op.sync();
+            if done.is_ok() {
+                done = op.make_durable(generic.write_concern.durable || generic.read_concern.durable());
             }
         }
         done?;

@@ -85,7 +85,7 @@ impl Catalog {
     }
 
     /// Runs a change of the catalog as a transaction of its own, also when the operation is inside a multi-document transaction.
-    fn change<T>(&self, op: &mut OpCx, mut change: impl FnMut(&mut OpCx) -> Result<T>) -> Result<T> {
+    pub(super) fn change<T>(&self, op: &mut OpCx, mut change: impl FnMut(&mut OpCx) -> Result<T>) -> Result<T> {
         if !op.multi && !op.is_active() {
             return op.write(change);
         }
@@ -97,7 +97,7 @@ impl Catalog {
 
     /// Data definition happens one at a time. A transaction does not wait for it: what it waits for may itself wait for the
     /// transaction's locks.
-    fn definition(&self, op: &mut OpCx) -> Result<MutexGuard<'_, ()>> {
+    pub(super) fn definition(&self, op: &mut OpCx) -> Result<MutexGuard<'_, ()>> {
         loop {
             if let Some(guard) = self.ddl.try_lock_for(if op.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL }) {
                 return Ok(guard);
@@ -336,7 +336,7 @@ impl Catalog {
     }
 
     /// Drops tables nobody can reach any more. One that a running operation still reads stays until a later try.
-    fn doom(&self, tables: impl Iterator<Item = Table>) {
+    pub(super) fn doom(&self, tables: impl Iterator<Item = Table>) {
         for table in tables {
             if let Err(e) = self.store.drop_table_later(&table) {
                 tracing::warn!("dropping the table {}: {e}", table.name());
@@ -351,7 +351,7 @@ fn tables_of(coll: &Collection) -> impl Iterator<Item = Table> {
 }
 
 /// Fills an index from the collection's documents, in transactions of moderate size.
-fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -> Result<()> {
+pub(super) fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -> Result<()> {
     const GROUP: usize = 1000;
     let Some(storage) = coll.storage() else { bail!(CommandNotSupportedOnView, "Cannot create indexes on a view: {}", coll.ns) };
     let mut reader = OpCx::new(&op.shared)?;

@@ -7,6 +7,7 @@ mod collection;
 mod ddl;
 mod index;
 mod persist;
+mod repair;
 mod special;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 pub mod args;
 
 mod aggregate;
+mod backup;
 mod build_info;
 mod bulk_write;
 mod clustered;
@@ -85,6 +86,7 @@ fn not_implemented(cx: &mut Cx<'_>, _args: &mut Args<'_>, _reply: &mut DocWriter
 pub static COMMANDS: &[Command] = &[
     session_commands::ABORT_TRANSACTION,
     aggregate::AGGREGATE,
+    backup::BACKUP,
     build_info::BUILD_INFO,
     build_info::BUILD_INFO_LOWER,
     bulk_write::BULK_WRITE,

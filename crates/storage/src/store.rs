@@ -187,7 +187,7 @@ impl Store {
         if let Some(table) = self.inner.tables.lock().get(name) {
             return Ok(table.clone());
         }
-        let config = kind.config(self.inner.options.compressor);
+        let config = kind.config(self.inner.options.compressor, self.inner.path.is_none());
         self.session()?.raw().create(&uri, &config)?;
         Ok(self.inner.tables.lock().add(name, uri))
     }

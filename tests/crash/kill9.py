@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""kill -9 at random instants under writers: no acknowledged j:true write may be lost, no index out of step.
+"""kill -9 at random instants under writers, transactions, data definition and retried writes: nothing acknowledged may be lost.
 
     tests/crash/kill9.py [--bin target/release/smongo] [--kills 20] [--writers 4] [--seed N] [--dbpath DIR]
 
 One database lives through all kills. Each writer owns its documents and has at most one command in flight, so after
 reopening every document must be as last acknowledged; only those of the command in flight may be as before or as after it.
+The actors beside the writers are in actors.py. Every collection is validated after every kill.
 Every fifth kill is followed by another one while the server recovers; now and then the server ends cleanly and starts again
 before the next kill. Exit code 1 at any fault.
 """
 import argparse, pathlib, random, shutil, signal, subprocess, sys, tempfile, threading, time
 
 import pymongo
+
+import actors
 from pymongo.errors import ConnectionFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
@@ -109,7 +112,7 @@ def check(db, coll, expected, pending):
     for name, count in report["keysPerIndex"].items():
         if count != len(found):
             faults.append("%s has %d keys for %d documents" % (name, count, len(found)))
-    if set(report["keysPerIndex"]) != {"_id_", *INDEXES}:
+    if set(report["keysPerIndex"]) - {actors.Builder.INDEX} != {"_id_", *INDEXES}:
         faults.append("indexes: %s" % sorted(report["keysPerIndex"]))
     for how in (coll.count_documents({}), coll.estimated_document_count()):
         if how != len(found):
@@ -127,13 +130,14 @@ class Run:
         self.model = [{} for _ in range(args.writers)]
         self.seqs, self.pending = [0] * args.writers, {}
         self.acknowledged, self.kills, self.lost, self.faults, self.openings, self.server = 0, 0, 0, [], [], None
+        self.actors = [] if args.writers_only else [kind(self.random.random()) for kind in actors.ALL]
 
     def open(self):
         began = time.monotonic()
         server = self.server = Server(self.args.bin, self.dbpath)
         uri = server.ready()
         self.openings.append(time.monotonic() - began)
-        client = pymongo.MongoClient(uri, retryWrites=False, serverSelectionTimeoutMS=5000)
+        client = pymongo.MongoClient(uri, retryWrites=False, serverSelectionTimeoutMS=1000)
         return server, client
 
     def verify(self, client):
@@ -144,6 +148,11 @@ class Run:
         for text in wrong + faults:
             print("FAULT after kill %d: %s" % (self.kills, text[:400]), flush=True)
         self.lost += len(wrong)
+        for actor in self.actors:
+            for text in actor.check(client):
+                print("FAULT after kill %d: %s: %s" % (self.kills, actor.name, text[:400]), flush=True)
+                faults.append("%s: %s" % (actor.name, text))
+        faults += actors.invalid(client)
         self.faults += faults
         for number, docs in enumerate(self.model):
             docs.clear()
@@ -170,6 +179,8 @@ class Run:
         if self.kills == 0:
             for name, keys in INDEXES.items():
                 coll.create_index(keys, name=name, unique=name == "key_1")
+            for actor in self.actors:
+                actor.prepare(client)
         else:
             self.verify(client)
         if self.kills % 3 == 2:
@@ -178,6 +189,9 @@ class Run:
         writers = [Writer(i, coll, self.model[i], self.seqs[i], self.random.random()) for i in range(self.args.writers)]
         for w in writers:
             w.start()
+        threads = [threading.Thread(target=actor.run, args=(client,), daemon=True) for actor in self.actors]
+        for thread in threads:
+            thread.start()
         time.sleep(self.random.uniform(0.02, self.args.seconds))
         server.end(signal.SIGKILL)
         self.kills += 1
@@ -187,6 +201,9 @@ class Run:
             self.pending |= w.pending
             self.acknowledged += w.acknowledged
             self.faults += [w.fault] if w.fault else []
+        for thread, actor in zip(threads, self.actors):
+            thread.join(timeout=30)
+            self.faults += actor.take_faults()
         client.close()
         if self.kills % 5 == 0 and self.kills < self.args.kills:
             again = Server(self.args.bin, self.dbpath)
@@ -210,6 +227,7 @@ def main():
     ap.add_argument("--kills", type=int, default=20)
     ap.add_argument("--writers", type=int, default=4)
     ap.add_argument("--seconds", type=float, default=0.8, help="longest time of writing before a kill")
+    ap.add_argument("--writers-only", action="store_true")
     ap.add_argument("--seed", type=int, default=int(time.time()))
     ap.add_argument("--dbpath", help="kept afterwards; by default a temporary directory")
     args = ap.parse_args()
@@ -222,8 +240,8 @@ def main():
     finally:
         if run.server and run.server.process.poll() is None:
             run.server.process.kill()
-    print("kill -9: %d kills, %d writers, %d acknowledged j:true writes, %d lost or wrong, %d index or count faults, %d documents at the end; opening %.0f ms at most; %.0f s; seed %d"
-          % (run.kills, args.writers, run.acknowledged, run.lost, len(run.faults), documents, 1000 * max(run.openings), time.monotonic() - began, args.seed))
+    print("kill -9: %d kills, %d writers, %d acknowledged j:true writes, %d lost or wrong, %d index or count faults, %d documents at the end; opening %.0f ms at most; %.0f s; seed %d%s"
+          % (run.kills, args.writers, run.acknowledged, run.lost, len(run.faults), documents, 1000 * max(run.openings), time.monotonic() - began, args.seed, "".join("\n  %s: %d acknowledged" % (a.name, a.acknowledged) for a in run.actors)))
     if run.lost or run.faults or not run.acknowledged:
         sys.exit("\n".join(["kill -9: FAILED; the data stay in %s" % run.dbpath, *run.faults]))
     shutil.rmtree(home, ignore_errors=True)

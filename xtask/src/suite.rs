@@ -78,10 +78,10 @@ fn venv() -> Result<(), String> {
     run(&format!("{VENV}/bin/pip"), &["install", "--quiet", "--disable-pip-version-check", "-r", requirements])
 }
 
-/// kill -9 under writers with j:true; the full run is 200 kills.
+/// kill -9 under writers, transactions and data definition; the full run is 1,000 kills.
 fn kill9() -> Result<(), String> {
     venv()?;
-    run(&format!("{VENV}/bin/python"), &["tests/crash/kill9.py", "--bin", "target/release/smongo", "--kills", "8"])
+    run(&format!("{VENV}/bin/python"), &["tests/crash/kill9.py", "--bin", "target/release/smongo", "--kills", "50"])
 }
 
 fn quickstart() -> Result<(), String> {

@@ -74,6 +74,12 @@ impl Engine {
         self.shared.shutting_down()
     }
 
+    /// Copies the database into an empty or missing directory while it is in use: everything committed before the call is
+    /// in the copy, which opens as any database.
+    pub fn backup(&self, directory: &std::path::Path) -> Result<()> {
+        Ok(self.shared.store.backup(directory)?)
+    }
+
     /// Closes the database cleanly: open operations are interrupted, a checkpoint is written.
     pub fn close(self) -> Result<()> {
         self.shared.close()

@@ -320,9 +320,10 @@ impl OpCx {
         mine.fold((0, 0), |(d, b), (_, documents, bytes)| (d + documents, b + bytes))
     }
 
-    /// Waits until everything this operation committed is on disk.
-    pub fn sync(&mut self) -> Result<()> {
-        if self.committed {
+    /// Waits until everything committed so far is on disk, where the command asks for it, or it has committed and the
+    /// options ask. A write that found nothing to change and a reader wait, too: what they saw may be on its way only.
+    pub fn make_durable(&mut self, asked: bool) -> Result<()> {
+        if asked || (self.committed && self.shared.options.always_durable) {
             self.shared.store.sync_log()?;
         }
         Ok(())

@@ -19,6 +19,8 @@ pub struct Options {
     pub parameters: Vec<(String, String)>,
     /// Time between flushes of the journal for writes that did not ask for durability.
     pub journal_interval: Duration,
+    /// Time between checkpoints; zero for none but those that are asked for and the one at the end.
+    pub checkpoint_interval: Duration,
 }
 
 impl Default for Options {
@@ -31,6 +33,7 @@ impl Default for Options {
             test_commands: false,
             parameters: Vec::new(),
             journal_interval: Duration::from_millis(100),
+            checkpoint_interval: Duration::from_secs(60),
         }
     }
 }
@@ -41,6 +44,7 @@ impl Options {
             path: self.path.clone(),
             cache_bytes: if self.path.is_some() { self.cache_bytes } else { self.cache_bytes.max(crate::limits::IN_MEMORY_BYTES) },
             journal_interval: self.journal_interval,
+            checkpoint_interval: self.checkpoint_interval,
             ..smongo_storage::Options::default()
         }
     }

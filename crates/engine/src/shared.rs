@@ -57,12 +57,16 @@ pub struct Shared {
 impl Shared {
     pub fn open(options: Options) -> Result<Arc<Shared>> {
         let store = Store::open(options.storage())?;
-        let catalog = Catalog::open(&store)?;
+        Shared::assemble(&store, options).inspect_err(|_| store.abandon())
+    }
+
+    fn assemble(store: &Store, options: Options) -> Result<Arc<Shared>> {
+        let catalog = Catalog::open(store)?;
         let oplog = store.create_table(crate::keys::OPLOG, smongo_storage::TableKind::Log)?;
         catalog.publish_oplog(&oplog)?;
         let preimages = store.create_table(crate::keys::PREIMAGES, smongo_storage::TableKind::Log)?;
         let statements = store.create_table(crate::keys::SESSIONS, smongo_storage::TableKind::Index)?;
-        let clock = Clock::starting_after(oplog::newest(&store, &oplog)?.max(crate::clock::wall()));
+        let clock = Clock::starting_after(oplog::newest(store, &oplog)?.max(crate::clock::wall()));
         let held = store.table_stats(&oplog)?;
         let shared = Shared {
             oplog_bytes: AtomicU64::new(held.file_bytes.saturating_sub(held.reusable_bytes)),
@@ -89,7 +93,7 @@ impl Shared {
             closing: Mutex::new(false),
             closed: Condvar::new(),
             options,
-            store,
+            store: store.clone(),
         };
         Ok(Arc::new(shared))
     }

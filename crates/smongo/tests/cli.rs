@@ -77,6 +77,26 @@ fn terminate(mut child: Child) {
 }
 
 #[test]
+fn a_backup_is_a_database_of_its_own() {
+    let place = Place::new();
+    let file = place.file("in.json", "{\"_id\": 1}\n{\"_id\": 2}\n");
+    assert!(place.import(&file, &[]).status.success());
+    let (from, copy) = (place.path("db"), place.path("copy"));
+    let (server, uri) = serve(&from, &[]);
+    let output = run(&["backup", "--uri", &uri, "--out", &copy]);
+    assert!(output.status.success(), "{}", err(&output));
+    let again = run(&["backup", "--uri", &uri, "--out", &copy]);
+    assert!(!again.status.success() && err(&again).contains("is not empty"), "{}", err(&again));
+    terminate(server);
+    let output = run(&["backup", "--dbpath", &from, "--out", &place.path("another")]);
+    assert!(output.status.success(), "{}", err(&output));
+    for name in ["copy", "another"] {
+        let output = run(&["export", "--dbpath", &place.path(name), "-d", "t", "-c", "c", "--sort", r#"{"_id":1}"#]);
+        assert_eq!(out(&output), "{\"_id\":1}\n{\"_id\":2}\n", "{}", err(&output));
+    }
+}
+
+#[test]
 fn a_server_says_where_it_is_and_ends_cleanly() {
     let place = Place::new();
     let (child, uri) = serve(&place.path("db"), &[]);

@@ -11,7 +11,7 @@ impl From<Error> for MongoError {
             ErrorKind::Duplicate => (Code::DuplicateKey, e.message()),
             ErrorKind::NotFound => (Code::NamespaceNotFound, e.message()),
             ErrorKind::Busy => (Code::ObjectIsBusy, e.message()),
-            ErrorKind::CacheFull => (Code::ExceededMemoryLimit, e.message()),
+            ErrorKind::CacheFull => (Code::ExceededMemoryLimit, "the database in memory is full: delete documents, or open it with a larger cache"),
             ErrorKind::LockedByOther => (Code::LockBusy, e.message()),
             ErrorKind::DiskFull => (Code::OutOfDiskSpace, e.message()),
             ErrorKind::PermissionDenied => (Code::FileOpenFailed, e.message()),

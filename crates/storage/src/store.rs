@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     deferred: Mutex<Vec<Table>>,
     options: Options,
     path: Option<PathBuf>,
+    /// There was no database in the directory before.
+    created: bool,
     closed: AtomicBool,
     background: Mutex<Option<JoinHandle<()>>>,
     stop: Arc<Stop>,
@@ -79,8 +81,14 @@ struct Stop {
 impl Store {
     pub fn open(options: Options) -> Result<Self> {
         let (home, path) = home(&options)?;
-        let connection = Connection::open(&home, &options.connection_config())
-            .map_err(|error| explain_open(error, path.as_deref()))?;
+        let created = path.as_deref().is_some_and(|path| !path.join("WiredTiger").exists());
+        let connection = Connection::open(&home, &options.connection_config()).map_err(|error| {
+            let error = explain_open(error, path.as_deref());
+            if created && error.kind() != ErrorKind::LockedByOther {
+                path.as_deref().inspect(|path| remove_files(path));
+            }
+            error
+        })?;
         let flush_config = match (&path, options.sync) {
             (None, _) => None,
             (Some(_), SyncMethod::None) => Some(c"sync=off"),
@@ -102,6 +110,7 @@ impl Store {
             deferred: Mutex::default(),
             options,
             path,
+            created,
             closed: AtomicBool::new(false),
             background: Mutex::default(),
             stop: Arc::default(),
@@ -159,6 +168,17 @@ impl Store {
         Ok(())
     }
 
+    /// Ends a store that cannot be used. When its directory held no database before it was opened, none is
+    /// left: half of one might not open again. For the last owner; as long as there are others, nothing is removed.
+    pub fn abandon(self) {
+        self.inner.stop_background();
+        let made = self.inner.created.then(|| self.inner.path.clone()).flatten();
+        if let Some(inner) = Arc::into_inner(self.inner) {
+            drop(inner);
+            made.inspect(|path| remove_files(path));
+        }
+    }
+
     // Tables
 
     /// Makes a table, or opens it when it exists.
@@ -167,7 +187,7 @@ impl Store {
         if let Some(table) = self.inner.tables.lock().get(name) {
             return Ok(table.clone());
         }
-        let config = kind.config(self.inner.options.compressor);
+        let config = kind.config(self.inner.options.compressor, self.inner.path.is_none());
         self.session()?.raw().create(&uri, &config)?;
         Ok(self.inner.tables.lock().add(name, uri))
     }
@@ -279,15 +299,31 @@ impl Store {
         let mut session = self.session()?;
         let raw = session.raw();
         let slot = raw.open(c"backup:", None)?;
+        let mut files = Vec::new();
         let copied = (|| {
             while let Some(file) = raw.next_backup_file(slot)? {
-                std::fs::copy(from.join(&file), directory.join(&file))?;
+                let to = directory.join(&file);
+                files.push(to.clone());
+                copy_durably(&from.join(&file), &to)?;
             }
+            std::fs::File::open(directory)?.sync_all()?;
             Ok(())
         })();
+        if copied.is_err() {
+            // Half a copy might be taken for a whole one.
+            for file in files {
+                let _ = std::fs::remove_file(file);
+            }
+        }
         raw.close(slot)?;
         copied
     }
+}
+
+fn copy_durably(from: &Path, to: &Path) -> Result<()> {
+    let mut target = std::fs::File::create_new(to)?;
+    std::io::copy(&mut std::fs::File::open(from)?, &mut target)?;
+    Ok(target.sync_all()?)
 }
 
 /// The name WiredTiger knows the database by, and its directory. Canonical, so that the library
@@ -306,6 +342,17 @@ fn home(options: &Options) -> Result<(String, Option<PathBuf>)> {
     match path.to_str() {
         Some(home) => Ok((home.to_owned(), Some(path))),
         None => Err(Error::new(ErrorKind::Invalid, format!("{}: not a UTF-8 path", path.display()))),
+    }
+}
+
+/// Removes WiredTiger's files, as far as they can be.
+fn remove_files(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("WiredTiger") || name.ends_with(".wt") {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -19,8 +19,10 @@ pub enum TableKind {
 }
 
 impl TableKind {
-    pub(crate) fn config(self, compressor: Compressor) -> CString {
+    pub(crate) fn config(self, compressor: Compressor, in_memory: bool) -> CString {
         let name = compressor.name();
+        // Deletions are logged, and must find room for it in a store in memory that is full.
+        let always = if in_memory { ",ignore_in_memory_cache_size=true" } else { "" };
         let config = match self {
             // Values never go to overflow blocks: the longest document fits many times over. Pages of
             // 16 KB: reading a record that is not in the cache takes less than half the time it takes
@@ -31,7 +33,7 @@ impl TableKind {
             ),
             Self::Log => format!(
                 "key_format=u,value_format=u,leaf_page_max=64KB,internal_page_max=4KB,\
-                 memory_page_max=10MB,split_pct=90,leaf_value_max=64MB,block_compressor={name}"
+                 memory_page_max=10MB,split_pct=90,leaf_value_max=64MB,block_compressor={name}{always}"
             ),
             Self::Index => "key_format=u,value_format=u,leaf_page_max=16KB,internal_page_max=16KB,\
                  memory_page_max=5MB,prefix_compression=true,prefix_compression_min=4,leaf_key_max=8KB"

@@ -16,8 +16,7 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering as Atomic};
+use std::sync::{Arc, OnceLock};
 use wiredtiger_sys as sys;
 
 thread_local! {
@@ -29,7 +28,7 @@ thread_local! {
 /// An open database.
 pub(crate) struct Connection {
     raw: NonNull<sys::WT_CONNECTION>,
-    panicked: AtomicBool,
+    events: Arc<Events>,
 }
 
 // SAFETY: WiredTiger's connection handle may be used by any number of threads.
@@ -37,22 +36,50 @@ unsafe impl Send for Connection {}
 // SAFETY: as above.
 unsafe impl Sync for Connection {}
 
-/// All callbacks are there, so that the library does not write defaults into it.
-static HANDLER: sys::WT_EVENT_HANDLER = sys::WT_EVENT_HANDLER {
-    handle_error: Some(on_error),
-    handle_message: Some(on_message),
-    handle_progress: Some(on_progress),
-    handle_close: Some(on_close),
-    handle_general: Some(on_event),
-};
+/// A connection's callbacks, and what it learns by them. The library knows it by the address of its head.
+#[repr(C)]
+struct Events {
+    handler: sys::WT_EVENT_HANDLER,
+    /// Why the library has failed for good, once it has. It may do so in a thread of its own, and from
+    /// then on answers every call with a code that names no cause.
+    failure: OnceLock<String>,
+}
+
+impl Events {
+    fn new() -> Arc<Self> {
+        // All callbacks are there, so that the library does not write defaults into it.
+        let handler = sys::WT_EVENT_HANDLER {
+            handle_error: Some(on_error),
+            handle_message: Some(on_message),
+            handle_progress: Some(on_progress),
+            handle_close: Some(on_close),
+            handle_general: Some(on_event),
+        };
+        Arc::new(Self { handler, failure: OnceLock::new() })
+    }
+
+    /// The error of a call after the failure for good, or of the one that met it.
+    fn error(&self, code: c_int) -> Error {
+        let error = failure(code);
+        match self.failure.get() {
+            Some(cause) => {
+                let message = format!("the database has failed and must be opened again: {cause}");
+                Error::with_code(ErrorKind::Panic, code, message)
+            }
+            None => error,
+        }
+    }
+}
 
 extern "C" fn on_error(
-    _: *mut sys::WT_EVENT_HANDLER,
+    handler: *mut sys::WT_EVENT_HANDLER,
     _: *mut sys::WT_SESSION,
     code: c_int,
     message: *const c_char,
 ) -> c_int {
     let text = text(message);
+    // SAFETY: every connection is opened with the head of its `Events`, which outlive it.
+    let events = unsafe { handler.cast::<Events>().as_ref() };
     // A subscriber or a destroyed thread-local must not unwind into C.
     let _ = std::panic::catch_unwind(|| {
         match code {
@@ -62,6 +89,13 @@ extern "C" fn on_error(
         }
         let _ = MESSAGE.try_with(|last| {
             if let Ok(mut last) = last.try_borrow_mut() {
+                if code == sys::WT_PANIC
+                    && let Some(events) = events
+                {
+                    // The library tells the cause first, and then that it is fatal.
+                    let cause = if last.1.is_empty() { tail(&text) } else { &last.1 };
+                    let _ = events.failure.set(cause.to_owned());
+                }
                 // The first message of a failing call names the cause; later ones are consequences.
                 if last.0 != code || last.1.is_empty() {
                     *last = (code, tail(&text).to_owned());
@@ -168,28 +202,33 @@ impl Connection {
         let (home, config) = (c_string(home)?, c_string(config)?);
         let _ = MESSAGE.try_with(|last| last.take());
         let mut raw = ptr::null_mut();
-        // SAFETY: strings are NUL-terminated, `HANDLER` is static and complete, so never written by
-        // the library, `raw` is a valid place for the answer.
-        check(unsafe {
-            sys::wiredtiger_open(home.as_ptr(), (&raw const HANDLER).cast_mut(), config.as_ptr(), &mut raw)
-        })?;
+        let events = Events::new();
+        let handler = Arc::as_ptr(&events).cast::<sys::WT_EVENT_HANDLER>().cast_mut();
+        // SAFETY: strings are NUL-terminated; the handler is complete, so never written by the library,
+        // and lives until the connection is closed; `raw` is a valid place for the answer.
+        let code = unsafe { sys::wiredtiger_open(home.as_ptr(), handler, config.as_ptr(), &mut raw) };
+        if code != 0 {
+            return Err(events.error(code));
+        }
         let raw = NonNull::new(raw).ok_or_else(|| Error::new(ErrorKind::Other, "WiredTiger gave no connection"))?;
-        Ok(Arc::new(Self { raw, panicked: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { raw, events }))
     }
 
     pub fn session(self: &Arc<Self>) -> Result<RawSession> {
         let mut raw = ptr::null_mut();
         // SAFETY: the connection is open; a null handler takes the connection's; null is "defaults".
-        check(unsafe {
-            (self.raw.as_ref().open_session)(self.raw.as_ptr(), ptr::null_mut(), ptr::null(), &mut raw)
-        })?;
+        let code =
+            unsafe { (self.raw.as_ref().open_session)(self.raw.as_ptr(), ptr::null_mut(), ptr::null(), &mut raw) };
+        if code != 0 {
+            return Err(self.events.error(code));
+        }
         let raw = NonNull::new(raw).ok_or_else(|| Error::new(ErrorKind::Other, "WiredTiger gave no session"))?;
         Ok(RawSession { raw, connection: Arc::clone(self), slots: Vec::new(), free: Vec::new(), epoch: 1 })
     }
 
     /// Whether the library has failed for good.
     pub fn panicked(&self) -> bool {
-        self.panicked.load(Atomic::Relaxed)
+        self.events.failure.get().is_some()
     }
 }
 
@@ -259,7 +298,7 @@ impl RawSession {
     #[cold]
     fn failed(&self, code: c_int) -> Error {
         if code == sys::WT_PANIC {
-            self.connection.panicked.store(true, Atomic::Relaxed);
+            return self.connection.events.error(code);
         }
         if code == sys::WT_ROLLBACK {
             // SAFETY: the session is open; the answer is null or a string of the session.

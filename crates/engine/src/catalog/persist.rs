@@ -27,7 +27,7 @@ impl Catalog {
         let meta = store.create_table(META, TableKind::Records)?;
         let mut session = store.session()?;
         let counts = session.get(&meta, COUNTS)?.map(|b| DocBuf::from_checked(b.to_vec())).unwrap_or_default();
-        let next_id = session.get(&meta, NEXT_ID)?.and_then(|b| b.first_chunk::<8>().copied()).map_or(1, u64::from_be_bytes);
+        let mut next_id = session.get(&meta, NEXT_ID)?.and_then(|b| b.first_chunk::<8>().copied()).map_or(1, u64::from_be_bytes);
         // From here on the counts on disk are out of date; a clean close writes them again.
         session.begin(Begin::default())?;
         session.remove(&meta, COUNTS)?;
@@ -52,7 +52,11 @@ impl Catalog {
         }
         for orphan in store.list_tables()?.into_iter().filter(|t| !known.contains(t)) {
             if let Some(table) = store.table(&orphan)? {
-                store.drop_table(&table)?;
+                if let Err(e) = store.drop_table(&table) {
+                    // It must not be taken for a new table of its number.
+                    tracing::warn!("dropping the left-over table {orphan}: {e}");
+                    next_id = next_id.max(number_of(&orphan) + 1);
+                }
             }
         }
         Ok(Catalog {
@@ -105,6 +109,11 @@ impl Catalog {
         session.commit(Durability::Lazy)?;
         Ok(())
     }
+}
+
+/// The number that a collection's or an index's table ends with.
+fn number_of(table: &str) -> u64 {
+    table.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 fn open_table(store: &Store, name: &str) -> Result<Table> {

@@ -3,6 +3,7 @@
 pub mod args;
 
 mod aggregate;
+mod backup;
 mod build_info;
 mod bulk_write;
 mod capped;
@@ -104,6 +105,7 @@ pub static COMMANDS: &[Command] = &[
     session_commands::ABORT_TRANSACTION,
     aggregate::AGGREGATE,
     host::AUTHENTICATE,
+    backup::BACKUP,
     build_info::BUILD_INFO,
     build_info::BUILD_INFO_LOWER,
     bulk_write::BULK_WRITE,

@@ -55,10 +55,7 @@ fn commit_transaction(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrit
     require_transaction(cx)?;
     sessions::commit(&mut cx.op)?;
     end_cursors(cx);
-    if cx.write_concern.durable {
-        cx.op.sync()?;
-    }
-    Ok(())
+    cx.op.make_durable(cx.write_concern.durable)
 }
 
 fn abort_transaction(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {

@@ -199,6 +199,11 @@ fn cluster_time(args: &mut Args<'_>) -> Result<Option<Timestamp>> {
 }
 
 impl ReadConcern {
+    /// Only what a crash leaves may be answered.
+    pub fn durable(&self) -> bool {
+        matches!(self.level.as_deref(), Some("majority" | "linearizable" | "snapshot"))
+    }
+
     pub fn parse(doc: Doc<'_>) -> Result<ReadConcern> {
         let mut args = Args::nested("readConcern", doc);
         let level = args.str("level")?;

@@ -218,8 +218,8 @@ impl Session {
             done = shared.sessions.leave(slot, op, done, command.name);
         } else {
             op.rollback();
-            if done.is_ok() && (write_concern.durable || shared.options.always_durable) {
-                done = op.sync();
+            if done.is_ok() {
+                done = op.make_durable(write_concern.durable || generic.read_concern.durable());
             }
         }
         done?;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod backup;
 mod export;
 mod import;
 mod log;
@@ -48,6 +49,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Copy a database, also one that is in use, into another directory
+    Backup(backup::Args),
     /// Write a collection as JSON or CSV
     Export(export::Args),
     /// Read JSON, NDJSON or CSV into a collection
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
     let Cli { command, serve } = Cli::parse();
     let outcome = match command {
         None => serve::main(serve),
+        Some(Command::Backup(args)) => backup::main(args),
         Some(Command::Export(args)) => export::main(args),
         Some(Command::Import(args)) => import::main(args),
         Some(Command::Serve(args)) => serve::main(args),

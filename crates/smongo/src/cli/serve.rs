@@ -51,6 +51,9 @@ pub struct Args {
     /// Milliseconds between writes of the journal to disk
     #[arg(long = "journalCommitInterval", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=500))]
     journal_commit_interval: Option<u64>,
+    /// Seconds between checkpoints, which write the data's files; 0 makes none until the server ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=9_000_000))]
+    syncdelay: u64,
     /// A server parameter, as enableTestCommands=1; may be given several times
     #[arg(long = "setParameter", value_name = "NAME=VALUE", value_parser = parameter)]
     set_parameter: Vec<(String, String)>,
@@ -123,6 +126,7 @@ fn options(args: &Args) -> Result<Options, Failure> {
         }
         options.cache_bytes = (gb * f64::from(1 << 30)) as u64;
     }
+    options.checkpoint_interval = Duration::from_secs(args.syncdelay);
     if let Some(ms) = args.journal_commit_interval {
         options.journal_interval = Duration::from_millis(ms);
     }

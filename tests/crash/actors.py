@@ -1,0 +1,216 @@
+"""What is at work beside the writers of kill9.py when the server is killed, and what each finds afterwards.
+
+An actor has one command or transaction in flight. It remembers what was acknowledged (`done`) and what it had asked for
+last (`asked`); after the kill the database must be in the one state or in the other, and wholly so.
+"""
+import itertools, random
+
+from bson import Binary, Int64
+from pymongo import WriteConcern
+from pymongo.errors import ConnectionFailure, PyMongoError
+
+MAJORITY = WriteConcern(w="majority")
+
+
+class Actor:
+    def __init__(self, seed):
+        self.random, self.acknowledged, self.faults = random.Random(seed), 0, []
+
+    @property
+    def name(self):
+        return type(self).__name__
+
+    def prepare(self, client):
+        pass
+
+    def run(self, client):
+        while True:
+            try:
+                self.step(client)
+                self.acknowledged += 1
+            except ConnectionFailure:
+                return  # killed
+            except PyMongoError as e:
+                # A transaction that gave way to data definition begins anew.
+                if not e.has_error_label("TransientTransactionError"):
+                    self.faults.append("%s: %r" % (self.name, e))
+                    return
+
+    def take_faults(self):
+        faults, self.faults = self.faults, []
+        return faults
+
+
+class Transfers(Actor):
+    """Money between accounts: the sum stays. Commits that were lost on the way may have happened."""
+
+    ACCOUNTS = 10
+
+    def prepare(self, client):
+        client.bank.get_collection("accounts", write_concern=MAJORITY).insert_many([{"_id": n, "money": 100, "seen": 0} for n in range(self.ACCOUNTS)])
+        self.done = self.asked = 0
+
+    def step(self, client):
+        self.asked = self.done + 1
+        accounts, (a, b) = client.bank.accounts, self.random.sample(range(self.ACCOUNTS), 2)
+        with client.start_session() as session, session.start_transaction(write_concern=MAJORITY):
+            amount = self.random.randrange(1, 50)
+            accounts.update_one({"_id": a}, {"$inc": {"money": -amount}}, session=session)
+            accounts.update_one({"_id": b}, {"$inc": {"money": amount}}, session=session)
+            client.journal.entries.insert_one({"_id": self.asked, "from": a, "to": b, "amount": amount}, session=session)
+        self.done = self.asked
+
+    def check(self, client):
+        found = {d["_id"]: d["money"] for d in client.bank.accounts.find()}
+        entries = list(client.journal.entries.find().sort("_id", 1))
+        expected = dict.fromkeys(range(self.ACCOUNTS), 100)
+        for e in entries:
+            expected[e["from"]] -= e["amount"]
+            expected[e["to"]] += e["amount"]
+        if found != expected:
+            yield "the accounts %r are not what the journal says: %r" % (found, expected)
+        numbers = [e["_id"] for e in entries]
+        if numbers != list(range(1, len(numbers) + 1)) or len(numbers) not in (self.done, self.asked):
+            yield "%d entries, %d were acknowledged and %d asked for" % (len(numbers), self.done, self.asked)
+        self.done = len(numbers)
+
+
+class Aborts(Actor):
+    """Transactions that abort, or are open when the server is killed, in many collections: nothing of them may be seen."""
+
+    def prepare(self, client):
+        for n in range(3):
+            client.aborts["c%d" % n].insert_one({"_id": 0})
+
+    def step(self, client):
+        with client.start_session() as session:
+            session.start_transaction()
+            for n in range(3):
+                client.aborts["c%d" % n].insert_many([{"x": "x" * 200} for _ in range(self.random.randrange(1, 30))], session=session)
+            session.abort_transaction()
+
+    def check(self, client):
+        for n in range(3):
+            if (count := client.aborts["c%d" % n].count_documents({})) != 1:
+                yield "%d documents of transactions that never committed" % (count - 1)
+
+
+class Builder(Actor):
+    """Builds and drops an index of the collection that the writers write."""
+
+    INDEX = "n_1_pad_1"
+
+    def prepare(self, client):
+        self.done = self.asked = False
+
+    def step(self, client):
+        coll = client.crash.get_collection("docs", write_concern=MAJORITY)
+        self.asked = not self.done
+        if self.asked:
+            coll.create_index([("n", 1), ("pad", 1)], name=self.INDEX)
+        else:
+            coll.drop_index(self.INDEX)
+        self.done = self.asked
+
+    def check(self, client):
+        there = self.INDEX in client.crash.docs.index_information()
+        if there not in (self.done, self.asked):
+            yield "the index %s after %s was acknowledged" % (("is there", "its drop") if there else ("is gone", "its creation"))
+        self.done = there
+
+
+class Definer(Actor):
+    """Creates collections with documents and an index, renames and drops them."""
+
+    NAMES = ["one", "two", "three"]
+
+    def prepare(self, client):
+        self.done, self.asked, self.numbers = {}, {}, itertools.count(1)
+
+    def step(self, client):
+        db, name = client.get_database("ddl", write_concern=MAJORITY), self.random.choice(self.NAMES)
+        kind = self.random.random()
+        if name not in self.done:
+            mark = next(self.numbers)
+            self.asked = self.done | {name: None}
+            db[name].create_index([("mark", 1)], name="mark_1")
+            self.done = self.asked
+            self.asked = self.done | {name: mark}
+            db[name].insert_many([{"_id": 0, "mark": mark}])
+        elif kind < 0.5:
+            self.asked = {k: v for k, v in self.done.items() if k != name}
+            db[name].drop()
+        elif kind < 0.9:
+            other = self.random.choice([n for n in self.NAMES if n != name])
+            self.asked = {k: v for k, v in self.done.items() if k != name} | {other: self.done[name]}
+            db[name].rename(other, dropTarget=True)
+        else:
+            # Collections go one by one: any of them may be left.
+            self.asked = {}
+            db.client.drop_database("ddl")
+        self.done = self.asked
+
+    def check(self, client):
+        found = {}
+        for name in client.ddl.list_collection_names():
+            if "mark_1" in client.ddl[name].index_information():
+                doc = client.ddl[name].find_one(hint="mark_1")
+                found[name] = doc and doc["mark"]
+            elif name in self.asked and name not in self.done:
+                # createIndexes makes the collection first.
+                client.ddl[name].drop()
+            else:
+                found[name] = "no index"
+        halfway = not self.asked and found.items() <= self.done.items()
+        if found not in (self.done, self.asked) and not halfway:
+            yield "collections %r; acknowledged %r, asked for %r" % (found, self.done, self.asked)
+        self.done = self.asked = found
+
+
+class Retries(Actor):
+    """Writes that are sent a second time, under the same number, after the reply to the first: each is applied once.
+    The last one is sent again after the kill, as by a driver that lost the reply."""
+
+    def prepare(self, client):
+        client.retry.counters.insert_one({"_id": 0, "n": 0})
+        self.done, self.in_flight, self.number = 0, 0, 0
+        self.session = {"id": Binary(self.random.randbytes(16), 4)}
+
+    def increment(self, client):
+        update = {"q": {"_id": 0}, "u": {"$inc": {"n": 1}}}
+        command = {"update": "counters", "updates": [update], "lsid": self.session, "txnNumber": Int64(self.number)}
+        return client.retry.command({**command, "writeConcern": {"w": "majority"}})["n"]
+
+    def step(self, client):
+        self.number, self.in_flight = self.number + 1, 1
+        first = self.increment(client)
+        self.done, self.in_flight = self.done + 1, 0
+        again = self.increment(client)
+        if (first, again) != (1, 1):
+            self.faults.append("Retries: the replies say n: %d, then n: %d" % (first, again))
+
+    def check(self, client):
+        count = lambda: client.retry.counters.find_one()["n"]
+        if count() not in (self.done, self.done + self.in_flight):
+            yield "%d increments, %d were acknowledged" % (count(), self.done)
+        if self.number:
+            self.increment(client)
+        if count() != self.done + self.in_flight:
+            yield "%d increments after a retry, %d were asked for" % (count(), self.done + self.in_flight)
+        self.done, self.in_flight = count(), 0
+
+
+ALL = [Transfers, Aborts, Builder, Definer]
+
+
+def invalid(client):
+    """Faults that `validate` finds, in every collection."""
+    faults = []
+    for db in client.list_database_names():
+        if db in ("local", "admin", "config"):
+            continue
+        for coll in client[db].list_collection_names():
+            report = client[db].command("validate", coll, full=True)
+            if not report["valid"]:
+                faults.append("%s.%s is not valid: %r" % (db, coll, report["errors"]))
+    return faults

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::limits;
 use crate::shared::Shared;
 
 const INTERVAL: Duration = Duration::from_secs(1);

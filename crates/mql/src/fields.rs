@@ -25,7 +25,7 @@ impl<N: Borrow<str> + Hash + Eq + Clone, V> NamedFields<N, V> {
         let known = if self.index.is_empty() {
             self.fields.iter().position(|(n, _)| *n == name)
         } else {
-            self.index.get(&name).copied()
+            self.index.get::<N>(&name).copied()
         };
         if let Some((_, old)) = known.and_then(|at| self.fields.get_mut(at)) {
             return Some(std::mem::replace(old, value));

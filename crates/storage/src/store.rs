@@ -81,7 +81,13 @@ struct Stop {
 impl Store {
     pub fn open(options: Options) -> Result<Self> {
         let (home, path) = home(&options)?;
-        let created = path.as_deref().is_some_and(|path| !path.join("WiredTiger").exists());
+        let created = match &path {
+            Some(path) => library_files(path)?.is_empty(),
+            None => false,
+        };
+        if let Some(path) = &path {
+            refuse_without_root(path)?;
+        }
         let connection = Connection::open(&home, &options.connection_config()).map_err(|error| {
             let error = explain_open(error, path.as_deref());
             if created && error.kind() != ErrorKind::LockedByOther {
@@ -345,15 +351,35 @@ fn home(options: &Options) -> Result<(String, Option<PathBuf>)> {
     }
 }
 
-/// Removes WiredTiger's files, as far as they can be.
-fn remove_files(directory: &Path) {
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+/// The names of WiredTiger's files in a directory.
+fn library_files(directory: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
         if name.starts_with("WiredTiger") || name.ends_with(".wt") {
-            let _ = std::fs::remove_file(entry.path());
+            names.push(name);
         }
     }
+    Ok(names)
+}
+
+/// Removes what was made in a directory that had no database, as far as it can be.
+fn remove_files(directory: &Path) {
+    for name in library_files(directory).unwrap_or_default() {
+        let _ = std::fs::remove_file(directory.join(name));
+    }
+}
+
+/// The library takes a directory without its root file for a new one, and begins over the tables that are there.
+fn refuse_without_root(directory: &Path) -> Result<()> {
+    const ROOTS: [&str; 3] = ["WiredTiger.turtle", "WiredTiger.turtle.set", "WiredTiger.backup"];
+    let names = library_files(directory)?;
+    let tables = names.iter().any(|name| !name.starts_with("WiredTiger"));
+    if tables && !names.iter().any(|name| ROOTS.contains(&name.as_str())) {
+        let message = format!("cannot open {}: WiredTiger.turtle is missing", directory.display());
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    Ok(())
 }
 
 fn explain_open(error: Error, path: Option<&Path>) -> Error {

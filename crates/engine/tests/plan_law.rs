@@ -348,7 +348,7 @@ fn other_plans(seed: u64, arrays: bool, queries: usize) -> (usize, usize) {
     let mut r = Random(seed);
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
     let mut db = Db { session: engine.session(Client::default()) };
-    let names = prepare(&mut r, &mut db, arrays);
+    let names = prepare(&mut r, &mut db, arrays, Kinds::Ordinary);
     let (mut covered, mut values) = (0, 0);
     for _ in 0..queries {
         let filter = match r.below(4) {

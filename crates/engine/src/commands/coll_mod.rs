@@ -45,6 +45,8 @@ fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     if (change.size.is_some() || change.max.is_some()) && (!coll.is_capped() || ns.as_str() == "local.oplog.rs") {
         bail!(InvalidOptions, "cannot change the size of {ns}: it is no capped collection of a user");
     }
+    // A command that asks for nothing is still an event for those who watch.
+    let empty = index.is_none() && expire.is_nullish() && change.first_option().is_none();
     if let Some(index) = index {
         index.apply(cx, &coll, dry_run, reply)?;
     }
@@ -54,12 +56,12 @@ fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     if !expire.is_nullish() {
         change_expiry(cx, &coll, expire)?;
     }
-    if change.first_option().is_none() {
+    if change.first_option().is_none() && !empty {
         return Ok(());
     }
     let coll = shared.catalog.require(&ns)?;
-    let options = change.options(&coll);
-    let command = oplog_command(&ns, options.as_doc());
+    let options = if empty { coll.options.clone() } else { change.options(&coll) };
+    let command = oplog_command(&ns, if empty { Doc::EMPTY } else { options.as_doc() });
     shared.catalog.set_options(&mut cx.op, &ns, options, command.as_doc())
 }
 

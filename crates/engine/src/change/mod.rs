@@ -191,7 +191,8 @@ impl ChangeStream {
 
     /// Entries between the stream's position and the oldest one kept are gone.
     fn check_history(&self, op: &OpCx) -> Result<()> {
-        if self.next <= op.shared.oplog_trimmed() {
+        let trimmed = op.shared.oplog_trimmed();
+        if trimmed > 0 && self.next <= trimmed {
             bail!(ChangeStreamHistoryLost, "Resume of change stream was not possible, as the resume point may no longer be in the oplog.");
         }
         Ok(())

@@ -171,7 +171,7 @@ fn check_read_concern(level: &str, pipeline: &Pipeline) -> Result<()> {
 /// Stages that a transaction cannot answer from its snapshot.
 fn check_transaction(pipeline: Array<'_>) -> Result<()> {
     const OUTSIDE: &[&str] = &[
-        "$changeStream", "$collStats", "$currentOp", "$indexStats", "$listLocalSessions", "$listSessions", "$planCacheStats", "$unionWith",
+        "$collStats", "$currentOp", "$indexStats", "$listLocalSessions", "$listSessions", "$planCacheStats", "$unionWith",
     ];
     match pipeline.iter().filter_map(|s| s.as_doc()?.first()).find(|stage| OUTSIDE.contains(&stage.name())) {
         Some(stage) => bail!(OperationNotSupportedInTransaction, "Stage not supported inside of a multi-document transaction: {}", stage.name()),

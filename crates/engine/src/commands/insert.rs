@@ -165,12 +165,19 @@ pub fn prepare<'d>(op: &OpCx, doc: Doc<'d>, buf: &'d mut Vec<u8>) -> Result<Doc<
     Ok(Doc::from_checked(buf))
 }
 
+/// A DBRef: `$ref`, `$id` and perhaps `$db` first, whatever follows.
+fn is_reference(doc: Doc<'_>) -> bool {
+    let mut names = doc.iter().map(|e| e.name_bytes());
+    names.next() == Some(b"$ref") && names.next() == Some(b"$id") && names.all(|n| n == b"$db" || n.first() != Some(&b'$'))
+}
+
 /// What cannot be an `_id`.
 pub fn check_id(id: Value<'_>) -> Result<()> {
     match id {
         Value::Array(_) => bail!(InvalidIdField, "The '_id' value cannot be of type array"),
         Value::Regex(_) => bail!(InvalidIdField, "The '_id' value cannot be of type regex"),
         Value::Undefined => bail!(InvalidIdField, "The '_id' value cannot be of type undefined"),
+        Value::Document(d) if is_reference(d) => Ok(()),
         Value::Document(d) => match d.iter().find(|e| e.name_bytes().first() == Some(&b'$')) {
             Some(e) => bail!(DollarPrefixedFieldName, "_id fields may not contain '$'-prefixed fields: {} is not valid for storage.", e.name()),
             None => Ok(()),

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use smongo_bson::{DocBuf, DocWriter, Result, bail, err};
+use smongo_bson::{DocBuf, DocWriter, Result, Timestamp, bail, err};
 use smongo_mql::Stream;
 
 use crate::change::Watch;
@@ -33,6 +33,8 @@ pub struct Parked {
     pub await_data: bool,
     /// The stream is a change stream.
     pub watch: Option<Watch>,
+    /// The time of a snapshot read; later batches read at the same.
+    pub read_time: Option<Timestamp>,
     pub command: DocBuf,
     pub last_use: Instant,
     /// What is left of the maxTimeMS of the command that opened the cursor; waiting between batches does not count.
@@ -67,6 +69,7 @@ impl Parked {
             tailable: false,
             await_data: false,
             watch: None,
+            read_time: None,
             command: DocBuf::new(),
             last_use: Instant::now(),
             time_left: None,
@@ -127,6 +130,10 @@ impl Cursors {
         let mut w = reply.document("cursor");
         let done = cursor.fill(op, batch, &mut w, "firstBatch")? || single;
         cursor.append_token(&mut w);
+        cursor.read_time = op.read_time.filter(|_| !op.multi).map(|time| time.at);
+        if let Some(at) = cursor.read_time {
+            w.append("atClusterTime", at);
+        }
         let ns = cursor.ns.clone();
         let id = if done { 0 } else { self.park(op, cursor)? };
         w.append("id", id).append("ns", ns.as_str());

@@ -41,6 +41,15 @@ impl KillSwitch {
     }
 }
 
+/// The time of a snapshot read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadTime {
+    pub at: Timestamp,
+    /// Somebody has read at this time before, or says so: the snapshot must be the one of then. Else `at` is not later than what the
+    /// snapshot holds.
+    pub given: bool,
+}
+
 /// The context an operation runs in. Streams get it as their [`Host`].
 ///
 /// A statement outside a multi-document transaction is a transaction of its own ([`OpCx::write`], [`OpCx::read`]); inside
@@ -66,8 +75,8 @@ pub struct OpCx {
     pub committed: bool,
     /// The command's bypassDocumentValidation, for `$out` and `$merge`.
     pub bypass_validation: bool,
-    /// `atClusterTime` of a snapshot read.
-    pub read_time: Option<Timestamp>,
+    /// When a snapshot read is to read.
+    pub read_time: Option<ReadTime>,
     /// The retryable write this command belongs to.
     pub retry: Option<Retry>,
     /// Of a multi-document transaction: what its commit is remembered under.
@@ -116,6 +125,7 @@ impl OpCx {
             self.generation = self.shared.catalog.generation();
             self.store.begin(storage::Begin::default())?;
             self.active = true;
+            self.check_read_time()?;
         }
         Ok(&mut self.store)
     }
@@ -132,6 +142,20 @@ impl OpCx {
     /// Where dropped streams leave their storage cursors.
     pub fn litter(&mut self) -> crate::exec::Litter {
         self.litter.get_or_insert_default().clone()
+    }
+
+    /// The storage keeps no history: a snapshot of an earlier time can be had only while nothing was written since.
+    fn check_read_time(&mut self) -> Result<()> {
+        let Some(ReadTime { at, given: true }) = self.read_time else { return Ok(()) };
+        // The snapshot begins with the first read; an entry that comes between it and the next line only makes for a needless error.
+        self.store.get(&self.shared.oplog, &at.to_u64().to_be_bytes())?;
+        let newest = self.store.largest_key(&self.shared.oplog)?;
+        let newest = newest.as_deref().and_then(|k| k.first_chunk::<8>()).map_or(0, |k| u64::from_be_bytes(*k));
+        if newest > at.to_u64() {
+            self.rollback();
+            bail!(SnapshotTooOld, "Read timestamp {at:?} is older than the oldest available timestamp.");
+        }
+        Ok(())
     }
 
     /// The storage session for reading what a cursor lends; a transaction must have been begun.

@@ -10,7 +10,7 @@ use smongo_bson::{Binary, Code, Doc, DocBuf, Result, Value, bail};
 use crate::commands::Args;
 use crate::door::Generic;
 use crate::limits;
-use crate::op::OpCx;
+use crate::op::{OpCx, ReadTime};
 use crate::retry::{self, Retry, Statements, TURN_POLL, Turn};
 use crate::shared::Shared;
 
@@ -136,7 +136,7 @@ impl Sessions {
             let mut op = Box::new(OpCx::new(shared)?);
             op.multi = true;
             op.transaction = Some((lsid.clone(), number));
-            op.read_time = generic.read_concern.at_cluster_time;
+            op.read_time = generic.read_concern.at_cluster_time.map(|at| ReadTime { at, given: true });
             s.txn = Txn::InProgress { op: None, since: Instant::now() };
             drop(s);
             return Ok(TxnRef { op: Some(op), slot });

@@ -113,5 +113,9 @@ fn distinct(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     for value in values.found.values() {
         out.push(value.view());
     }
+    drop(out);
+    if let Some(time) = cx.op.read_time.filter(|_| !cx.in_transaction) {
+        reply.append("atClusterTime", time.at);
+    }
     Ok(())
 }

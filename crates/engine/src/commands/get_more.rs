@@ -9,6 +9,7 @@ use super::{Args, Command, IN_TXN, READS};
 use crate::change;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
+use crate::op::ReadTime;
 use crate::namespace::Ns;
 
 pub const GET_MORE: Command = Command::new("getMore", get_more, IN_TXN | READS);
@@ -89,6 +90,9 @@ fn check(cx: &Cx<'_>, cursor: &Parked, ns: &Ns, id: i64) -> Result<()> {
 
 /// Fills the next batch; a tailable cursor that awaits data sleeps until there is some. Returns whether the cursor is exhausted.
 fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut DocWriter<'_>) -> Result<bool> {
+    if let Some(at) = cursor.read_time {
+        cx.op.read_time = Some(ReadTime { at, given: true });
+    }
     let shared = cx.op.shared.clone();
     if cursor.await_data {
         // maxTimeMS of such a getMore is how long to wait, not a limit that fails.
@@ -122,6 +126,9 @@ fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut Do
     let mut w = reply.document("cursor");
     let done = cursor.fill(&mut cx.op, batch, &mut w, "nextBatch")?;
     cursor.append_token(&mut w);
+    if let Some(at) = cursor.read_time {
+        w.append("atClusterTime", at);
+    }
     cursor.time_left = cursor.time_left.map(|left| left.saturating_sub(begun.elapsed()));
     w.append("id", if done { 0 } else { cursor.id }).append("ns", cursor.ns.as_str());
     Ok(done)

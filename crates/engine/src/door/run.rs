@@ -12,7 +12,7 @@ use super::{After, Client, Request, Session, reply};
 use crate::Engine;
 use crate::clock::now_millis;
 use crate::commands::{self, Args, Command};
-use crate::op::OpCx;
+use crate::op::{OpCx, ReadTime};
 use crate::profiler::Profiled;
 use crate::sessions::{Lsid, TxnRef};
 use crate::usage::{self, Kind};
@@ -170,6 +170,10 @@ impl Session {
             None => (fresh()?, None),
         };
         op.retry = retry;
+        if !generic.in_transaction() && generic.read_concern.level.as_deref() == Some("snapshot") {
+            let given = generic.read_concern.at_cluster_time;
+            op.read_time = Some(ReadTime { at: given.unwrap_or_else(|| shared.clock.visible()), given: given.is_some() });
+        }
         op.compile = Default::default();
         op.compile.now = now_millis();
         op.compile.cluster_time = Some(shared.clock.last());

@@ -11,7 +11,7 @@
 //! | 4 | events only: number of the fragment of a split event, 0 for a whole one |
 //! | 1 | `04`, the end |
 
-use smongo_bson::{Doc, DocBuf, Result, Timestamp, Value, bail};
+use smongo_bson::{Doc, DocBuf, Result, Value, bail};
 
 const TAG: u8 = 0x82;
 const VERSION: u8 = 1;
@@ -112,11 +112,6 @@ impl Token {
             Token::Event(at) => at.ts,
         }
     }
-}
-
-/// The timestamp an oplog key stands for.
-pub fn timestamp(ts: u64) -> Timestamp {
-    Timestamp::from_u64(ts)
 }
 
 struct Reader<'b>(&'b [u8]);

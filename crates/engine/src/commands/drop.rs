@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{ADMIN, Args, Command, WRITES};
 use crate::door::Cx;
 use crate::namespace::{self, Ns};
+use crate::oplog::uuid_bytes;
 
 pub const DROP: Command = Command::new("drop", drop, WRITES);
 pub const DROP_DATABASE: Command = Command::new("dropDatabase", drop_database, WRITES);
@@ -124,10 +125,8 @@ fn check_uuid(cx: &Cx<'_>, ns: &Ns, expected: Option<Uuid>) -> Result<()> {
         return Ok(());
     }
     let actual = catalog.collections(ns.db()).into_iter().find(|c| c.uuid == expected);
-    let mut raw = [4; 17];
-    raw[1..].copy_from_slice(expected.as_bytes());
     let info = DocBuf::build(|w| {
-        w.append("db", ns.db()).append("collectionUUID", Value::Binary(Binary::from_raw(&raw))).append("expectedCollection", ns.coll());
+        w.append("db", ns.db()).append("collectionUUID", Value::Binary(Binary::from_raw(&uuid_bytes(&expected)))).append("expectedCollection", ns.coll());
         w.append("actualCollection", actual.as_ref().map_or(Value::Null, |c| Value::String(c.ns.coll())));
     });
     Err(err!(CollectionUUIDMismatch, "Collection UUID does not match that specified").with_info(info))

@@ -10,6 +10,7 @@ use crate::catalog::Collection;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 use crate::namespace::Ns;
+use crate::oplog::uuid_bytes;
 
 pub const LIST_DATABASES: Command = Command::new("listDatabases", list_databases, ADMIN);
 pub const LIST_COLLECTIONS: Command = Command::new("listCollections", list_collections, 0);
@@ -113,9 +114,7 @@ fn describe(coll: &Collection, name_only: bool) -> DocBuf {
             let mut info = w.document("info");
             info.append("readOnly", coll.view().is_some());
             if coll.view().is_none() && coll.timeseries.is_none() {
-                let mut raw = [4; 17];
-                raw[1..].copy_from_slice(coll.uuid.as_bytes());
-                info.append("uuid", Value::Binary(Binary::from_raw(&raw)));
+                info.append("uuid", Value::Binary(Binary::from_raw(&uuid_bytes(&coll.uuid))));
             }
         }
         w.append("idIndex", coll.id_index_spec());
@@ -141,8 +140,6 @@ fn describe_buckets(coll: &Collection, name_only: bool) -> DocBuf {
             options.append("clusteredIndex", true).append("expireAfterSeconds", coll.option("expireAfterSeconds")).append("timeseries", coll.option("timeseries"));
         }
         let mut info = w.document("info");
-        let mut raw = [4; 17];
-        raw[1..].copy_from_slice(coll.uuid.as_bytes());
-        info.append("readOnly", false).append("uuid", Value::Binary(Binary::from_raw(&raw)));
+        info.append("readOnly", false).append("uuid", Value::Binary(Binary::from_raw(&uuid_bytes(&coll.uuid))));
     })
 }

@@ -13,6 +13,7 @@ use crate::catalog::Collection;
 use crate::door::Cx;
 use crate::exec::storage_stats;
 use crate::namespace::{self, Ns};
+use crate::oplog::uuid_bytes;
 use crate::plan::{self, Hint, Query};
 
 pub const DB_STATS: Command = Command::new("dbStats", db_stats, 0);
@@ -243,9 +244,7 @@ fn db_hash(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
     {
         let mut w = reply.document("uuids");
         for coll in &hashed {
-            let mut raw = [4; 17];
-            raw[1..].copy_from_slice(coll.uuid.as_bytes());
-            w.append(&stored_name(coll), Value::Binary(Binary::from_raw(&raw)));
+            w.append(&stored_name(coll), Value::Binary(Binary::from_raw(&uuid_bytes(&coll.uuid))));
         }
     }
     reply.append("md5", &*hex(&whole.finalize())).append("timeMillis", begun.elapsed().as_millis() as i32);

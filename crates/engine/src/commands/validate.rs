@@ -12,6 +12,7 @@ use crate::door::Cx;
 use crate::keys::record_id;
 use crate::namespace::Ns;
 use crate::op::OpCx;
+use crate::oplog::uuid_bytes;
 use crate::write::Entries;
 
 pub const VALIDATE: Command = Command::new("validate", validate, 0);
@@ -146,9 +147,7 @@ fn check_tables(cx: &Cx<'_>, coll: &Collection, storage: &Storage, report: &mut 
 }
 
 fn write_report(coll: &Collection, options: &Options, report: &Report, reply: &mut DocWriter<'_>) {
-    let mut raw = [4; 17];
-    raw[1..].copy_from_slice(coll.uuid.as_bytes());
-    reply.append("ns", coll.ns.as_str()).append("uuid", Value::Binary(Binary::from_raw(&raw)));
+    reply.append("ns", coll.ns.as_str()).append("uuid", Value::Binary(Binary::from_raw(&uuid_bytes(&coll.uuid))));
     if !options.metadata {
         reply.append("nInvalidDocuments", compact_number(report.corrupt)).append("nNonCompliantDocuments", 0);
         reply.append("nrecords", compact_number(report.records));

@@ -65,8 +65,30 @@ pub fn from_document(doc: &bson::Document) -> Result<DocBuf> {
     Ok(DocBuf::from_checked(bytes))
 }
 
+/// The value of a number, string, date, ObjectId, boolean or null, borrowed; `None` for every other type.
+pub fn scalar(value: &Bson) -> Option<Value<'_>> {
+    Some(match value {
+        Bson::Double(n) => Value::Double(*n),
+        Bson::String(s) => Value::String(s),
+        Bson::Boolean(b) => Value::Bool(*b),
+        Bson::Null => Value::Null,
+        Bson::Int32(n) => Value::Int32(*n),
+        Bson::Int64(n) => Value::Int64(*n),
+        Bson::ObjectId(id) => Value::ObjectId(crate::ObjectId(id.bytes())),
+        Bson::DateTime(time) => Value::DateTime(time.timestamp_millis()),
+        _ => return None,
+    })
+}
+
 /// The value as the official crate's type; `None` for `Missing`.
 pub fn to_bson(value: Value<'_>) -> Option<Bson> {
+    match value {
+        Value::ObjectId(id) => return Some(bson::oid::ObjectId::from_bytes(id.0).into()),
+        Value::Int32(n) => return Some(n.into()),
+        Value::Int64(n) => return Some(n.into()),
+        Value::String(s) => return Some(s.into()),
+        _ => {}
+    }
     let doc = DocBuf::build(|w| {
         w.append("v", value);
     });

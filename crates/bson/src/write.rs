@@ -26,6 +26,12 @@ impl<'b> DocWriter<'b> {
         DocWriter { buf, start }
     }
 
+    /// Goes on with the document that begins at `start` of the buffer and is the last thing in it.
+    pub fn reopen(buf: &'b mut Vec<u8>, start: usize) -> DocWriter<'b> {
+        buf.pop();
+        DocWriter { buf, start }
+    }
+
     /// Appends a field; `Missing` appends nothing.
     pub fn append<'v>(&mut self, name: &str, value: impl Into<Value<'v>>) -> &mut Self {
         append_field(self.buf, name.as_bytes(), value.into());

@@ -176,13 +176,11 @@ fn with_doors(test: impl Fn(&mut Doors, u64) -> u64, cases: u64) {
 }
 
 #[test]
-#[ignore = "until the differences it finds first are mended"]
 fn pipelines() {
     with_doors(round, number("CASES", 2000));
 }
 
 #[test]
-#[ignore = "until the differences it finds first are mended"]
 fn changes() {
     with_doors(updates, number("CASES", 1000));
 }

@@ -77,6 +77,11 @@ impl FailPoints {
         Ok(fired)
     }
 
+    /// Whether any fail point is set.
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
     /// Called at the start of each command.
     pub fn enter(&self, command: &str, _client: &Client, metadata: Option<&DocBuf>, body: Doc<'_>) -> Result<Fail> {
         if !self.enabled || !self.any.load(Ordering::Relaxed) || command == "configureFailPoint" {

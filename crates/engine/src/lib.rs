@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 pub use commands::commands;
 pub use door::{After, Client, Request, Sequence, Session};
+pub use namespace::Ns;
 pub use options::Options;
 use shared::Shared;
 use smongo_bson::Result;

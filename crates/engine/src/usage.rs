@@ -32,13 +32,13 @@ const KINDS: [(Kind, &str, &str); 6] = [
 ];
 
 impl Kind {
-    pub fn of(command: &Command) -> Kind {
-        match command.name {
-            "find" => Kind::Query,
-            "getMore" => Kind::GetMore,
-            "insert" => Kind::Insert,
-            "update" => Kind::Update,
-            "delete" => Kind::Delete,
+    pub const fn of(command: &str) -> Kind {
+        match command.as_bytes() {
+            b"find" => Kind::Query,
+            b"getMore" => Kind::GetMore,
+            b"insert" => Kind::Insert,
+            b"update" => Kind::Update,
+            b"delete" => Kind::Delete,
             _ => Kind::Command,
         }
     }
@@ -92,21 +92,30 @@ pub struct Usage {
 impl Usage {
     /// Counts a command that is over.
     pub fn record(&self, command: &Command, request: &Request<'_>, db: &str, elapsed: Duration) {
-        let kind = Kind::of(command);
-        self.statements[kind as usize].fetch_add(statements(kind, request), Ordering::Relaxed);
+        let kind = command.kind;
+        self.count(kind, statements(kind, request));
         let Some(coll) = collection(kind, request) else { return };
-        let micros = (elapsed.as_micros() as u64).max(1);
         NAME.with_borrow_mut(|name| {
             name.clear();
             name.extend([db, ".", coll]);
-            let mut collections = self.collections.lock();
-            let times = match collections.get_mut(name.as_str()) {
-                Some(times) => times,
-                None => collections.entry(name.clone()).or_default(),
-            };
-            times.kinds[kind as usize].add(micros);
-            if command.is(WRITES) { times.writes.add(micros) } else { times.reads.add(micros) }
+            self.time(name, kind, command.is(WRITES), elapsed);
         });
+    }
+
+    pub fn count(&self, kind: Kind, statements: u64) {
+        self.statements[kind as usize].fetch_add(statements, Ordering::Relaxed);
+    }
+
+    /// Adds the time of a command to its collection's.
+    pub fn time(&self, ns: &str, kind: Kind, writes: bool, elapsed: Duration) {
+        let micros = (elapsed.as_micros() as u64).max(1);
+        let mut collections = self.collections.lock();
+        let times = match collections.get_mut(ns) {
+            Some(times) => times,
+            None => collections.entry(ns.to_owned()).or_default(),
+        };
+        times.kinds[kind as usize].add(micros);
+        if writes { times.writes.add(micros) } else { times.reads.add(micros) }
     }
 
     pub fn write_counters(&self, w: &mut DocWriter<'_>) {

@@ -10,6 +10,10 @@ mod worker;
 
 use pyo3::prelude::*;
 
+/// As in the program: see `crates/smongo/src/main.rs`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pyo3::create_exception!(_smongo, CommandFailed, pyo3::exceptions::PyException, "A command's reply tells of a failure; `args[0]` is the reply as BSON.");
 
 /// Called in the child after a fork: what the parent opened cannot be used there.

@@ -5,20 +5,26 @@ use std::marker::PhantomData;
 use bson::{Bson, Document, doc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use smongo_bson::{Code, DocBuf, Error, err};
+use smongo_bson::{Code, Doc, DocBuf, Error, Value, err, number};
 
 use super::{Cursor, Database, Result};
+use crate::namespace::Ns;
+use crate::{Request, Sequence};
+
+/// Documents, and bytes of them, that `insert_many` sends at a time.
+const BATCH: usize = 10_000;
+const BATCH_BYTES: usize = 16 << 20;
 
 /// A collection whose documents are `T` (`bson::Document` for any).
 pub struct Collection<T> {
     database: Database,
-    name: String,
+    ns: Ns,
     kind: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Collection<T> {
     fn clone(&self) -> Self {
-        Collection { database: self.database.clone(), name: self.name.clone(), kind: PhantomData }
+        Collection { database: self.database.clone(), ns: self.ns.clone(), kind: PhantomData }
     }
 }
 
@@ -44,15 +50,23 @@ pub struct DeleteResult {
     pub deleted_count: u64,
 }
 
-fn number(reply: &Document, name: &str) -> u64 {
-    reply.get_i32(name).map(i64::from).or_else(|_| reply.get_i64(name)).unwrap_or(0).max(0) as u64
+fn count(reply: Doc<'_>, name: &str) -> u64 {
+    number::to_i64_exact(reply.get(name)).unwrap_or(0).max(0) as u64
 }
 
 /// The first write error of a reply becomes an error.
-fn check(reply: Document) -> Result<Document> {
-    let Some(Bson::Document(e)) = reply.get_array("writeErrors").ok().and_then(|a| a.first()) else { return Ok(reply) };
-    let code = Code(e.get_i32("code").unwrap_or(Code::UnknownError.0));
-    Err(Error::new(code, e.get_str("errmsg").unwrap_or_default()))
+fn check(reply: DocBuf) -> Result<DocBuf> {
+    let Some(e) = reply.get("writeErrors").as_array().and_then(|list| list.iter().next()?.as_doc()) else { return Ok(reply) };
+    let code = match e.get("code") {
+        Value::Int32(code) => Code(code),
+        _ => Code::UnknownError,
+    };
+    Err(Error::new(code, e.get("errmsg").as_str().unwrap_or_default()))
+}
+
+/// A document as the type asked for.
+pub(super) fn typed<T: DeserializeOwned>(doc: Doc<'_>) -> Result<T> {
+    bson::deserialize_from_slice(doc.as_bytes()).map_err(|e| err!(FailedToParse, "a document does not have the type asked for: {e}"))
 }
 
 /// The bytes of a value, with an `_id`, and that.
@@ -71,11 +85,13 @@ fn document(value: &impl Serialize) -> Result<(DocBuf, Bson)> {
 
 impl<T> Collection<T> {
     pub(super) fn new(database: Database, name: &str) -> Collection<T> {
-        Collection { database, name: name.to_owned(), kind: PhantomData }
+        // Commands check the names.
+        let ns = Ns::unchecked(&database.name, name);
+        Collection { database, ns, kind: PhantomData }
     }
 
     pub fn name(&self) -> &str {
-        &self.name
+        self.ns.coll()
     }
 
     pub fn insert_one(&self, value: &T) -> Result<InsertOneResult>
@@ -83,7 +99,7 @@ impl<T> Collection<T> {
         T: Serialize,
     {
         let (doc, inserted_id) = document(value)?;
-        self.insert(&[doc])?;
+        self.insert(doc.as_bytes())?;
         Ok(InsertOneResult { inserted_id })
     }
 
@@ -94,47 +110,56 @@ impl<T> Collection<T> {
         let (mut docs, mut inserted_ids) = (Vec::new(), Vec::new());
         for value in values {
             let (doc, id) = document(value)?;
-            docs.push(doc);
+            docs.extend_from_slice(doc.as_bytes());
             inserted_ids.push(id);
+            if docs.len() > BATCH_BYTES || inserted_ids.len() % BATCH == 0 {
+                self.insert(&docs)?;
+                docs.clear();
+            }
         }
-        for group in docs.chunks(10_000) {
-            self.insert(group)?;
+        if !docs.is_empty() {
+            self.insert(&docs)?;
         }
         Ok(InsertManyResult { inserted_ids })
     }
 
-    fn insert(&self, docs: &[DocBuf]) -> Result<()> {
-        let command = DocBuf::build(|w| {
-            w.append("insert", &*self.name);
-            let mut list = w.array("documents");
-            for doc in docs {
-                list.push(doc.as_doc());
-            }
+    fn insert(&self, docs: &[u8]) -> Result<()> {
+        let Database { client, name: db } = &self.database;
+        let body = DocBuf::build(|w| {
+            w.append("insert", self.name()).append("$db", &**db);
         });
-        let reply = self.database.run_bytes(&command)?;
-        check(smongo_bson::json::to_document(reply.as_doc())?).map(drop)
+        let documents = [Sequence { name: "documents", docs }];
+        let reply = client.with_session(|session| session.reply_to(&Request { body: body.as_doc(), sequences: &documents }))?;
+        check(reply).map(drop)
     }
 
     pub fn find_one(&self, filter: Document) -> Result<Option<T>>
     where
         T: DeserializeOwned,
     {
+        if filter.len() == 1
+            && let Some(id) = filter.get("_id").and_then(smongo_bson::json::scalar)
+            && let Some(found) = self.database.client.with_session(|session| session.find_by_id(&self.ns, id, |doc| doc.map(typed).transpose()))
+        {
+            return found?;
+        }
         self.find(filter).limit(1).run()?.next().transpose()
     }
 
     /// A query; `run` it after setting what else it needs.
     pub fn find(&self, filter: Document) -> Find<T> {
-        Find { collection: self.clone(), command: doc! {"find": &self.name, "filter": filter} }
+        Find { collection: self.clone(), command: doc! {"find": self.name(), "filter": filter} }
     }
 
     pub fn aggregate(&self, pipeline: impl IntoIterator<Item = Document>) -> Aggregate {
         let stages: Vec<Document> = pipeline.into_iter().collect();
-        Aggregate { database: self.database.clone(), command: doc! {"aggregate": &self.name, "pipeline": stages, "cursor": {}} }
+        Aggregate { database: self.database.clone(), command: doc! {"aggregate": self.name(), "pipeline": stages, "cursor": {}} }
     }
 
     pub fn count_documents(&self, filter: Document) -> Result<u64> {
         let mut counted = self.aggregate([doc! {"$match": filter}, doc! {"$count": "n"}]).run()?;
-        Ok(counted.next().transpose()?.map_or(0, |d| number(&d, "n")))
+        let n = |d: Document| d.get_i32("n").map(i64::from).or_else(|_| d.get_i64("n")).unwrap_or(0);
+        Ok(counted.next().transpose()?.map_or(0, n) as u64)
     }
 
     /// An update of the first document that matches: operators or a pipeline.
@@ -147,7 +172,7 @@ impl<T> Collection<T> {
     }
 
     fn update(&self, filter: Document, update: Bson, multi: bool) -> Update {
-        Update { database: self.database.clone(), collection: self.name.clone(), statement: doc! {"q": filter, "u": update, "multi": multi} }
+        Update { database: self.database.clone(), collection: self.name().to_owned(), statement: doc! {"q": filter, "u": update, "multi": multi} }
     }
 
     pub fn replace_one(&self, filter: Document, value: &T) -> Result<UpdateResult>
@@ -167,8 +192,8 @@ impl<T> Collection<T> {
     }
 
     fn delete(&self, filter: Document, limit: i32) -> Result<DeleteResult> {
-        let reply = check(self.database.run_command(doc! {"delete": &self.name, "deletes": [{"q": filter, "limit": limit}]})?)?;
-        Ok(DeleteResult { deleted_count: number(&reply, "n") })
+        let reply = check(self.database.run_raw(&doc! {"delete": self.name(), "deletes": [{"q": filter, "limit": limit}]})?)?;
+        Ok(DeleteResult { deleted_count: count(reply.as_doc(), "n") })
     }
 
     /// Creates an index; its name is made of the keys, as drivers do.
@@ -179,12 +204,12 @@ impl<T> Collection<T> {
         if unique {
             index.insert("unique", true);
         }
-        self.database.run_command(doc! {"createIndexes": &self.name, "indexes": [index]})?;
+        self.database.run_command(doc! {"createIndexes": self.name(), "indexes": [index]})?;
         Ok(name)
     }
 
     pub fn drop(&self) -> Result<()> {
-        self.database.run_command(doc! {"drop": &self.name}).map(std::mem::drop)
+        self.database.run_command(doc! {"drop": self.name()}).map(std::mem::drop)
     }
 }
 
@@ -261,9 +286,9 @@ impl Update {
     }
 
     pub fn run(self) -> Result<UpdateResult> {
-        let reply = check(self.database.run_command(doc! {"update": self.collection, "updates": [self.statement]})?)?;
-        let upserted = reply.get_array("upserted").ok().and_then(|a| a.first()?.as_document()?.get("_id").cloned());
-        let matched = number(&reply, "n") - u64::from(upserted.is_some());
-        Ok(UpdateResult { matched_count: matched, modified_count: number(&reply, "nModified"), upserted_id: upserted })
+        let reply = check(self.database.run_raw(&doc! {"update": self.collection, "updates": [self.statement]})?)?;
+        let upserted = reply.get("upserted").as_array().and_then(|list| smongo_bson::json::to_bson(list.iter().next()?.as_doc()?.get("_id")));
+        let count = |name| count(reply.as_doc(), name);
+        Ok(UpdateResult { matched_count: count("n") - u64::from(upserted.is_some()), modified_count: count("nModified"), upserted_id: upserted })
     }
 }

@@ -7,6 +7,7 @@ use bson::doc;
 use serde::de::DeserializeOwned;
 use smongo_bson::{Doc, DocBuf, Value, err};
 
+use super::collection::typed;
 use super::{Database, Result};
 
 /// An iterator over the documents of a query. Batches are fetched as they are needed; dropping it early closes it.
@@ -55,8 +56,7 @@ impl<T: DeserializeOwned> Iterator for Cursor<T> {
         loop {
             if let Some(place) = self.batch.next() {
                 let bytes = self.reply.as_bytes().get(place).unwrap_or_default();
-                let value = bson::deserialize_from_slice(bytes);
-                return Some(value.map_err(|e| err!(FailedToParse, "a document does not have the type asked for: {e}")));
+                return Some(typed(Doc::from_checked(bytes)));
             }
             if self.id == 0 {
                 return None;

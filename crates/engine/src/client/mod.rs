@@ -86,11 +86,15 @@ impl Client {
     }
 
     fn run_raw(&self, db: &str, command: &DocBuf) -> Result<DocBuf> {
+        self.with_session(|session| session.run_command(db, command))
+    }
+
+    fn with_session<R>(&self, work: impl FnOnce(&mut Session) -> R) -> R {
         let resting = self.inner.sessions.lock().pop();
         let mut session = resting.unwrap_or_else(|| self.inner.engine.session(crate::Client { local: "localhost:27017".into(), ..crate::Client::default() }));
-        let reply = session.run_command(db, command);
+        let result = work(&mut session);
         self.inner.sessions.lock().push(session);
-        reply
+        result
     }
 }
 
@@ -113,10 +117,6 @@ impl Database {
     /// Runs any command; the reply, unless it failed.
     pub fn run_command(&self, command: Document) -> Result<Document> {
         self.client.run(&self.name, command)
-    }
-
-    fn run_bytes(&self, command: &DocBuf) -> Result<DocBuf> {
-        self.client.run_raw(&self.name, command)
     }
 
     /// Runs a command without making documents of its reply.

@@ -20,19 +20,35 @@ const GENERIC: &[&str] = &[
 pub struct Args<'a> {
     /// What errors call the fields' owner: the command's name, or a path such as `update.updates`.
     owner: &'a str,
-    fields: Vec<Element<'a>>,
-    read: Vec<bool>,
+    fields: Vec<Field<'a>>,
     sequences: &'a [Sequence<'a>],
     /// A document inside a command, which carries no generic fields.
     nested: bool,
 }
 
+struct Field<'a> {
+    print: u32,
+    read: bool,
+    element: Element<'a>,
+}
+
+/// A number that two names rarely share: with it, looking for a field that is not there, as most lookups do, compares
+/// one number a field. Of a name in the source it is a constant.
+#[inline]
+fn print(name: &[u8]) -> u32 {
+    match name {
+        [] => 0,
+        [first, .., last] => (name.len() as u32) << 16 | u32::from(*first) << 8 | u32::from(*last),
+        [only] => 1 << 16 | u32::from(*only),
+    }
+}
+
 impl<'a> Args<'a> {
     pub fn new(owner: &'a str, doc: Doc<'a>, sequences: &'a [Sequence<'a>]) -> Args<'a> {
         // Commands of drivers have about a dozen fields.
-        let mut fields: Vec<Element<'a>> = Vec::with_capacity(16);
-        fields.extend(doc.iter());
-        Args { owner, read: vec![false; fields.len()], fields, sequences, nested: false }
+        let mut fields = Vec::with_capacity(16);
+        fields.extend(doc.iter().map(|element| Field { print: print(element.name_bytes()), read: false, element }));
+        Args { owner, fields, sequences, nested: false }
     }
 
     /// The fields of a document inside a command.
@@ -41,17 +57,21 @@ impl<'a> Args<'a> {
     }
 
     /// The value of a field, read whatever its type; `Missing` when it is not there.
+    #[inline]
     pub fn value(&mut self, name: &str) -> Value<'a> {
         self.element(name).map_or(Value::Missing, |e| e.value())
     }
 
+    #[inline]
     fn element(&mut self, name: &str) -> Option<Element<'a>> {
-        let at = self.fields.iter().position(|e| e.name_bytes() == name.as_bytes())?;
-        self.read[at] = true;
-        Some(self.fields[at])
+        let wanted = print(name.as_bytes());
+        let field = self.fields.iter_mut().find(|f| f.print == wanted && f.element.name_bytes() == name.as_bytes())?;
+        field.read = true;
+        Some(field.element)
     }
 
     /// The value of a field; null and undefined count as absent, as they do in MongoDB's commands.
+    #[inline]
     fn present(&mut self, name: &str) -> Option<Value<'a>> {
         match self.value(name) {
             v if v.is_nullish() => None,
@@ -68,6 +88,7 @@ impl<'a> Args<'a> {
         err!(IDLFailedToParse, "BSON field '{}.{name}' is missing but a required field", self.owner)
     }
 
+    #[inline]
     pub fn doc(&mut self, name: &str) -> Result<Option<Doc<'a>>> {
         match self.present(name) {
             None => Ok(None),
@@ -76,6 +97,7 @@ impl<'a> Args<'a> {
         }
     }
 
+    #[inline]
     pub fn array(&mut self, name: &str) -> Result<Option<Array<'a>>> {
         match self.present(name) {
             None => Ok(None),
@@ -84,6 +106,7 @@ impl<'a> Args<'a> {
         }
     }
 
+    #[inline]
     pub fn str(&mut self, name: &str) -> Result<Option<&'a str>> {
         match self.present(name) {
             None => Ok(None),
@@ -93,6 +116,7 @@ impl<'a> Args<'a> {
     }
 
     /// A bool that must be one.
+    #[inline]
     pub fn strict_bool(&mut self, name: &str) -> Result<Option<bool>> {
         match self.present(name) {
             None => Ok(None),
@@ -102,6 +126,7 @@ impl<'a> Args<'a> {
     }
 
     /// A bool, or a number that stands for one.
+    #[inline]
     pub fn bool(&mut self, name: &str) -> Result<bool> {
         match self.present(name) {
             None => Ok(false),
@@ -112,6 +137,7 @@ impl<'a> Args<'a> {
     }
 
     /// An integer given as any number: a double's fraction is cut off, a decimal is rounded to the nearest even.
+    #[inline]
     pub fn int(&mut self, name: &str) -> Result<Option<i64>> {
         match self.present(name) {
             None => Ok(None),
@@ -172,13 +198,9 @@ impl<'a> Args<'a> {
 
     /// The value of the command's first field.
     pub fn first(&mut self) -> Value<'a> {
-        match (self.fields.first(), self.read.first_mut()) {
-            (Some(e), Some(read)) => {
-                *read = true;
-                e.value()
-            }
-            _ => Value::Missing,
-        }
+        let Some(field) = self.fields.first_mut() else { return Value::Missing };
+        field.read = true;
+        field.element.value()
     }
 
     /// Reads a field and refuses it when it is there: an option that is known and not implemented.
@@ -201,11 +223,11 @@ impl<'a> Args<'a> {
     /// Refuses any field that nobody read, and any that stands twice.
     pub fn finish(&self) -> Result<()> {
         for (n, field) in self.fields.iter().enumerate() {
-            if self.read[n] {
+            if field.read {
                 continue;
             }
-            let name = field.name();
-            let twice = self.fields[..n].iter().any(|e| e.name_bytes() == field.name_bytes());
+            let name = field.element.name();
+            let twice = self.fields[..n].iter().any(|f| f.element.name_bytes() == name.as_bytes());
             if twice {
                 return Err(Error::new(Code(40413), format!("BSON field '{}.{name}' is a duplicate field", self.owner)));
             }
@@ -221,7 +243,7 @@ impl<'a> Args<'a> {
     pub fn body(&self) -> DocBuf {
         DocBuf::build(|w| {
             for field in &self.fields {
-                w.append_element(field);
+                w.append_element(&field.element);
             }
         })
     }
@@ -229,10 +251,10 @@ impl<'a> Args<'a> {
     /// The fields not read so far and not generic.
     pub fn rest(&mut self) -> Vec<Element<'a>> {
         let mut rest = Vec::new();
-        for (field, read) in self.fields.iter().zip(&mut self.read) {
-            if !*read && !GENERIC.contains(&field.name()) {
-                *read = true;
-                rest.push(*field);
+        for field in &mut self.fields {
+            if !field.read && !GENERIC.contains(&field.element.name()) {
+                field.read = true;
+                rest.push(field.element);
             }
         }
         rest

@@ -50,6 +50,7 @@ pub(crate) mod write_reply;
 use smongo_bson::{DocWriter, Result, bail};
 
 use crate::door::Cx;
+use crate::usage::Kind;
 pub use args::Args;
 pub use create::write_capped;
 
@@ -61,6 +62,8 @@ pub struct Command {
     pub name: &'static str,
     pub run: Handler,
     pub traits: u16,
+    /// What it counts as.
+    pub kind: Kind,
 }
 
 /// May run inside a multi-document transaction.
@@ -83,12 +86,12 @@ const TODO: u16 = 128;
 
 impl Command {
     pub const fn new(name: &'static str, run: Handler, traits: u16) -> Command {
-        Command { name, run, traits }
+        Command { name, run, traits, kind: Kind::of(name) }
     }
 
     /// A command MongoDB has and smongo has not yet.
     pub const fn todo(name: &'static str) -> Command {
-        Command { name, run: not_implemented, traits: TODO }
+        Command::new(name, not_implemented, TODO)
     }
 
     pub fn is(&self, one: u16) -> bool {

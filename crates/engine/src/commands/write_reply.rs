@@ -31,10 +31,6 @@ impl WriteErrors {
         Ok(())
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.errors.is_empty()
-    }
-
     /// Appends `writeErrors` when there are any.
     pub fn write(&self, reply: &mut DocWriter<'_>) {
         if self.errors.is_empty() {

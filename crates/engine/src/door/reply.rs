@@ -1,6 +1,8 @@
 //! The one place that writes the ends of replies and the errors.
 
-use smongo_bson::{Binary, DocWriter, Error, Timestamp, Value};
+use std::cell::RefCell;
+
+use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Error, Timestamp, Value};
 
 use super::generic::WriteConcern;
 use crate::shared::Shared;
@@ -38,6 +40,28 @@ pub fn fail(w: &mut DocWriter<'_>, shared: Option<&Shared>, e: &Error) {
 
 fn times(w: &mut DocWriter<'_>, shared: &Shared) {
     let now: Timestamp = shared.clock.last();
+    TIMES.with_borrow_mut(|fields| {
+        set_times(fields, now);
+        w.append_all(Doc::from_checked(fields));
+    });
+}
+
+/// Where the cluster time stands in the fields; the operation time is the last thing in them.
+const CLUSTER_TIME: usize = 4 + b"\x03$clusterTime\0".len() + 4 + b"\x11clusterTime\0".len();
+
+thread_local! {
+    /// Every reply ends with these fields, so they are made once and only given their times.
+    static TIMES: RefCell<Vec<u8>> = RefCell::new(DocBuf::build(|w| write_times(w, Timestamp::default())).into_bytes());
+}
+
+fn set_times(fields: &mut [u8], now: Timestamp) {
+    let operation_time = fields.len() - 1 - 8;
+    for at in [CLUSTER_TIME, operation_time] {
+        fields[at..at + 8].copy_from_slice(&now.to_u64().to_le_bytes());
+    }
+}
+
+fn write_times(w: &mut DocWriter<'_>, now: Timestamp) {
     {
         let mut time = w.document("$clusterTime");
         time.append("clusterTime", now);
@@ -45,4 +69,17 @@ fn times(w: &mut DocWriter<'_>, shared: &Shared) {
         signature.append("hash", Value::Binary(Binary::from_raw(&[0; 21]))).append("keyId", 0i64);
     }
     w.append("operationTime", now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_where_they_belong() {
+        let now = Timestamp { time: 7, increment: 9 };
+        let mut whole = DocBuf::build(|w| write_times(w, Timestamp::default())).into_bytes();
+        set_times(&mut whole, now);
+        assert_eq!(whole, DocBuf::build(|w| write_times(w, now)).into_bytes());
+    }
 }

@@ -15,7 +15,7 @@ use crate::commands::{self, Args, Command};
 use crate::op::{OpCx, ReadTime};
 use crate::profiler::Profiled;
 use crate::sessions::{Lsid, TxnRef};
-use crate::usage::{self, Kind};
+use crate::usage;
 
 /// What a command's handler sees.
 pub struct Cx<'s> {
@@ -50,23 +50,28 @@ impl Session {
     pub fn run(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> After {
         let start = out.len();
         let begun = Instant::now();
-        let done = catch_unwind(AssertUnwindSafe(|| self.dispatch(request, out)));
+        let name = request.body.first().map_or("", |e| e.name());
+        let command = commands::lookup(name);
+        let done = catch_unwind(AssertUnwindSafe(|| match command {
+            Some(command) => self.dispatch(command, request, out),
+            None => bail!(CommandNotFound, "no such command: '{name}'"),
+        }));
         let (after, error) = match done {
             Ok(Ok(after)) => (after, None),
             Ok(Err(e)) => (After::Reply, Some(e)),
             // The operation's context was dropped while unwinding: its transaction is rolled back.
-            Err(panic) => (After::Reply, Some(err!(InternalError, "the command failed inside: {}", panic_text(&*panic)))),
+            Err(panic) => (After::Reply, Some(panicked(&*panic))),
         };
         if let Some(error) = &error {
             out.truncate(start);
             reply::fail(&mut DocWriter::new(out), Some(&self.shared), error);
         }
-        self.account(request, begun.elapsed(), &out[start..], error.as_ref());
+        self.account(command, request, begun.elapsed(), &out[start..], error.as_ref());
         after
     }
 
     /// Counts a command that is over, and tells the profiler and the log of it where they want to know.
-    fn account(&self, request: &Request<'_>, elapsed: Duration, reply: &[u8], error: Option<&Error>) {
+    fn account(&self, command: Option<&Command>, request: &Request<'_>, elapsed: Duration, reply: &[u8], error: Option<&Error>) {
         let shared = &self.shared;
         let usage = &shared.usage;
         let sequences: usize = request.sequences.iter().map(|s| s.docs.len()).sum();
@@ -76,11 +81,11 @@ impl Session {
         if error.is_some() {
             usage.failures.fetch_add(1, Ordering::Relaxed);
         }
-        let Some(command) = request.body.first().and_then(|e| commands::lookup(e.name())) else { return };
+        let Some(command) = command else { return };
         let db = request.body.get("$db").as_str().unwrap_or("admin");
         usage.record(command, request, db, elapsed);
         if shared.profiler.is_active() {
-            let kind = Kind::of(command);
+            let kind = command.kind;
             let profiled = Profiled {
                 op: kind.op(),
                 db,
@@ -104,8 +109,13 @@ impl Session {
         let body = DocBuf::build(|w| {
             w.append_all(command.as_doc()).append("$db", db);
         });
+        self.reply_to(&Request::new(body.as_doc()))
+    }
+
+    /// The reply to a command, for embedded callers; a failure is an error.
+    pub(crate) fn reply_to(&mut self, request: &Request<'_>) -> Result<DocBuf> {
         let mut out = Vec::new();
-        self.run(&Request::new(body.as_doc()), &mut out);
+        self.run(request, &mut out);
         let reply = DocBuf::from_checked(out);
         if reply.get("ok").truthy() {
             return Ok(reply);
@@ -117,12 +127,11 @@ impl Session {
         Err(Error::new(Code(code), reply.get("errmsg").as_str().unwrap_or_default()).with_info(reply.clone()))
     }
 
-    fn dispatch(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> Result<After> {
+    fn dispatch(&mut self, command: &'static Command, request: &Request<'_>, out: &mut Vec<u8>) -> Result<After> {
         let start = out.len();
-        let name = request.body.first().map_or("", |e| e.name());
-        let Some(command) = commands::lookup(name).filter(|c| !c.is(commands::TEST_ONLY) || self.shared.options.test_commands) else {
-            bail!(CommandNotFound, "no such command: '{name}'");
-        };
+        if command.is(commands::TEST_ONLY) && !self.shared.options.test_commands {
+            bail!(CommandNotFound, "no such command: '{}'", command.name);
+        }
         let mut args = Args::new(command.name, request.body, request.sequences);
         let generic = Generic::parse(command, &mut args)?;
         if command.is(commands::ADMIN) && generic.db != "admin" {
@@ -269,7 +278,9 @@ fn label(e: Error, generic: &Generic<'_>, command: &Command) -> Error {
     e
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+/// What a caller hears of a panic that was caught at the door.
+pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    err!(InternalError, "the command failed inside: {}", text.unwrap_or("panic"))
 }

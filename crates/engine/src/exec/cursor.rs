@@ -18,10 +18,6 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
     /// The cursor, if it is open.
     #[inline]
     pub fn get(&self) -> Option<CursorId> {

@@ -34,7 +34,7 @@ use crate::keys::RecordId;
 use crate::op::OpCx;
 use crate::plan::{Filter, IndexScan, Plan, PlanNode, Query};
 pub use cursor::{Held, Litter};
-pub use id::find_by_id;
+pub use id::{find_by_id, point_read};
 pub use pipeline::{Prepared, finds, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
 pub use sink::open as open_sink;

@@ -34,8 +34,6 @@ impl Range {
 pub struct Ranges {
     pub ranges: Vec<Range>,
     pub rest: Option<Rest>,
-    /// Every range is one point of all fields.
-    pub points: bool,
 }
 
 /// Conditions on the fields behind the first `skip`.
@@ -59,7 +57,7 @@ impl Ranges {
     /// The bytes of intervals for each field of an index.
     pub fn compile(index: &Index, fields: &[Intervals]) -> Ranges {
         if fields.iter().any(Vec::is_empty) {
-            return Ranges { ranges: Vec::new(), rest: None, points: false };
+            return Ranges { ranges: Vec::new(), rest: None };
         }
         let collator = index.collation.as_deref().map(|c| c as &dyn Collator);
         let mut prefixes: Vec<Vec<u8>> = vec![Vec::new()];
@@ -71,7 +69,6 @@ impl Ranges {
             prefixes = combine(&prefixes, part, intervals, collator);
             at += 1;
         }
-        let points = at == index.parts.len();
         let (mut ranges, skip) = match (index.parts.get(at), fields.get(at)) {
             (Some(part), Some(intervals)) if !is_full(intervals) => (spans(&prefixes, part, intervals, collator), at + 1),
             _ => (prefixes.into_iter().map(whole).collect(), at),
@@ -83,12 +80,12 @@ impl Ranges {
             fields: index.parts.iter().zip(fields).skip(skip).map(|(p, i)| component(p, i, collator)).collect(),
         };
         let rest = (!rest.fields.iter().all(Vec::is_empty)).then_some(rest);
-        Ranges { ranges, rest, points }
+        Ranges { ranges, rest }
     }
 
     /// One range, as `min` and `max` give it.
     pub fn between(start: Vec<u8>, end: Option<Vec<u8>>) -> Ranges {
-        Ranges { ranges: vec![Range { start, end }], rest: None, points: false }
+        Ranges { ranges: vec![Range { start, end }], rest: None }
     }
 }
 

@@ -125,7 +125,10 @@ impl Pending {
     }
 
     /// Gives each entry its timestamp and writes it, and the pre-images. Timestamps are noted in `taken` as they are taken.
-    pub fn write(&self, shared: &Shared, session: &mut Session, multi: bool, taken: &mut Vec<Timestamp>) -> Result<()> {
+    pub fn write(&mut self, shared: &Shared, session: &mut Session, multi: bool, taken: &mut Vec<Timestamp>) -> Result<()> {
+        if !multi && self.ends.len() == 1 && self.origin.is_none() && self.images.is_empty() {
+            return self.write_one(shared, session, taken);
+        }
         let mut log = Log { shared, session, origin: self.origin.as_ref(), entry: Vec::with_capacity(self.bytes.len() / self.ends.len().max(1) + 128) };
         if multi {
             return self.write_transaction(&mut log, taken);
@@ -141,6 +144,14 @@ impl Pending {
             }
         }
         Ok(())
+    }
+
+    /// One entry with nothing to go in front, the usual thing: it gets its end where it stands, and is not copied again.
+    fn write_one(&mut self, shared: &Shared, session: &mut Session, taken: &mut Vec<Timestamp>) -> Result<()> {
+        let ts = shared.clock.take();
+        taken.push(ts);
+        append_end(&mut DocWriter::reopen(&mut self.bytes, 0), ts);
+        insert_entry(shared, session, ts, &self.bytes)
     }
 
     /// A multi-document transaction is one `applyOps` entry, or several that are linked by `prevOpTime`, each within the size of a
@@ -210,12 +221,21 @@ impl Log<'_> {
             w.append_all(origin.as_doc());
         }
         fields(&mut w);
-        w.append("ts", ts).append("t", TERM).append("v", 2i64).append("wall", Value::DateTime(now_millis()));
+        append_end(&mut w, ts);
         w.finish();
-        self.session.insert(&self.shared.oplog, &ts.to_u64().to_be_bytes(), &self.entry)?;
-        self.shared.oplog_bytes.fetch_add(self.entry.len() as u64, Ordering::Relaxed);
-        Ok(())
+        insert_entry(self.shared, self.session, ts, &self.entry)
     }
+}
+
+/// The fields every entry ends with.
+fn append_end(w: &mut DocWriter<'_>, ts: Timestamp) {
+    w.append("ts", ts).append("t", TERM).append("v", 2i64).append("wall", Value::DateTime(now_millis()));
+}
+
+fn insert_entry(shared: &Shared, session: &mut Session, ts: Timestamp, entry: &[u8]) -> Result<()> {
+    session.insert(&shared.oplog, &ts.to_u64().to_be_bytes(), entry)?;
+    shared.oplog_bytes.fetch_add(entry.len() as u64, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The whole of a transaction whose last entry this is: one `applyOps` with all its operations. Earlier entries may have been

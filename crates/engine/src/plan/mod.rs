@@ -264,7 +264,7 @@ pub fn by_id<'a>(coll: &Collection, filter: Doc<'a>, collated: bool) -> Option<V
 }
 
 /// Whether equality of `_id` with a value means one key of the index.
-fn is_point(coll: &Collection, value: Value<'_>, collated: bool) -> bool {
+pub fn is_point(coll: &Collection, value: Value<'_>, collated: bool) -> bool {
     match value {
         _ if coll.id_index().is_none() => false,
         Value::Array(_) | Value::Regex(_) | Value::Undefined | Value::Missing => false,

@@ -14,7 +14,6 @@ use crate::limits;
 use crate::op::OpCx;
 
 /// The entries a document has in one index, sorted and without duplicates. Buffers are reused from index to index.
-#[derive(Default)]
 pub struct Entries {
     buf: Vec<u8>,
     items: Vec<Item>,
@@ -26,6 +25,13 @@ struct Item {
     start: usize,
     key_end: usize,
     end: usize,
+}
+
+impl Default for Entries {
+    /// Most entries are short, and most documents have one.
+    fn default() -> Entries {
+        Entries { buf: Vec::with_capacity(64), items: Vec::with_capacity(1) }
+    }
 }
 
 impl Entries {

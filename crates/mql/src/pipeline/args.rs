@@ -54,17 +54,6 @@ pub(crate) fn nested(cx: &CompileCx, db: &str, coll: &str) -> CompileCx {
     CompileCx { db: db.into(), coll: coll.into(), depth: cx.depth + 1, ..cx.clone() }
 }
 
-/// The documents of an array, or a TypeMismatch that names the argument.
-pub(crate) fn documents(value: Value<'_>, what: &str) -> Result<Vec<DocBuf>> {
-    let Value::Array(list) = value else { bail!(TypeMismatch, "{what} must be an array, but found {}", value.type_name()) };
-    list.iter()
-        .map(|v| match v {
-            Value::Document(d) => Ok(DocBuf::from(d)),
-            _ => bail!(TypeMismatch, "Each element of the 'pipeline' array must be an object"),
-        })
-        .collect()
-}
-
 /// A one-stage document.
 pub(crate) fn stage<'v>(name: &str, arg: impl Into<Value<'v>>) -> DocBuf {
     DocBuf::build(|w| {
@@ -75,11 +64,6 @@ pub(crate) fn stage<'v>(name: &str, arg: impl Into<Value<'v>>) -> DocBuf {
 pub(crate) fn is_variable_name(name: &str) -> bool {
     name.as_bytes().first().is_some_and(|b| b.is_ascii_lowercase() || *b >= 0x80)
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80)
-}
-
-/// `doc` of a value that must be one.
-pub(crate) fn empty_or(value: Value<'_>) -> Doc<'_> {
-    value.as_doc().unwrap_or(Doc::EMPTY)
 }
 
 /// The fields of a stage's specification: each of the known names at most once, nothing else. Null counts as not given where
@@ -128,14 +112,6 @@ impl<'v> Spec<'v> {
             None => Ok(None),
             Some(Value::String(s)) => Ok(Some(s)),
             Some(v) => Err(self.wrong(name, v, "string")),
-        }
-    }
-
-    pub fn bool(&self, name: &str) -> Result<Option<bool>> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Value::Bool(b)) => Ok(Some(b)),
-            Some(v) => Err(self.wrong(name, v, "bool")),
         }
     }
 

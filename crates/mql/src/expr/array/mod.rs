@@ -57,7 +57,9 @@ fn concat_arrays<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     let joined = cx.arena.try_array(|w| {
         for node in args.iter() {
             match node.eval(cx)? {
-                Value::Array(a) => a.elements().for_each(|e| drop(w.push_element(&e))),
+                Value::Array(a) => a.elements().for_each(|e| {
+                    w.push_element(&e);
+                }),
                 v if v.is_nullish() => {
                     null = true;
                     return Ok(());
@@ -133,7 +135,11 @@ fn reverse_array<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
         v => bail!(34435, "The argument to $reverseArray must be an array, but was of type: {}", v.type_name()),
     };
     let elements: Vec<_> = array.elements().collect();
-    Ok(Value::Array(cx.arena.array(|w| elements.iter().rev().for_each(|e| drop(w.push_element(e))))))
+    Ok(Value::Array(cx.arena.array(|w| {
+        for e in elements.iter().rev() {
+            w.push_element(e);
+        }
+    })))
 }
 
 fn size<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
@@ -177,5 +183,9 @@ fn slice<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
         (start, (start + count).min(len))
     };
     let part = array.elements().skip(start as usize).take((end - start).max(0) as usize);
-    Ok(Value::Array(cx.arena.array(|w| { part }.for_each(|e| drop(w.push_element(&e))))))
+    Ok(Value::Array(cx.arena.array(|w| {
+        for e in part {
+            w.push_element(&e);
+        }
+    })))
 }

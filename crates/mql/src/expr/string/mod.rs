@@ -116,7 +116,11 @@ fn split<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     if delimiter.is_empty() {
         bail!(40087, "$split requires a non-empty separator");
     }
-    Ok(Value::Array(cx.arena.array(|w| input.split(delimiter).for_each(|s| drop(w.push(s))))))
+    Ok(Value::Array(cx.arena.array(|w| {
+        for part in input.split(delimiter) {
+            w.push(part);
+        }
+    })))
 }
 
 fn length<'a>(args: &'a Args, cx: &Cx<'a>, code: i32, count: fn(&str) -> usize) -> Result<Value<'a>> {

@@ -61,6 +61,8 @@ class LocalCollection(Collection[_DocumentType]):
         self._count_suffix = _elements({"cursor": {}, **ends})
         if not self.write_concern.is_server_default and self._writes:
             ends["writeConcern"] = self.write_concern.document
+        # An insert of one document under the default write concern goes in by the shortest way.
+        self._plain = self._full_name if self.write_concern.is_server_default else None
         self._write_ends = ends
         self._bodies = {verb: bson.encode({verb: name, "ordered": True, **ends}) for verb in ("insert", "update", "delete")}
         if create or kwargs:
@@ -122,7 +124,7 @@ class LocalCollection(Collection[_DocumentType]):
             return super().find_one(filter)
         options = self._codec_options
         try:
-            found = self._door.first(self._find_prefix, _dict_to_bson(filter, False, options), self._find_suffix)
+            found = self._door.first(self._find_prefix, _dict_to_bson(filter, False, options), self._find_suffix, self._full_name)
         except CommandFailed as e:
             self._raise(e)
         return None if found is None else _bson_to_dict(found, options)
@@ -189,7 +191,7 @@ class LocalCollection(Collection[_DocumentType]):
                 document["_id"] = ObjectId()
             data = _dict_to_bson(document, False, self._codec_options)
             if len(data) <= MAX_STATEMENT:
-                reply = self._door.write(self._bodies["insert"], "documents", data, True)
+                reply = self._door.write(self._bodies["insert"], "documents", data, True, self._plain)
                 if reply is not None:
                     self._check(reply)
                 return InsertOneResult(None if raw else document["_id"], True)

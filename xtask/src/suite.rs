@@ -58,7 +58,7 @@ fn cases(test: &str, filter: &[&str], env: &[(&str, &str)]) -> Result<(), String
 
 pub fn bench() -> Result<(), String> {
     run("cargo", &["run", "--release", "--quiet", "--package", "smongo-storage", "--example", "floor"])?;
-    run("cargo", &["run", "--release", "--quiet", "--package", "smongo-engine", "--example", "floor"])
+    run("cargo", &["run", "--release", "--quiet", "--package", "smongo-engine", "--example", "engine_floor"])
 }
 
 /// A virtual environment with what the Python tests need, and the package built into it.

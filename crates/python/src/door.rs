@@ -46,11 +46,16 @@ impl Door {
         self.with(py, |w| w.run(body), |w| Ok(bytes(py, w)))
     }
 
-    /// The first document of the cursor that the spliced command answers.
-    fn first<'py>(&self, py: Python<'py>, prefix: &[u8], value: &[u8], suffix: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    /// The first document of the cursor that the spliced command answers. `plain` is the collection of a find in which `value`
+    /// is all that it asks: a filter by `_id` is then answered without running the command.
+    #[pyo3(signature = (prefix, value, suffix, plain=None))]
+    fn first<'py>(&self, py: Python<'py>, prefix: &[u8], value: &[u8], suffix: &[u8], plain: Option<&str>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.with(
             py,
-            |w| w.splice(prefix, value, suffix),
+            |w| match plain {
+                Some(ns) if w.find_by_id(ns, value) => Ok(()),
+                _ => w.splice(prefix, value, suffix),
+            },
             |w| match w.first() {
                 Some(doc) => Ok(Some(PyBytes::new(py, doc.as_bytes()))),
                 None if w.ok() => Ok(None),
@@ -74,9 +79,18 @@ impl Door {
         )
     }
 
-    /// Runs a write whose statements are `docs`. The reply, or `None` when `quiet` and all went well.
-    fn write<'py>(&self, py: Python<'py>, body: &[u8], name: &str, docs: &[u8], quiet: bool) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        self.with(py, |w| w.sequence(body, name, docs), |w| if quiet && w.flawless() { Ok(None) } else { Ok(Some(bytes(py, w))) })
+    /// Runs a write whose statements are `docs`. The reply, or `None` when `quiet` and all went well. `plain` is the collection of
+    /// an insert of one document that asks for nothing else.
+    #[pyo3(signature = (body, name, docs, quiet, plain=None))]
+    fn write<'py>(&self, py: Python<'py>, body: &[u8], name: &str, docs: &[u8], quiet: bool, plain: Option<&str>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.with(
+            py,
+            |w| match plain {
+                Some(ns) if w.insert_one(ns, docs) => Ok(()),
+                _ => w.sequence(body, name, docs),
+            },
+            |w| if quiet && w.flawless() { Ok(None) } else { Ok(Some(bytes(py, w))) },
+        )
     }
 
     /// Lets no command in any more.

@@ -1,7 +1,7 @@
 //! One engine session with the buffers it reuses.
 
-use smongo_bson::{Doc, Value, check};
-use smongo_engine::{After, Request, Sequence, Session};
+use smongo_bson::{Doc, DocWriter, Value, check};
+use smongo_engine::{After, Ns, Request, Sequence, Session};
 
 /// Buffers larger than this are not kept between commands.
 const KEPT: usize = 1 << 20;
@@ -59,6 +59,36 @@ impl Worker {
         let done = self.run(&body);
         self.body = body;
         done
+    }
+
+    /// Answers a find of the collection `ns` whose filter is `{_id: value}` without running a command; `false` where it must run.
+    pub fn find_by_id(&mut self, ns: &str, filter: &[u8]) -> bool {
+        let (Ok(filter), Ok(ns)) = (Doc::parse(filter), Ns::parse(ns)) else { return false };
+        let mut fields = filter.iter();
+        let (Some(id), None) = (fields.next().filter(|e| e.name_bytes() == b"_id"), fields.next()) else { return false };
+        self.reply.clear();
+        let mut reply = DocWriter::new(&mut self.reply);
+        let found = self.session.find_by_id(&ns, id.value(), |doc| {
+            let mut cursor = reply.document("cursor");
+            let mut batch = cursor.array("firstBatch");
+            if let Some(doc) = doc {
+                batch.push(doc);
+            }
+        });
+        reply.append("ok", 1.0);
+        matches!(found, Some(Ok(())))
+    }
+
+    /// Inserts one document into the collection `ns` without running a command. `false` where the command must run, also to tell
+    /// of an error: what failed has changed nothing.
+    pub fn insert_one(&mut self, ns: &str, doc: &[u8]) -> bool {
+        let (Ok(doc), Ok(ns)) = (Doc::parse(doc), Ns::parse(ns)) else { return false };
+        if !matches!(self.session.insert_one(&ns, doc, false), Some(Ok(()))) {
+            return false;
+        }
+        self.reply.clear();
+        DocWriter::new(&mut self.reply).append("n", 1).append("ok", 1.0);
+        true
     }
 
     /// Runs `body` with `docs`, one BSON document behind the other, as its array field `name`.

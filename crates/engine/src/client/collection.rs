@@ -99,7 +99,10 @@ impl<T> Collection<T> {
         T: Serialize,
     {
         let (doc, inserted_id) = document(value)?;
-        self.insert(doc.as_bytes())?;
+        match self.database.client.with_session(|session| session.insert_one(&self.ns, doc.as_doc(), false)) {
+            Some(done) => done?,
+            None => self.insert(doc.as_bytes())?,
+        }
         Ok(InsertOneResult { inserted_id })
     }
 

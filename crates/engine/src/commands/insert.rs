@@ -96,6 +96,18 @@ pub fn insert_group(
     })
 }
 
+/// Inserts one document of no statement that anybody would send again.
+pub fn insert_plain(op: &mut OpCx, mut coll: Arc<Collection>, doc: Doc<'_>) -> Result<()> {
+    let mut buf = Vec::new();
+    let mut stale = false;
+    op.write(|op| {
+        if std::mem::replace(&mut stale, true) {
+            coll = write_reply::target(op, &coll.ns)?;
+        }
+        insert_one(op, &coll, doc, false, &mut buf)
+    })
+}
+
 /// Remembers inserts, runs of neighbouring statements in one record.
 fn note_inserts(op: &mut OpCx, statements: &[i32]) -> Result<()> {
     for run in statements.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {

@@ -1,6 +1,9 @@
-//! The short way in for embedded callers: a read by `_id` without a command and a reply made of it.
+//! The short way in for embedded callers: a read by `_id` and the insertion of one document, without a command and a reply
+//! made of them. Both answer `None` where the command itself must run, which knows everything else: somebody watches commands
+//! (a fail point, the profiler, the log), or the collection is not a plain one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 use smongo_bson::{Doc, Result, Value};
@@ -8,23 +11,21 @@ use smongo_storage::Begin;
 
 use super::Session;
 use super::run::panicked;
+use crate::catalog::Collection;
+use crate::commands::insert::insert_plain;
 use crate::exec;
 use crate::namespace::Ns;
+use crate::op::OpCx;
 use crate::plan;
 use crate::usage::Kind;
 
 impl Session {
-    /// Answers `find` with the filter `{_id: id}`, handing the document, if there is one, to `read`.
-    ///
-    /// `None` where the command itself must run: the value asks for more than one key of the index on `_id`, or somebody
-    /// watches commands (a fail point, the profiler, the log).
+    /// Answers `find` with the filter `{_id: id}`, handing the document, if there is one, to `read`. `None` also where the value
+    /// asks for more than one key of the index on `_id`.
     pub fn find_by_id<T>(&mut self, ns: &Ns, id: Value<'_>, read: impl FnOnce(Option<Doc<'_>>) -> T) -> Option<Result<T>> {
         let shared = &self.shared;
-        if shared.shutting_down() || shared.failpoints.any() || shared.profiler.is_active() || shared.parameters.log_level() > 0 {
-            return None;
-        }
         let begun = Instant::now();
-        let coll = shared.catalog.get(ns)?;
+        let coll = self.plain(ns)?;
         if !plan::is_point(&coll, id, coll.collation.is_some()) {
             return None;
         }
@@ -38,5 +39,33 @@ impl Session {
         shared.usage.count(Kind::Query, 1);
         shared.usage.time(ns.as_str(), Kind::Query, false, begun.elapsed());
         Some(found.unwrap_or_else(|panic| Err(panicked(&*panic))))
+    }
+
+    /// Answers `insert` of one document under the default write concern. `durable` is `j: true`.
+    pub fn insert_one(&mut self, ns: &Ns, doc: Doc<'_>, durable: bool) -> Option<Result<()>> {
+        let shared = &self.shared;
+        let begun = Instant::now();
+        let coll = self.plain(ns).filter(|coll| !coll.is_capped() && !matches!(ns.db(), "admin" | "config" | "local"))?;
+        let concern = shared.default_concerns.write_concern();
+        if concern.unsatisfiable.is_some() {
+            return None;
+        }
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let mut op = OpCx::new(shared)?;
+            insert_plain(&mut op, coll, doc)?;
+            op.make_durable(durable || concern.durable)
+        }));
+        shared.usage.count(Kind::Insert, 1);
+        shared.usage.time(ns.as_str(), Kind::Insert, true, begun.elapsed());
+        Some(done.unwrap_or_else(|panic| Err(panicked(&*panic))))
+    }
+
+    /// The collection, unless a command must see to it.
+    fn plain(&self, ns: &Ns) -> Option<Arc<Collection>> {
+        let shared = &self.shared;
+        if shared.shutting_down() || shared.failpoints.any() || shared.profiler.is_active() || shared.parameters.log_level() > 0 {
+            return None;
+        }
+        shared.catalog.get(ns).filter(|coll| coll.view().is_none())
     }
 }

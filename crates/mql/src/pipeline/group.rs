@@ -217,24 +217,24 @@ impl Table {
         Ok(())
     }
 
-    /// Moves all groups into the sorter, by key.
+    /// Moves all groups to the sorter's file, by key. Each is let go when it is written.
     fn spill(&mut self, sorter: &mut Sorter, host: &mut dyn Host) -> Result<()> {
-        let mut payload = Vec::new();
-        for mut entry in self.entries.drain(..) {
-            payload.clear();
-            let mut w = DocWriter::new(&mut payload);
-            w.append("", entry.id.view());
-            for state in &mut entry.states {
-                let partial = state.partial()?;
-                w.append("", partial.view());
-            }
-            w.finish();
-            sorter.push(&entry.key, &payload, host)?;
-        }
         self.index.clear();
         self.next.clear();
         self.size = 0;
-        sorter.flush(host)
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let records = entries.into_iter().map(|mut entry| {
+            let mut payload = Vec::new();
+            let mut w = DocWriter::new(&mut payload);
+            w.append("", entry.id.view());
+            for state in &mut entry.states {
+                w.append("", state.partial()?.view());
+            }
+            w.finish();
+            Ok((entry.key, payload))
+        });
+        sorter.write_run(host, records)
     }
 }
 

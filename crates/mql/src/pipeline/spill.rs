@@ -52,6 +52,8 @@ struct Run {
 }
 
 const ENTRY: usize = std::mem::size_of::<Entry>();
+/// Up to here the buffer grows as buffers do.
+const SMALL: usize = 1 << 20;
 
 impl Sorter {
     pub fn new(name: &'static str, allow_disk: bool, limit: Option<u64>) -> Sorter {
@@ -65,6 +67,10 @@ impl Sorter {
             return Ok(());
         }
         let entry = Entry { prefix: prefix(key), at: self.data.len(), key: key.len() as u32, payload: payload.len() as u32 };
+        if self.data.len() > SMALL {
+            // All there may be, once: doubling would copy, and hold both copies. Pages nobody has touched take no memory.
+            self.data.reserve_exact((host.memory_limit() + key.len() + payload.len()).saturating_sub(self.data.len()));
+        }
         self.data.extend_from_slice(key);
         self.data.extend_from_slice(payload);
         self.entries.push(entry);
@@ -128,6 +134,20 @@ impl Sorter {
         if let Some(limit) = self.limit {
             self.entries.truncate(limit);
         }
+        let (mut entries, mut data) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.data));
+        let records = entries.iter().map(|e| {
+            let at = e.at + e.key as usize;
+            Ok((key_of(&data, e), data.get(at..at + e.payload as usize).unwrap_or(&[])))
+        });
+        self.write_run(host, records)?;
+        entries.clear();
+        data.clear();
+        (self.entries, self.data) = (entries, data);
+        Ok(())
+    }
+
+    /// Writes records that come sorted to disk, without holding them: for stages that keep theirs otherwise.
+    pub fn write_run<K: AsRef<[u8]>, P: AsRef<[u8]>>(&mut self, host: &mut dyn Host, records: impl Iterator<Item = Result<(K, P)>>) -> Result<()> {
         let file = match &mut self.file {
             Some(f) => f,
             none => none.insert(host.spill_file()?),
@@ -135,25 +155,19 @@ impl Sorter {
         file.seek(SeekFrom::Start(self.written)).map_err(io)?;
         let start = self.written;
         let mut out = std::io::BufWriter::with_capacity(1 << 18, &mut *file);
-        for e in &self.entries {
-            let len = e.key as usize + e.payload as usize;
-            out.write_all(&e.key.to_le_bytes()).map_err(io)?;
-            out.write_all(&e.payload.to_le_bytes()).map_err(io)?;
-            out.write_all(self.data.get(e.at..e.at + len).unwrap_or(&[])).map_err(io)?;
-            self.written += 8 + len as u64;
+        for record in records {
+            let (key, payload) = record?;
+            let (key, payload) = (key.as_ref(), payload.as_ref());
+            out.write_all(&(key.len() as u32).to_le_bytes()).map_err(io)?;
+            out.write_all(&(payload.len() as u32).to_le_bytes()).map_err(io)?;
+            out.write_all(key).map_err(io)?;
+            out.write_all(payload).map_err(io)?;
+            self.written += 8 + (key.len() + payload.len()) as u64;
         }
         out.flush().map_err(io)?;
         drop(out);
         self.runs.push(Run { at: start, end: self.written });
-        self.entries.clear();
-        self.data.clear();
-        self.data.shrink_to(1 << 20);
         host.interrupt()
-    }
-
-    /// Writes what is held to disk, although there is room: for stages that need their memory otherwise.
-    pub fn flush(&mut self, host: &mut dyn Host) -> Result<()> {
-        self.spill(host)
     }
 
     pub fn finish(mut self, host: &mut dyn Host) -> Result<Sorted> {

@@ -2,7 +2,7 @@
 //!
 //! Command bytes go in and reply bytes come out; PyMongo's own codec writes and reads them in Python. What is here beyond
 //! [`Door::run`] only saves Python work on replies of a known shape: the first document of a cursor, its documents in a row,
-//! whether a write succeeded. Everything enters the engine by `Session::run`, with the GIL released.
+//! whether a write succeeded. Everything enters the engine by its `Session`, with the GIL released.
 
 mod door;
 mod engine;

@@ -52,7 +52,7 @@ impl Running {
             w.append("lsid", lsid.to_doc().as_doc());
         }
         let body = Doc::from_checked(&self.body);
-        let kind = body.first().and_then(|e| commands::lookup(e.name())).map_or(Kind::Command, Kind::of);
+        let kind = body.first().and_then(|e| commands::lookup(e.name())).map_or(Kind::Command, |command| command.kind);
         let coll = if kind == Kind::GetMore { body.get("collection") } else { body.first().map_or(Value::Missing, |e| e.value()) };
         let db = body.get("$db").as_str().unwrap_or("admin");
         let coll = coll.as_str().unwrap_or("$cmd");

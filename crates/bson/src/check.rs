@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::scan::{HIGHS, find_nul_ascii, is_ascii, value_len};
 use crate::{bail, err};
 
-/// How deep documents may be nested on the wire, as in MongoDB.
+/// How many levels of documents and arrays may be nested in a document on the wire, as in MongoDB.
 pub const MAX_DEPTH: usize = 200;
 
 /// How deep documents may be nested to be stored: a command around them must stay within [`MAX_DEPTH`].
@@ -16,7 +16,7 @@ pub fn document(bytes: &[u8]) -> Result<()> {
     if len != bytes.len() {
         bail!(InvalidBSON, "BSON document length {len} does not match the {} bytes given", bytes.len());
     }
-    body(bytes, 1)
+    body(bytes, 0)
 }
 
 /// The length a document at the start of `bytes` claims, when it fits into `bytes`.
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn depth_is_limited() {
-        assert!(document(nested_levels(200).as_bytes()).is_ok());
-        assert_eq!(document(nested_levels(201).as_bytes()).map_err(|e| e.code().0), Err(15));
+        assert!(document(nested_levels(201).as_bytes()).is_ok());
+        assert_eq!(document(nested_levels(202).as_bytes()).map_err(|e| e.code().0), Err(15));
         assert!(!deeper_than(nested_levels(180).as_doc(), MAX_STORED_DEPTH));
         assert!(deeper_than(nested_levels(181).as_doc(), MAX_STORED_DEPTH));
     }

@@ -14,6 +14,7 @@ pub mod decimal;
 pub mod doc;
 pub mod error;
 pub mod hash;
+pub mod md5_hash;
 pub mod index_keys;
 pub mod json;
 pub mod keystring;

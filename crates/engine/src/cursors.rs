@@ -6,10 +6,11 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use smongo_bson::{DocBuf, DocWriter, Result, Timestamp, bail, err};
+use smongo_bson::{ArrayWriter, DocBuf, DocWriter, Result, Timestamp, Value, bail, err};
 use smongo_mql::Stream;
 
 use crate::change::Watch;
+use crate::clock::now_millis;
 use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
@@ -35,8 +36,11 @@ pub struct Parked {
     pub watch: Option<Watch>,
     /// The time of a snapshot read; later batches read at the same.
     pub read_time: Option<Timestamp>,
-    pub command: DocBuf,
+    pub created: Instant,
     pub last_use: Instant,
+    /// Batches and documents it has given so far.
+    batches: u64,
+    documents: u64,
     /// What is left of the maxTimeMS of the command that opened the cursor; waiting between batches does not count.
     pub time_left: Option<Duration>,
     /// Why the cursor cannot go on, when its collection is gone.
@@ -70,8 +74,10 @@ impl Parked {
             await_data: false,
             watch: None,
             read_time: None,
-            command: DocBuf::new(),
+            created: Instant::now(),
             last_use: Instant::now(),
+            batches: 0,
+            documents: 0,
             time_left: None,
             killed: None,
         }
@@ -85,6 +91,13 @@ impl Parked {
     /// Appends `name: [documents]` to the cursor document; returns whether the stream is exhausted.
     pub fn fill(&mut self, op: &mut OpCx, batch: Batch, w: &mut DocWriter<'_>, name: &str) -> Result<bool> {
         let mut out = w.array(name);
+        let done = self.fill_array(op, batch, &mut out)?;
+        self.batches += 1;
+        self.documents += out.count() as u64;
+        Ok(done)
+    }
+
+    fn fill_array(&mut self, op: &mut OpCx, batch: Batch, out: &mut ArrayWriter<'_>) -> Result<bool> {
         loop {
             if self.left == Some(0) {
                 return Ok(!self.tailable);
@@ -116,6 +129,21 @@ impl Parked {
 }
 
 impl Parked {
+    /// The idle cursor as `$currentOp` shows it.
+    fn describe(&self) -> DocBuf {
+        let ago = |then: Instant| Value::DateTime(now_millis() - then.elapsed().as_millis() as i64);
+        DocBuf::build(|w| {
+            w.append("type", "idleCursor").append("ns", self.ns.as_str());
+            if let Some(lsid) = &self.lsid {
+                w.append("lsid", lsid.to_doc().as_doc());
+            }
+            let mut cursor = w.document("cursor");
+            cursor.append("cursorId", self.id).append("createdDate", ago(self.created)).append("lastAccessDate", ago(self.last_use));
+            cursor.append("nDocsReturned", self.documents as i64).append("nBatchesReturned", self.batches as i64);
+            cursor.append("noCursorTimeout", self.no_timeout).append("tailable", self.tailable).append("awaitData", self.await_data);
+        })
+    }
+
     /// What a change stream's reply says behind the batch.
     pub fn append_token(&self, w: &mut DocWriter<'_>) {
         if let Some(watch) = &self.watch {
@@ -199,6 +227,11 @@ impl Cursors {
 
     pub fn expire(&self, idle: Duration) {
         self.kill_where(|c| !c.no_timeout && c.lsid.is_none() && c.last_use.elapsed() > idle);
+    }
+
+    /// The cursors no command uses just now, as `$currentOp` shows them.
+    pub fn list_idle(&self) -> Vec<DocBuf> {
+        self.all.lock().values().flatten().map(Parked::describe).collect()
     }
 
     /// Open cursors in all, and those that never time out.

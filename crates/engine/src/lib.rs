@@ -12,6 +12,7 @@ mod change;
 pub mod client;
 mod clock;
 mod commands;
+mod current_op;
 mod cursors;
 mod default_concerns;
 pub mod door;

@@ -10,12 +10,15 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Value};
 
+use crate::commands;
+use crate::current_op::{Show, write_command};
 use crate::door::{Client, Generic};
 use crate::op::KillSwitch;
 use crate::sessions::Lsid;
+use crate::usage::Kind;
 
 /// Bodies up to this size are kept to be shown; of longer ones (bulk inserts) only what names them.
-const SHOWN_BYTES: usize = 1024;
+const SHOWN_BYTES: usize = 16 << 10;
 
 #[derive(Default)]
 pub struct Operations {
@@ -41,6 +44,23 @@ struct Running {
     since: Instant,
 }
 
+impl Running {
+    fn write(&self, w: &mut DocWriter<'_>, show: Show) {
+        let since = self.since.elapsed();
+        w.append("opid", self.id as i64).append("secs_running", since.as_secs() as i64).append("microsecs_running", since.as_micros() as i64);
+        if let Some(lsid) = &self.lsid {
+            w.append("lsid", lsid.to_doc().as_doc());
+        }
+        let body = Doc::from_checked(&self.body);
+        let kind = body.first().and_then(|e| commands::lookup(e.name())).map_or(Kind::Command, |command| command.kind);
+        let coll = if kind == Kind::GetMore { body.get("collection") } else { body.first().map_or(Value::Missing, |e| e.value()) };
+        let db = body.get("$db").as_str().unwrap_or("admin");
+        let coll = coll.as_str().unwrap_or("$cmd");
+        w.append("op", kind.op()).append("ns", &*format!("{db}.{coll}"));
+        write_command(w, body, show);
+    }
+}
+
 /// Empties the place when the command is over.
 pub struct Guard<'p>(&'p Place);
 
@@ -61,24 +81,19 @@ impl Place {
         &self.client
     }
 
-    /// The running operation as currentOp shows it, with its id and its session.
-    fn describe(&self) -> Option<DocBuf> {
+    /// The running operation, or the idle connection, as currentOp shows it.
+    fn describe(&self, show: Show) -> Option<DocBuf> {
         let op = self.running.lock();
-        let since = (op.id != 0).then(|| op.since.elapsed())?;
-        let body = Doc::from_checked(&op.body);
-        let db = body.get("$db").as_str().unwrap_or("admin");
-        let ns = match body.first().map(|e| e.value()) {
-            Some(Value::String(coll)) => format!("{db}.{coll}"),
-            _ => format!("{db}.$cmd"),
-        };
+        let active = op.id != 0;
+        if !active && !show.idle_connections {
+            return None;
+        }
         Some(DocBuf::build(|w| {
             w.append("type", "op").append("desc", &*format!("conn{}", self.connection)).append("connectionId", self.connection as i64);
-            w.append("client", &*self.client.remote).append("active", true).append("opid", op.id as i64);
-            w.append("secs_running", since.as_secs() as i64).append("microsecs_running", since.as_micros() as i64);
-            if let Some(lsid) = &op.lsid {
-                w.append("lsid", lsid.to_doc().as_doc());
+            w.append("client", &*self.client.remote).append("active", active);
+            if active {
+                op.write(w, show);
             }
-            w.append("op", "command").append("ns", &*ns).append("command", body);
         }))
     }
 
@@ -130,8 +145,22 @@ impl Operations {
     }
 
     /// All that runs, as currentOp shows it.
-    pub fn list(&self) -> Vec<DocBuf> {
-        self.places().iter().filter_map(|p| p.describe()).collect()
+    pub fn list(&self, show: Show) -> Vec<DocBuf> {
+        self.places().iter().filter_map(|p| p.describe(show)).collect()
+    }
+
+    /// How many commands run, and how many of them write.
+    pub fn counts(&self) -> (usize, usize) {
+        let (mut all, mut writing) = (0, 0);
+        for place in self.places() {
+            let running = place.running.lock();
+            if running.id != 0 {
+                let command = Doc::from_checked(&running.body).first().and_then(|e| commands::lookup(e.name()));
+                all += 1;
+                writing += usize::from(command.is_some_and(|c| c.is(commands::WRITES)));
+            }
+        }
+        (all, writing)
     }
 
     pub fn kill(&self, id: u64) {

@@ -213,6 +213,12 @@ impl Sessions {
         slots.iter().filter(|slot| slot.try_lock().is_some_and(|logical| matches!(logical.txn, Txn::InProgress { .. }))).count()
     }
 
+    /// The transactions no command runs in just now, as `$currentOp` shows them.
+    pub fn list_idle(&self) -> Vec<DocBuf> {
+        let slots: Vec<(Lsid, Slot)> = self.all.lock().iter().map(|(id, slot)| (id.clone(), slot.clone())).collect();
+        slots.iter().filter_map(|(id, slot)| slot.try_lock()?.describe_idle(id)).collect()
+    }
+
     pub fn ids(&self) -> Vec<Lsid> {
         self.all.lock().keys().cloned().collect()
     }
@@ -271,6 +277,20 @@ impl Logical {
         }
         self.loaded = true;
         Ok(())
+    }
+
+    fn describe_idle(&self, lsid: &Lsid) -> Option<DocBuf> {
+        let Txn::InProgress { op: Some(_), since } = &self.txn else { return None };
+        let micros = |then: Instant| then.elapsed().as_micros() as i64;
+        Some(DocBuf::build(|w| {
+            w.append("type", "idleSession").append("desc", "inactive transaction").append("lsid", lsid.to_doc().as_doc());
+            {
+                let mut txn = w.document("transaction");
+                txn.document("parameters").append("txnNumber", self.txn_number).append("autocommit", false);
+                txn.append("timeOpenMicros", micros(*since)).append("timeInactiveMicros", micros(self.last_use));
+            }
+            w.append("active", false);
+        }))
     }
 
     /// What the session's retryable write answered for a statement.

@@ -70,12 +70,64 @@ impl Event {
     }
 }
 
+/// Bounds of latency histograms: powers of two, from 2048 µs on with their halves between them.
+const BUCKETS: usize = 51;
+
+fn bucket(micros: u64) -> usize {
+    let log = micros.max(1).ilog2() as usize;
+    let at = match log {
+        0..=10 => log,
+        _ => 11 + 2 * (log - 11) + (micros >> (log - 1) & 1) as usize,
+    };
+    at.min(BUCKETS - 1)
+}
+
+/// The least latency of a bucket.
+fn bound(bucket: usize) -> u64 {
+    match bucket {
+        0 => 0,
+        1..=10 => 1 << bucket,
+        _ => (2 + (bucket as u64 - 11) % 2) << (10 + (bucket - 11) / 2),
+    }
+}
+
+/// What `$collStats` tells of reads or writes.
+#[derive(Clone, Copy)]
+struct Latencies {
+    all: Event,
+    histogram: [u32; BUCKETS],
+}
+
+impl Default for Latencies {
+    fn default() -> Latencies {
+        Latencies { all: Event::default(), histogram: [0; BUCKETS] }
+    }
+}
+
+impl Latencies {
+    fn add(&mut self, micros: u64) {
+        self.all.add(micros);
+        self.histogram[bucket(micros)] += 1;
+    }
+
+    fn write(&self, name: &str, histogram: bool, w: &mut DocWriter<'_>) {
+        let mut w = w.document(name);
+        if histogram {
+            let mut list = w.array("histogram");
+            for (n, count) in self.histogram.iter().enumerate().filter(|(_, count)| **count > 0) {
+                list.document().append("micros", bound(n) as i64).append("count", i64::from(*count));
+            }
+        }
+        w.append("latency", self.all.micros as i64).append("ops", self.all.count as i64).append("queryableEncryptionLatencyMicros", 0i64);
+    }
+}
+
 /// The events of one collection.
 #[derive(Clone, Copy, Default)]
 struct Times {
     kinds: [Event; 6],
-    reads: Event,
-    writes: Event,
+    reads: Latencies,
+    writes: Latencies,
 }
 
 #[derive(Default)]
@@ -127,12 +179,23 @@ impl Usage {
     /// The times of a collection as top shows them; collections nobody asked for yet have zeros.
     pub fn write_times(&self, ns: &str, w: &mut DocWriter<'_>) {
         let times = self.collections.lock().get(ns).copied().unwrap_or_default();
-        let total = Event { count: times.reads.count + times.writes.count, micros: times.reads.micros + times.writes.micros };
+        let (reads, writes) = (times.reads.all, times.writes.all);
+        let total = Event { count: reads.count + writes.count, micros: reads.micros + writes.micros };
         total.write("total", w);
-        times.reads.write("readLock", w);
-        times.writes.write("writeLock", w);
+        reads.write("readLock", w);
+        writes.write("writeLock", w);
         for (kind, _, name) in KINDS {
             times.kinds[kind as usize].write(name, w);
+        }
+    }
+
+    /// The same as `latencyStats` of `$collStats`. Commands that neither read nor write documents are told of as reads.
+    pub fn write_latencies(&self, ns: &str, histograms: bool, w: &mut DocWriter<'_>) {
+        let times = self.collections.lock().get(ns).copied().unwrap_or_default();
+        times.reads.write("reads", histograms, w);
+        times.writes.write("writes", histograms, w);
+        for name in ["commands", "transactions"] {
+            Latencies::default().write(name, histograms, w);
         }
     }
 
@@ -169,4 +232,18 @@ pub fn collection<'a>(kind: Kind, request: &Request<'a>) -> Option<&'a str> {
 thread_local! {
     /// Where full names are put together, so that counting allocates nothing.
     static NAME: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_within_its_bucket() {
+        for micros in (0..100_000).chain([1 << 20, 3 << 20, 1 << 29]) {
+            let at = bucket(micros);
+            assert!(bound(at) <= micros, "{micros}");
+            assert!(micros < bound(at + 1), "{micros}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use pcre2::bytes::{CaptureLocations, RegexBuilder};
 use smongo_bson::{Code, Error, Result, bail, err};
 
 /// Longest pattern in bytes, as in MongoDB.
-pub const MAX_PATTERN: usize = 32_764;
+pub const MAX_PATTERN: usize = 16_384;
 
 /// How much backtracking one match may do before it is given up.
 const MATCH_LIMIT: u32 = 10_000_000;

@@ -241,14 +241,12 @@ impl Catalog {
         if coll.view().is_some() {
             bail!(CommandNotSupportedOnView, "cannot rename view: {from}");
         }
-        if coll.timeseries.is_some() {
-            bail!(CommandNotSupportedOnView, "cannot rename the time-series collection {from}");
-        }
         if let Some(target) = self.get(to) {
             if !drop_target {
                 bail!(NamespaceExists, "target namespace exists");
             }
-            if target.view().is_some() || target.timeseries.is_some() {
+            // `$out` makes a time-series collection anew; the command renames none.
+            if target.view().is_some() || target.timeseries.is_some() != coll.timeseries.is_some() {
                 bail!(NamespaceExists, "cannot rename to view: {to}");
             }
         }

@@ -33,7 +33,6 @@ impl<'a> AggregateArgs<'a> {
     pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>, explained: bool) -> Result<AggregateArgs<'a>> {
         let coll = match args.first() {
             Value::String(_) => args.ns(&cx.db)?.coll().to_owned(),
-            Value::Decimal(d) if d.to_i64_rounded() == Some(1) => String::new(),
             v if number::to_f64(v) == Some(1.0) => String::new(),
             v if v.is_number() => bail!(BadValue, "Invalid command format: the 'aggregate' field must specify a collection name or 1"),
             v => bail!(InvalidNamespace, "collection name has invalid type {}", v.type_name()),
@@ -58,7 +57,7 @@ impl<'a> AggregateArgs<'a> {
 }
 
 /// A bool that is nothing else, not even null.
-fn required_bool(args: &mut Args<'_>, name: &str) -> Result<Option<bool>> {
+pub fn required_bool(args: &mut Args<'_>, name: &str) -> Result<Option<bool>> {
     match args.value(name) {
         Value::Missing => Ok(None),
         Value::Bool(b) => Ok(Some(b)),
@@ -92,6 +91,9 @@ fn cursor(args: &mut Args<'_>, explain: bool) -> Result<Option<usize>> {
 fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let parsed = AggregateArgs::parse(cx, args, false)?;
     if cx.api_strict {
+        if parsed.explain {
+            bail!(APIStrictError, "BSON field 'aggregate.explain' is not allowed with apiStrict:true.");
+        }
         check_strict(parsed.pipeline)?;
     }
     if parsed.explain {

@@ -2,7 +2,9 @@
 
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Error, Result, Value, bail};
 use smongo_mql::stream::Docs;
+use uuid::Uuid;
 
+use super::drop::check_uuid;
 use super::find::compile_cx;
 use super::lists::cursor_option;
 use super::update::Outcome;
@@ -50,14 +52,14 @@ fn bulk_write(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
     compile_cx(cx, args)?;
     args.finish()?;
     write_reply::check_batch(ops.len())?;
-    let namespaces = infos.iter().map(|info| namespace(*info)).collect::<Result<Vec<Ns>>>()?;
+    let namespaces = infos.iter().map(|info| namespace(*info)).collect::<Result<Vec<_>>>()?;
     let parsed = ops.iter().map(|op| parse(*op, namespaces.len())).collect::<Result<Vec<_>>>()?;
 
     let mut totals = Totals::default();
     let mut results = Vec::new();
     for (n, (at, op)) in parsed.iter().enumerate() {
-        let ns = &namespaces[*at];
-        let done = write_reply::check_target(cx, ns).and_then(|()| run(cx, ns, op, n, &options, &mut totals));
+        let (ns, uuid) = &namespaces[*at];
+        let done = write_reply::check_target(cx, ns).and_then(|()| check_uuid(cx, ns, *uuid)).and_then(|()| run(cx, ns, op, n, &options, &mut totals));
         match done {
             Ok(result) if options.errors_only => drop(result),
             Ok(result) => results.push(result),
@@ -83,15 +85,18 @@ fn bulk_write(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
     Ok(())
 }
 
-fn namespace(info: Doc<'_>) -> Result<Ns> {
+/// A namespace, and the UUID its collection must have.
+fn namespace(info: Doc<'_>) -> Result<(Ns, Option<Uuid>)> {
     let mut args = Args::nested("bulkWrite.nsInfo", info);
     let ns = match args.str("ns")? {
         Some(ns) => Ns::parse(ns)?,
         None => return Err(args.missing("ns")),
     };
-    args.accept(&["collectionUUID", "encryptionInformation", "isTimeseriesNamespace"]);
+    let uuid = args.uuid("collectionUUID", Code::TypeMismatch)?;
+    args.refuse(&["encryptionInformation"])?;
+    args.accept(&["isTimeseriesNamespace"]);
     args.finish()?;
-    Ok(ns)
+    Ok((ns, uuid))
 }
 
 fn parse<'a>(op: Doc<'a>, namespaces: usize) -> Result<(usize, Op<'a>)> {
@@ -125,8 +130,8 @@ fn update_statement(args: &mut Args<'_>) -> Result<DocBuf> {
     let Some(filter) = args.doc("filter")? else { return Err(args.missing("filter")) };
     let mods = match args.value("updateMods") {
         v @ (Value::Document(_) | Value::Array(_)) => v,
-        v if v.is_nullish() => return Err(args.missing("updateMods")),
-        v => return Err(args.wrong_type("updateMods", v, "object, array")),
+        Value::Missing => return Err(args.missing("updateMods")),
+        v => bail!(FailedToParse, "Update argument must be either an object or an array, not {}", v.type_name()),
     };
     let (multi, upsert) = (args.strict_bool("multi")?, args.strict_bool("upsert")?);
     let (filters, constants) = (args.array("arrayFilters")?, args.doc("constants")?);

@@ -13,7 +13,7 @@ pub const CONVERT_TO_CAPPED: Command = Command::new("convertToCapped", convert, 
 pub const CLONE_COLLECTION_AS_CAPPED: Command = Command::new("cloneCollectionAsCapped", clone, WRITES);
 
 fn convert(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    let ns = args.ns(&cx.db)?;
+    let ns = converted(cx, args)?;
     let size = size(args)?;
     // MongoDB reads no other field of this command, and refuses none.
     args.rest();
@@ -24,6 +24,24 @@ fn convert(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> 
     namespace::check_creatable(&ns)?;
     shared.cursors.invalidate("collection dropped", |cursor| *cursor == ns);
     shared.catalog.convert_to_capped(&mut cx.op, &ns, options(size))
+}
+
+/// The collection to convert, whose documents go through one with a longer name in MongoDB.
+fn converted(cx: &Cx<'_>, args: &mut Args<'_>) -> Result<Ns> {
+    const TEMPORARY: usize = "tmpXXXXX.convertToCapped.".len();
+    match args.first() {
+        Value::String("system.views") => bail!(BadValue, "Cannot convert system.views to a capped collection"),
+        Value::String(name) if name.starts_with('$') => bail!(NamespaceNotFound, "source collection {}.{name} does not exist", cx.db),
+        _ => {}
+    }
+    let ns = args.ns(&cx.db)?;
+    if ns.coll().starts_with("system.buckets.") {
+        bail!(IllegalOperation, "Cannot convert {ns}: it holds a time-series collection's buckets");
+    }
+    if TEMPORARY + ns.as_str().len() > limits::NAMESPACE_BYTES {
+        bail!(InvalidNamespace, "Fully qualified namespace is too long. Namespace: {ns} Max: {}", limits::NAMESPACE_BYTES - TEMPORARY);
+    }
+    Ok(ns)
 }
 
 fn clone(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {

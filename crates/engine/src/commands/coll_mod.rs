@@ -42,7 +42,7 @@ fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     if !expire.is_nullish() && coll.timeseries.is_none() && !coll.is_clustered() {
         bail!(InvalidOptions, "'expireAfterSeconds' is only supported on a time-series or clustered collection: {ns}");
     }
-    if (change.size.is_some() || change.max.is_some()) && (!coll.is_capped() || ns.as_str() == "local.oplog.rs") {
+    if (change.size.is_some() || change.max.is_some()) && coll.timeseries.is_none() && (!coll.is_capped() || ns.as_str() == "local.oplog.rs") {
         bail!(InvalidOptions, "cannot change the size of {ns}: it is no capped collection of a user");
     }
     // A command that asks for nothing is still an event for those who watch.
@@ -175,11 +175,12 @@ fn change_expiry(cx: &mut Cx<'_>, coll: &Collection, expire: Value<'_>) -> Resul
 
 /// Of a time-series collection, only its buckets and when measurements go can be changed.
 fn change_series(cx: &mut Cx<'_>, coll: &Collection, change: &Change<'_>, series: Option<Doc<'_>>, expire: Value<'_>) -> Result<()> {
-    if let Some(option) = change.first_option() {
+    // What is about capped collections passes unnoticed, as it does in MongoDB.
+    if let Some(option) = change.first_option().filter(|option| !option.starts_with("capped")) {
         bail!(InvalidOptions, "option not supported on a time-series collection: {option}");
     }
     let expire = match expire {
-        v if v.is_nullish() => None,
+        Value::Missing => None,
         Value::String("off") => Some(None),
         Value::String(other) => bail!(InvalidOptions, "expireAfterSeconds must be a number or 'off', not '{other}'"),
         v if v.is_number() => Some(Some(timeseries::check_expiry(number::to_i64_rounded(v))?)),

@@ -21,6 +21,7 @@ pub struct CountArgs<'a> {
     pub ns: Ns,
     pub query: Doc<'a>,
     pub skip: u64,
+    /// Zero is none; only a view minds that it was given.
     pub limit: Option<u64>,
     pub hint: Option<Hint>,
 }
@@ -38,15 +39,7 @@ impl<'a> CountArgs<'a> {
             bail!(BadValue, "BSON field 'skip' value must be >= 0, actual value '{skip}'");
         }
         let skip = skip as u64;
-        let limit = match args.value("limit") {
-            Value::Missing => 0,
-            v if v.is_number() => number::to_i64_rounded(v),
-            v => bail!(BadValue, "BSON field 'count.limit' is the wrong type '{}', expected a number", v.type_name()),
-        };
-        if limit == i64::MIN {
-            bail!(BadValue, "Limit value for count cannot be the least 64-bit integer");
-        }
-        let limit = Some(limit.unsigned_abs()).filter(|n| *n > 0);
+        let limit = limit(args.value("limit"))?;
         let hint = Hint::parse(args.value("hint"))?;
         args.accept(&["fields", "queryOptions"]);
         compile_cx(cx, args)?;
@@ -74,14 +67,32 @@ impl<'a> CountArgs<'a> {
     pub fn query(&self, op: &OpCx) -> Result<Query> {
         let mut query = Query::new(Arc::new(Matcher::compile(self.query, &op.compile.timeless())?));
         query.skip = self.skip;
-        query.limit = self.limit;
+        query.limit = self.limit.filter(|n| *n > 0);
         query.hint = self.hint.clone();
         Ok(query)
     }
 }
 
+/// The limit is the same with either sign.
+fn limit(value: Value<'_>) -> Result<Option<u64>> {
+    if value.is_missing() {
+        return Ok(None);
+    }
+    if !value.is_number() {
+        bail!(BadValue, "BSON field 'count.limit' is the wrong type '{}', expected a number", value.type_name());
+    }
+    match number::to_i64_exact(value) {
+        None => bail!(FailedToParse, "Expected an integer, but found {value:?} in: limit"),
+        Some(i64::MIN) => bail!(BadValue, "Limit value for count cannot be the least 64-bit integer"),
+        Some(n) => Ok(Some(n.unsigned_abs())),
+    }
+}
+
 fn count(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let count = CountArgs::parse(cx, args)?;
+    if cx.read_concern.level.as_deref() == Some("snapshot") {
+        bail!(InvalidOptions, "Command count does not support {{ readConcern: {{ level: \"snapshot\" }} }} :: caused by :: read concern not supported");
+    }
     let coll = cx.op.shared.catalog.get(&count.ns);
     if let Some(coll) = &coll {
         default_collation(cx, &coll.collation);

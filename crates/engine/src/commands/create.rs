@@ -54,8 +54,9 @@ struct Given<'a> {
 impl<'a> Given<'a> {
     fn read(args: &mut Args<'a>) -> Result<Given<'a>> {
         let images = images(args, "create")?;
+        let clustered = clustered::option(args)?;
         let given = Given {
-            capped: capped(args)?,
+            capped: capped(args, clustered.index.is_some())?,
             view_on: args.str("viewOn")?,
             pipeline: args.array("pipeline")?,
             collation: collation(args.doc("collation")?)?,
@@ -67,7 +68,7 @@ impl<'a> Given<'a> {
             images: images.unwrap_or(false),
             images_given: images.is_some(),
             id_index: args.doc("idIndex")?,
-            clustered: clustered::option(args)?,
+            clustered,
             timeseries: timeseries::read(args)?,
             expire_after: args.int("expireAfterSeconds")?,
         };
@@ -202,7 +203,7 @@ impl<'a> Given<'a> {
 }
 
 /// `capped`, `size`, `max`: bytes and documents, zero for any number of them.
-fn capped(args: &mut Args<'_>) -> Result<Option<(i64, i64)>> {
+fn capped(args: &mut Args<'_>, clustered: bool) -> Result<Option<(i64, i64)>> {
     let capped = args.bool("capped")?;
     let size = args.int("size")?;
     let max = args.int("max")?;
@@ -221,6 +222,7 @@ fn capped(args: &mut Args<'_>) -> Result<Option<(i64, i64)>> {
         Some(size) if capped => Ok(Some((size, max.unwrap_or(0).max(0)))),
         None if capped => bail!(InvalidOptions, "the 'size' field is required when 'capped' is true"),
         None if max.is_none() => Ok(None),
+        None if clustered => bail!(6049204, "The 'max' option is not supported with the 'clusteredIndex' option"),
         _ => bail!(InvalidOptions, "the 'capped' field needs to be true when either the 'size' or 'max' fields are present"),
     }
 }
@@ -264,9 +266,9 @@ pub fn images(args: &mut Args<'_>, command: &str) -> Result<Option<bool>> {
     let Some(spec) = args.doc("changeStreamPreAndPostImages")? else { return Ok(None) };
     let owner = format!("{command}.changeStreamPreAndPostImages");
     let mut nested = Args::nested(&owner, spec);
-    let enabled = nested.strict_bool("enabled")?.ok_or_else(|| nested.missing("enabled"))?;
+    let enabled = nested.strict_bool("enabled")?;
     nested.finish()?;
-    Ok(Some(enabled))
+    enabled.map(Some).ok_or_else(|| nested.missing("enabled"))
 }
 
 /// `{wiredTiger: {configString: ""}}`: there are no settings of the storage that a collection could choose.

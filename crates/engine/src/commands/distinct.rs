@@ -92,6 +92,10 @@ fn distinct(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     let distinct = DistinctArgs::parse(cx, args)?;
     if let Some(coll) = cx.op.shared.catalog.get(&distinct.ns) {
         default_collation(cx, &coll.collation);
+        if coll.view().is_some() || coll.timeseries.is_some() {
+            // MongoDB makes this reply of an aggregation's, and its `ok` is an int.
+            cx.ok = Value::Int32(1);
+        }
     }
     let compile = cx.op.compile.timeless();
     let collator = compile.collation.as_deref().map(|c| c as &dyn Collator);

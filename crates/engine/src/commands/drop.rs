@@ -70,7 +70,7 @@ fn rename_collection(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
     let target = match args.value("dropTarget") {
         Value::Bool(true) => DropTarget::Drop,
         Value::Bool(false) => DropTarget::Keep,
-        v if v.is_nullish() => DropTarget::Keep,
+        Value::Missing => DropTarget::Keep,
         Value::Binary(_) => args.uuid("dropTarget", Code::InvalidUUID)?.map_or(DropTarget::Keep, DropTarget::Only),
         v => return Err(args.wrong_type("dropTarget", v, "bool, binData")),
     };
@@ -86,6 +86,9 @@ fn rename_collection(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
     }
     check_uuid(cx, &from, uuid)?;
     let shared = cx.op.shared.clone();
+    if shared.catalog.get(&from).is_some_and(|coll| coll.timeseries.is_some()) {
+        bail!(CommandNotSupportedOnView, "cannot rename the time-series collection {from}");
+    }
     shared.cursors.invalidate("collection renamed", |cursor| *cursor == from || *cursor == to);
     shared.catalog.rename(&mut cx.op, &from, &to, !matches!(target, DropTarget::Keep))
 }
@@ -118,7 +121,7 @@ fn check_rename(cx: &Cx<'_>, from: &Ns, to: &Ns) -> Result<()> {
 }
 
 /// Fails unless the collection of this name is the one of the UUID.
-fn check_uuid(cx: &Cx<'_>, ns: &Ns, expected: Option<Uuid>) -> Result<()> {
+pub fn check_uuid(cx: &Cx<'_>, ns: &Ns, expected: Option<Uuid>) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
     let catalog = &cx.op.shared.catalog;
     if catalog.get(ns).is_some_and(|c| c.uuid == expected) {

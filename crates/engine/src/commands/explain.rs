@@ -111,7 +111,9 @@ pub fn aggregate(cx: &mut Cx<'_>, args: AggregateArgs<'_>, verbosity: Verbosity,
     collated(cx, &ns);
     cx.op.compile.db = cx.db.clone();
     cx.op.compile.coll = args.coll.clone();
-    Pipeline::compile(args.pipeline, &cx.op.compile)?;
+    if let Some(writes) = Pipeline::compile(args.pipeline, &cx.op.compile)?.writes() {
+        exec::check_sink(&cx.op, writes)?;
+    }
     let stages = stage_documents(args.pipeline)?;
     pipeline(cx, &ns, &stages, args.hint, verbosity, command, reply)
 }

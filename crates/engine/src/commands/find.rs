@@ -43,7 +43,11 @@ pub struct FindArgs<'a> {
 impl<'a> FindArgs<'a> {
     pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<FindArgs<'a>> {
         let ns = args.ns(&cx.db)?;
-        let filter = args.doc("filter")?.unwrap_or(Doc::EMPTY);
+        let filter = match args.value("filter") {
+            Value::Missing => Doc::EMPTY,
+            Value::Document(filter) => filter,
+            v => return Err(args.wrong_type("filter", v, "object")),
+        };
         let limit = args.non_negative("limit")?.filter(|n| *n > 0);
         let mut find = FindArgs {
             ns,
@@ -225,6 +229,10 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     let stream: Box<dyn Stream> = match coll {
         Some(coll) if coll.view().is_some() => open_on_view(cx, &find)?,
         Some(coll) => {
+            if find.tailable && coll.timeseries.is_some() {
+                // MongoDB makes this find an aggregation, which knows no such stage.
+                bail!(InvalidPipelineOperator, "Tailable cursors are not supported on the time-series collection {}", find.ns);
+            }
             if find.tailable && !coll.is_capped() {
                 bail!(BadValue, "error processing query: ns={} tailable cursor requested on non capped collection", find.ns);
             }

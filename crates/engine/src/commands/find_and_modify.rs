@@ -29,6 +29,19 @@ struct Modify<'a> {
     bypass: bool,
 }
 
+impl<'a> Modify<'a> {
+    /// The order the document is chosen by; of a document found by its `_id` MongoDB does not even look at it.
+    fn order(&self) -> Doc<'a> {
+        let operators = |d: Doc<'_>| d.first().is_some_and(|e| e.name().starts_with('$'));
+        match self.filter.get("_id") {
+            Value::Missing => self.sort,
+            Value::Document(d) if operators(d) => self.sort,
+            _ if self.filter.len() > 1 => self.sort,
+            _ => Doc::EMPTY,
+        }
+    }
+}
+
 fn parse<'a>(cx: &mut Cx<'_>, args: &mut Args<'a>) -> Result<Modify<'a>> {
     let ns = args.ns(&cx.db)?;
     let filter = args.doc("query")?.unwrap_or(Doc::EMPTY);
@@ -70,7 +83,7 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
     if let Some(coll) = &existing {
         default_collation(cx, &coll.collation);
     }
-    let target = Target::compile(modify.filter, modify.sort, modify.hint.clone(), &cx.op.compile)?;
+    let target = Target::compile(modify.filter, modify.order(), modify.hint.clone(), &cx.op.compile)?;
     let update = match modify.update {
         Some((u, filters)) => Some(Update::compile(u, filters, &cx.op.compile)?),
         None => None,

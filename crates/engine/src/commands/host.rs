@@ -21,8 +21,6 @@ pub const GET_LAST_ERROR_LOWER: Command = Command::new("getlasterror", get_last_
 pub const DROP_CONNECTIONS: Command = Command::new("dropConnections", drop_connections, ADMIN);
 pub const AUTHENTICATE: Command = Command::new("authenticate", authenticate, LIGHT);
 pub const LOGOUT: Command = Command::new("logout", logout, LIGHT);
-pub const USERS_INFO: Command = Command::new("usersInfo", users_info, 0);
-pub const ROLES_INFO: Command = Command::new("rolesInfo", roles_info, 0);
 
 /// What the operating system tells; fields that it does not tell are not there.
 fn host_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
@@ -204,34 +202,5 @@ fn authenticate(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_
 
 fn logout(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     args.rest();
-    Ok(())
-}
-
-/// There are no users.
-fn users_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    match args.first() {
-        Value::String(_) | Value::Document(_) | Value::Array(_) => {}
-        v if v.is_number() => {}
-        v => bail!(BadValue, "UserName must be either a string, an object or 1, found {}", v.type_name()),
-    }
-    for flag in ["showCredentials", "showCustomData", "showPrivileges", "showAuthenticationRestrictions"] {
-        args.bool(flag)?;
-    }
-    args.doc("filter")?;
-    args.finish()?;
-    reply.array("users");
-    Ok(())
-}
-
-/// There are no roles but MongoDB's own.
-fn roles_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    if !args.first().is_number() {
-        bail!(NotImplemented, "built-in roles are not implemented");
-    }
-    args.refuse(&["showBuiltinRoles"])?;
-    args.bool("showPrivileges")?;
-    args.bool("showAuthenticationRestrictions")?;
-    args.finish()?;
-    reply.array("roles");
     Ok(())
 }

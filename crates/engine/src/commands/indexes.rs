@@ -1,13 +1,15 @@
 //! createIndexes, dropIndexes, listIndexes
 
-use smongo_bson::{DocBuf, DocWriter, Result, Value, bail};
+use smongo_bson::{Code, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::stream::Docs;
 
-use super::{Args, Command, IN_TXN, WRITES, index_spec};
+use super::drop::check_uuid;
+use super::{Args, Command, IN_TXN, WRITES, index_spec, timeseries};
 use crate::catalog::Collection;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 
+pub const SET_COMMIT_QUORUM: Command = Command::new("setIndexCommitQuorum", set_commit_quorum, WRITES);
 pub const CREATE_INDEXES: Command = Command::new("createIndexes", create_indexes, IN_TXN | WRITES);
 pub const DROP_INDEXES: Command = Command::new("dropIndexes", drop_indexes, WRITES);
 pub const DELETE_INDEXES: Command = Command::new("deleteIndexes", drop_indexes, WRITES);
@@ -29,8 +31,8 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     }
     let mut wanted = Vec::new();
     for spec in specs {
-        if existing.as_ref().is_some_and(|c| c.timeseries.is_some()) && spec.get("unique").truthy() {
-            bail!(InvalidOptions, "Unique indexes are not supported on the time-series collection {ns}");
+        if let Some(series) = existing.as_ref().and_then(|c| c.timeseries.as_ref()) {
+            timeseries::check_index(series, spec)?;
         }
         wanted.push(index_spec::normalise(spec, existing.as_deref(), &cx.op.compile)?);
     }
@@ -61,11 +63,32 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     Ok(())
 }
 
+/// Builds of indexes wait for no other member, so there is never one whose quorum could be changed.
+fn set_commit_quorum(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let ns = args.ns(&cx.db)?;
+    let Some(names) = args.array("indexNames")? else { return Err(args.missing("indexNames")) };
+    match args.value("commitQuorum") {
+        Value::Missing => return Err(args.missing("commitQuorum")),
+        Value::String(_) => {}
+        v if v.is_number() => {}
+        v => return Err(args.wrong_type("commitQuorum", v, "int, string")),
+    }
+    args.finish()?;
+    if names.iter().any(|name| name.as_str().is_none()) {
+        bail!(TypeMismatch, "'indexNames' must hold strings only");
+    }
+    if cx.op.shared.catalog.get(&ns).is_none() {
+        bail!(NamespaceNotFound, "Collection '{ns}' does not exist");
+    }
+    bail!(IndexNotFound, "Cannot find an index build on collection '{ns}' with the provided index names")
+}
+
 fn drop_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;
     let index = args.value("index");
-    args.accept(&["collectionUUID"]);
+    let uuid = args.uuid("collectionUUID", Code::TypeMismatch)?;
     args.finish()?;
+    check_uuid(cx, &ns, uuid)?;
     let shared = cx.op.shared.clone();
     let Some(coll) = shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "ns not found {ns}") };
     if coll.view().is_some() {

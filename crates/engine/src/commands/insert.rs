@@ -125,16 +125,21 @@ fn insert_one(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>, bypass: bool,
     if doc.as_bytes().len() > limits::DOCUMENT_BYTES {
         bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {}, max size: {}", doc.as_bytes().len(), limits::DOCUMENT_BYTES);
     }
-    let doc = match &coll.timeseries {
-        Some(series) => super::timeseries::measurement(series, doc, buf)?,
-        None => prepare(op, doc, buf)?,
-    };
+    let doc = stored(op, coll, doc, buf)?;
     write_reply::validate(coll, doc, bypass)?;
     write::insert(op, coll, doc)?;
     if coll.is_capped() {
         write::evict(op, coll)?;
     }
     Ok(())
+}
+
+/// What a document or measurement becomes when it is stored in a collection.
+pub fn stored<'d>(op: &OpCx, coll: &Collection, doc: Doc<'d>, buf: &'d mut Vec<u8>) -> Result<Doc<'d>> {
+    match &coll.timeseries {
+        Some(series) => super::timeseries::measurement(series, doc, buf),
+        None => prepare(op, doc, buf),
+    }
 }
 
 /// What a document becomes when it is stored: `_id` first, made when there is none; empty timestamps at the top level

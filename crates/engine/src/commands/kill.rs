@@ -1,8 +1,9 @@
 //! killOp, currentOp, killSessions, killAllSessions, killAllSessionsByPattern
 
-use smongo_bson::{DocWriter, Result, Value, bail, number};
+use smongo_bson::{Doc, DocWriter, Result, Value, bail, number};
 
 use super::{ADMIN, Args, Command, LIGHT};
+use crate::current_op::{self, Show};
 use crate::door::Cx;
 use crate::sessions::Lsid;
 
@@ -10,7 +11,7 @@ pub const KILL_OP: Command = Command::new("killOp", kill_op, ADMIN | LIGHT);
 pub const CURRENT_OP: Command = Command::new("currentOp", current_op, ADMIN | LIGHT);
 pub const KILL_SESSIONS: Command = Command::new("killSessions", kill_sessions, LIGHT);
 pub const KILL_ALL_SESSIONS: Command = Command::new("killAllSessions", kill_all_sessions, LIGHT);
-pub const KILL_ALL_SESSIONS_BY_PATTERN: Command = Command::new("killAllSessionsByPattern", kill_all_sessions, LIGHT);
+pub const KILL_ALL_SESSIONS_BY_PATTERN: Command = Command::new("killAllSessionsByPattern", kill_by_pattern, LIGHT);
 
 fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let op = args.value("op");
@@ -35,7 +36,8 @@ fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
 
 fn current_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     // What is left of the arguments is a filter over the listing.
-    args.accept(&["$ownOps", "$all"]);
+    args.accept(&["$ownOps"]);
+    let show = Show { idle_connections: args.value("$all").truthy(), idle_cursors: false, idle_sessions: true, truncate: true };
     let filter = smongo_bson::DocBuf::build(|w| {
         for e in args.rest() {
             w.append_element(&e);
@@ -44,7 +46,7 @@ fn current_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
     let matcher = smongo_mql::Matcher::compile(filter.as_doc(), &cx.op.compile)?;
     let arena = smongo_mql::Arena::new();
     let mut list = reply.array("inprog");
-    for doc in cx.op.shared.operations.list() {
+    for doc in current_op::list(&cx.op.shared, show) {
         if matcher.matches(doc.as_doc(), &arena)? {
             list.push(doc.as_doc());
         }
@@ -72,7 +74,6 @@ fn kill_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_
     Ok(())
 }
 
-/// Without users every session is everybody's, so any pattern means all of them.
 fn kill_all_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     match args.first() {
         Value::Array(_) => {}
@@ -82,6 +83,58 @@ fn kill_all_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
     let ids = cx.op.shared.sessions.ids();
     kill(cx, &ids);
     Ok(())
+}
+
+/// Kills the sessions that one of the patterns picks, or all when there is none.
+fn kill_by_pattern(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let list = match args.first() {
+        Value::Array(list) => list,
+        v => return Err(args.wrong_type(cx.command.name, v, "array")),
+    };
+    args.finish()?;
+    let mut patterns = Vec::new();
+    for (n, pattern) in list.iter().enumerate() {
+        match pattern {
+            Value::Document(d) => patterns.push(Pattern::parse(d)?),
+            v => return Err(args.wrong_type(&format!("killAllSessionsByPattern.{n}"), v, "object")),
+        }
+    }
+    let mut ids = cx.op.shared.sessions.ids();
+    ids.retain(|id| patterns.is_empty() || patterns.iter().any(|p| p.picks(id)));
+    kill(cx, &ids);
+    Ok(())
+}
+
+/// Sessions of an id, or of a user by the hash of the name.
+struct Pattern {
+    lsid: Option<Lsid>,
+    uid: Option<[u8; 32]>,
+}
+
+impl Pattern {
+    fn parse(spec: Doc<'_>) -> Result<Pattern> {
+        let mut args = Args::nested("KillAllSessionsByPatternCmd.killAllSessionsByPattern", spec);
+        let lsid = args.doc("lsid")?.map(Lsid::parse).transpose()?;
+        let uid = match args.value("uid") {
+            v if v.is_nullish() => None,
+            Value::Binary(b) => match b.bytes().try_into() {
+                Ok(uid) => Some(uid),
+                Err(_) => bail!(UnsupportedFormat, "Unsupported SHA256Block length: {}", b.bytes().len()),
+            },
+            v => return Err(args.wrong_type("uid", v, "binData")),
+        };
+        // Whom the sessions are to be killed for matters where there are privileges.
+        args.accept(&["users", "roles"]);
+        args.finish()?;
+        if lsid.is_some() && uid.is_some() {
+            bail!(InvalidOptions, "At most one of lsid and uid may be specified in a KillAllSessionsByPattern item");
+        }
+        Ok(Pattern { lsid, uid })
+    }
+
+    fn picks(&self, id: &Lsid) -> bool {
+        self.lsid.as_ref().is_none_or(|wanted| wanted == id) && self.uid.is_none_or(|wanted| id.uid == Some(wanted))
+    }
 }
 
 fn kill(cx: &Cx<'_>, ids: &[Lsid]) {

@@ -16,7 +16,7 @@ pub const LIST_DATABASES: Command = Command::new("listDatabases", list_databases
 pub const LIST_COLLECTIONS: Command = Command::new("listCollections", list_collections, 0);
 
 fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let name_only = args.strict_bool("nameOnly")?.unwrap_or(false);
+    let name_only = args.bool("nameOnly")?;
     let filter = args.doc("filter")?;
     args.strict_bool("authorizedDatabases")?;
     args.finish()?;

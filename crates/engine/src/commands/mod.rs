@@ -25,6 +25,7 @@ mod find;
 mod find_and_modify;
 mod fsync;
 mod get_more;
+mod grid_fs;
 mod handshake;
 mod host;
 mod index_spec;
@@ -34,14 +35,18 @@ mod kill;
 mod lists;
 mod parameters;
 mod plan_cache;
+mod principals;
 mod profile;
 mod replica_set;
+mod roles;
+mod scram;
 mod session_commands;
 mod stats;
 mod status;
 pub(crate) mod target;
-mod timeseries;
+pub(crate) mod timeseries;
 pub(crate) mod update;
+mod users;
 mod validate;
 mod validate_metadata;
 mod views;
@@ -126,6 +131,8 @@ pub static COMMANDS: &[Command] = &[
     count::COUNT,
     create::CREATE,
     indexes::CREATE_INDEXES,
+    roles::CREATE,
+    users::CREATE,
     kill::CURRENT_OP,
     stats::DATA_SIZE,
     stats::DATA_SIZE_LOWER,
@@ -137,12 +144,17 @@ pub static COMMANDS: &[Command] = &[
     indexes::DELETE_INDEXES,
     distinct::DISTINCT,
     drop::DROP,
+    roles::DROP_ALL,
+    users::DROP_ALL,
     host::DROP_CONNECTIONS,
     drop::DROP_DATABASE,
     indexes::DROP_INDEXES,
+    roles::DROP,
+    users::DROP,
     session_commands::END_SESSIONS,
     explain::EXPLAIN,
     host::FEATURES,
+    grid_fs::FILE_MD5,
     find::FIND,
     find_and_modify::FIND_AND_MODIFY,
     find_and_modify::FIND_AND_MODIFY_LOWER,
@@ -157,9 +169,13 @@ pub static COMMANDS: &[Command] = &[
     parameters::GET_PARAMETER,
     host::GET_SHARD_MAP,
     host::GET_LAST_ERROR_LOWER,
+    roles::GRANT_PRIVILEGES,
+    roles::GRANT_ROLES,
+    users::GRANT_ROLES,
     handshake::HELLO,
     host::HOST_INFO,
     insert::INSERT,
+    roles::INVALIDATE_USER_CACHE,
     handshake::IS_MASTER,
     host::IS_DB_GRID,
     handshake::IS_MASTER_LOWER,
@@ -188,10 +204,14 @@ pub static COMMANDS: &[Command] = &[
     drop::RENAME_COLLECTION,
     replica_set::REPL_SET_GET_CONFIG,
     replica_set::REPL_SET_GET_STATUS,
-    host::ROLES_INFO,
+    roles::REVOKE_PRIVILEGES,
+    roles::REVOKE_ROLES,
+    users::REVOKE_ROLES,
+    roles::INFO,
     status::SERVER_STATUS,
     cluster_parameters::SET,
     default_concerns::SET,
+    indexes::SET_COMMIT_QUORUM,
     parameters::SET_PARAMETER,
     host::SHARDING_STATE,
     replica_set::SHUTDOWN,
@@ -199,7 +219,9 @@ pub static COMMANDS: &[Command] = &[
     fail_point::TEST_VERSION_2,
     status::TOP,
     update::UPDATE,
-    host::USERS_INFO,
+    roles::UPDATE,
+    users::UPDATE,
+    users::INFO,
     validate::VALIDATE,
     validate_metadata::VALIDATE_DB_METADATA,
     diagnostic::WHATS_MY_URI,

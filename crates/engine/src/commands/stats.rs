@@ -279,6 +279,6 @@ fn hash(cx: &mut Cx<'_>, coll: &Arc<Collection>) -> Result<String> {
     Ok(hex(&md5.finalize()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

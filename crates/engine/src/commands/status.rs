@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use smongo_bson::{DocBuf, DocWriter, Result, Value};
+use smongo_bson::{DocWriter, Result, Value};
 
 use super::{ADMIN, Args, Command, LIGHT};
 use crate::clock::now_millis;
@@ -97,7 +97,7 @@ fn catalog_stats(shared: &Shared, w: &mut DocWriter<'_>) {
 fn connections(shared: &Shared, w: &mut DocWriter<'_>) {
     let open = shared.open_connections.load(Ordering::Relaxed) as i32;
     w.append("current", open).append("available", (limits::CONNECTIONS as i32 - open).max(0));
-    w.append("totalCreated", shared.connections.load(Ordering::Relaxed) as i64).append("active", shared.operations.list().len() as i32);
+    w.append("totalCreated", shared.connections.load(Ordering::Relaxed) as i64).append("active", shared.operations.counts().0 as i32);
 }
 
 fn extra_info(_: &Shared, w: &mut DocWriter<'_>) {
@@ -107,16 +107,8 @@ fn extra_info(_: &Shared, w: &mut DocWriter<'_>) {
 fn global_lock(shared: &Shared, w: &mut DocWriter<'_>) {
     w.append("totalTime", shared.started.elapsed().as_micros() as i64);
     w.document("currentQueue").append("total", 0).append("readers", 0).append("writers", 0);
-    let running = shared.operations.list();
-    let writers = running.iter().filter(|op| is_write(op)).count() as i32;
-    let total = running.len() as i32;
-    w.document("activeClients").append("total", total).append("readers", total - writers).append("writers", writers);
-}
-
-/// Whether an operation as currentOp shows it is a command that writes.
-fn is_write(op: &DocBuf) -> bool {
-    let Value::Document(body) = op.get("command") else { return false };
-    body.first().and_then(|e| super::lookup(e.name())).is_some_and(|c| c.is(super::WRITES))
+    let (all, writing) = shared.operations.counts();
+    w.document("activeClients").append("total", all as i32).append("readers", (all - writing) as i32).append("writers", writing as i32);
 }
 
 /// Megabytes, from what Linux tells of the process; elsewhere nothing is known.

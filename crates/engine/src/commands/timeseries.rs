@@ -75,6 +75,14 @@ pub fn read<'a>(args: &mut Args<'a>) -> Result<Option<Given<'a>>> {
     Ok(Some(Given { time, meta, buckets }))
 }
 
+/// The `timeseries` option of `$out`, which the stage has checked, as it is stored.
+pub fn stored(spec: Doc<'_>) -> Result<DocBuf> {
+    let mut args = Args::nested("$out.timeseries", spec);
+    let (time, meta) = (args.str("timeField")?.unwrap_or_default(), args.str("metaField")?);
+    let given = Given { time, meta, buckets: Buckets::read(&mut args)? };
+    Ok(DocBuf::build(|w| given.write(w)))
+}
+
 impl Given<'_> {
     /// The option as it is stored.
     pub fn write(&self, w: &mut DocWriter<'_>) {
@@ -137,7 +145,7 @@ pub fn measurement<'d>(series: &TimeSeries, doc: Doc<'_>, buf: &'d mut Vec<u8>) 
     }
     buf.clear();
     let mut w = DocWriter::new(buf);
-    let first = [Some(series.time.as_str()), series.meta.as_deref()];
+    let first = [Some(series.time.as_str()), series.meta.as_deref().filter(|meta| *meta != series.time)];
     for name in first.iter().flatten() {
         w.append(name, doc.get(name));
     }
@@ -173,6 +181,37 @@ pub fn check_update(series: &TimeSeries, query: Doc<'_>, update: Value<'_>, mult
         if !operator.name().starts_with('$') || fields.iter().any(|f| !of_meta(f.name())) {
             bail!(InvalidOptions, "Cannot perform an update on a time-series collection which updates a field that is not the metaField '{meta}'");
         }
+    }
+    Ok(())
+}
+
+/// What an index on measurements may be: MongoDB's are made over buckets.
+pub fn check_index(series: &TimeSeries, spec: Doc<'_>) -> Result<()> {
+    let Value::Document(key) = spec.get("key") else { return Ok(()) };
+    let of_meta = |path: &str| series.meta.as_deref().and_then(|meta| path.strip_prefix(meta)).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    for field in key {
+        match field.value() {
+            Value::String("text") => bail!(InvalidOptions, "Text indexes are not supported on time-series collections"),
+            Value::String(kind @ ("2d" | "hashed")) if !of_meta(field.name()) => {
+                bail!(CannotCreateIndex, "A {kind} index on a time-series collection must be on its metaField, not on '{}'", field.name())
+            }
+            _ if field.name() == "$**" => bail!(7246201, "A wildcard index on a time-series collection must be below its metaField"),
+            _ => {}
+        }
+    }
+    if spec.get("unique").truthy() {
+        bail!(InvalidOptions, "Unique indexes are not supported on time-series collections");
+    }
+    if spec.get("sparse").truthy() && !key.iter().all(|field| of_meta(field.name())) {
+        bail!(InvalidOptions, "Sparse indexes on time-series collections are supported on the metaField only");
+    }
+    let partial = spec.get("partialFilterExpression").as_doc();
+    if partial.is_some() && spec.contains("collation") {
+        bail!(IndexOptionsConflict, "An index on a time-series collection cannot have both a collation and a partialFilterExpression");
+    }
+    // What goes by its time goes in whole buckets, which only the metaField tells apart.
+    if spec.contains("expireAfterSeconds") && !partial.is_some_and(|filter| query_reads_only(filter, &of_meta)) {
+        bail!(InvalidOptions, "A TTL index on a time-series collection needs a partialFilterExpression on its metaField");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use smongo_bson::{Code, DocWriter, Result, bail};
 use smongo_mql::pipeline::stage_array;
 
-use super::aggregate::check_strict;
+use super::aggregate::{check_strict, required_bool};
 use super::{Args, Command};
 use crate::catalog::Collection;
 use crate::door::Cx;
@@ -15,8 +15,8 @@ fn validate_db_metadata(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWri
     let Some(api) = args.doc("apiParameters")? else { return Err(args.missing("apiParameters")) };
     let mut nested = Args::nested("validateDBMetadata.apiParameters", api);
     let Some(version) = nested.str("version")? else { return Err(nested.missing("version")) };
-    let strict = nested.strict_bool("strict")?.unwrap_or(false);
-    nested.strict_bool("deprecationErrors")?;
+    let strict = required_bool(&mut nested, "strict")?.unwrap_or(false);
+    required_bool(&mut nested, "deprecationErrors")?;
     nested.finish()?;
     let (db, coll) = (args.str("db")?, args.str("collection")?);
     args.finish()?;

@@ -31,7 +31,7 @@ pub fn check(cx: &Cx<'_>, ns: &Ns, on: &str, pipeline: Option<Array<'_>>) -> Res
     if let Some(writes) = compiled.writes() {
         bail!(OptionNotSupportedOnView, "The aggregation stage {} of the pipeline cannot be used in the view definition of {ns}", writes.name());
     }
-    let mut graph = Graph { cx, catalog: &cx.op.shared.catalog, ns, bytes: stages.size() };
+    let mut graph = Graph { cx, catalog: &cx.op.shared.catalog, ns, bytes: size(stages.view()) };
     let below = graph.below(&references(&source, &compiled), 1)?;
     if below + graph.above(ns, 0) > limits::VIEW_DEPTH {
         bail!(ViewDepthLimitExceeded, "View depth limit exceeded; maximum depth is {}", limits::VIEW_DEPTH);
@@ -84,7 +84,7 @@ impl Graph<'_> {
                 bail!(ViewDepthLimitExceeded, "View depth limit exceeded; maximum depth is {}", limits::VIEW_DEPTH);
             }
             if let Some(view) = self.catalog.get(reference).filter(|c| c.view().is_some()) {
-                self.bytes += size(&view);
+                self.bytes += size(view.option("pipeline"));
                 deepest = deepest.max(self.below(&self.references_of(&view)?, depth + 1)?);
             }
         }
@@ -109,9 +109,8 @@ impl Graph<'_> {
     }
 }
 
-fn size(view: &Collection) -> usize {
-    match view.option("pipeline") {
-        Value::Array(stages) => stages.as_bytes().len(),
-        _ => 0,
-    }
+/// The bytes of a pipeline's stages.
+fn size(pipeline: Value<'_>) -> usize {
+    let stages = pipeline.as_array().into_iter().flat_map(Array::iter);
+    stages.filter_map(|stage| stage.as_doc()).map(|stage| stage.as_bytes().len()).sum()
 }

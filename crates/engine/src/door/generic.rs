@@ -227,6 +227,9 @@ impl ReadConcern {
         if at_cluster_time.is_some() && level != Some("snapshot") {
             bail!(InvalidOptions, "readConcern level must be snapshot when atClusterTime is specified");
         }
+        if at_cluster_time.is_some_and(|t| t.time == 0) {
+            bail!(InvalidOptions, "readConcern.atClusterTime cannot be a null timestamp");
+        }
         Ok(ReadConcern { level: level.map(str::to_owned), after_cluster_time, at_cluster_time })
     }
 }

@@ -8,7 +8,7 @@ use super::generic::WriteConcern;
 use crate::shared::Shared;
 
 /// `ok: 1` and the times, at the end of a successful reply.
-pub fn succeed(w: &mut DocWriter<'_>, shared: &Shared, write_concern: &WriteConcern) {
+pub fn succeed(w: &mut DocWriter<'_>, ok: Value<'_>, shared: &Shared, write_concern: &WriteConcern) {
     if let Some(mode) = &write_concern.unsatisfiable {
         let mut e = w.document("writeConcernError");
         if mode.parse::<u32>().is_ok() {
@@ -17,7 +17,7 @@ pub fn succeed(w: &mut DocWriter<'_>, shared: &Shared, write_concern: &WriteConc
             e.append("code", 79).append("codeName", "UnknownReplWriteConcern").append("errmsg", &*format!("No write concern mode named '{mode}' found in replica set configuration"));
         }
     }
-    w.append("ok", 1.0);
+    w.append("ok", ok);
     times(w, shared);
 }
 

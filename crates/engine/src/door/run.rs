@@ -36,6 +36,8 @@ pub struct Cx<'s> {
     pub connection: u64,
     pub metadata: &'s mut Option<DocBuf>,
     pub after: After,
+    /// What the reply says at `ok`.
+    pub ok: Value<'static>,
 }
 
 impl Session {
@@ -219,10 +221,12 @@ impl Session {
             connection: self.connection,
             metadata: &mut self.metadata,
             after: After::Reply,
+            ok: Value::Double(1.0),
         };
+        let start = out.len();
         let mut w = DocWriter::new(out);
         let mut done = (command.run)(&mut cx, args, &mut w);
-        let after = cx.after;
+        let (after, ok) = (cx.after, cx.ok);
         let mut op = cx.op;
         if op.close {
             return Ok(After::Close);
@@ -236,7 +240,13 @@ impl Session {
             }
         }
         done?;
-        reply::succeed(&mut w, &shared, &write_concern);
+        if write_concern.unacknowledged && !write_concern.durable && matches!(command.name, "insert" | "update" | "delete") {
+            // Who asks for no acknowledgement does not hear what was done.
+            drop(w);
+            out.truncate(start);
+            w = DocWriter::new(out);
+        }
+        reply::succeed(&mut w, ok, &shared, &write_concern);
         Ok(after)
     }
 }

@@ -37,7 +37,7 @@ pub use cursor::{Held, Litter};
 pub use id::{find_by_id, point_read};
 pub use pipeline::{Prepared, finds, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
-pub use sink::open as open_sink;
+pub use sink::{check as check_sink, open as open_sink};
 pub use source::{open as open_source, storage_stats};
 
 /// How many keys or documents are looked at between two looks at the clock.

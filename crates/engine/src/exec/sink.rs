@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::catalog::{Collection, Index};
 use crate::commands::target::Target;
-use crate::commands::{insert, update, write_reply};
+use crate::commands::{insert, timeseries, update, write_reply};
 use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
@@ -34,6 +34,13 @@ pub fn open(op: &mut OpCx, spec: &WriteSpec) -> Result<Box<dyn Sink>> {
     })
 }
 
+/// What explain finds out about a stage that writes: whether it could.
+pub fn check(op: &OpCx, spec: &WriteSpec) -> Result<()> {
+    let WriteSpec::Merge(merge) = spec else { return Ok(()) };
+    let coll = op.shared.catalog.get(&Ns::unchecked(&merge.db, &merge.coll));
+    unique_index(coll.as_deref(), merge, op).map(drop)
+}
+
 /// The host's write concern covers what was written here.
 fn committed(host: &mut dyn Host, own: &OpCx) -> Result<()> {
     super::op_of(host)?.committed |= own.committed;
@@ -53,28 +60,13 @@ struct OutSink {
 
 impl OutSink {
     fn new(mut own: OpCx, spec: &OutSpec) -> Result<OutSink> {
-        if spec.timeseries.is_some() {
-            bail!(NotImplemented, "$out to a time series collection is not implemented");
-        }
         let target = Ns::unchecked(&spec.db, &spec.coll);
         let existing = own.shared.catalog.get(&target);
-        let mut options = DocBuf::new();
-        if let Some(coll) = &existing {
-            if coll.view().is_some() {
-                bail!(CommandNotSupportedOnView, "$out to a view is not supported: namespace '{target}' is a view");
-            }
-            if coll.timeseries.is_some() {
-                bail!(NotImplemented, "$out into the time-series collection '{target}' is not implemented");
-            }
-            if coll.is_capped() {
-                bail!(17152, "namespace '{target}' is capped so it can't be used for $out");
-            }
-            options = coll.options.clone();
-        }
+        let options = out_options(spec, &target, existing.as_deref())?;
         let temporary = Ns::unchecked(&spec.db, &format!("tmp.agg_out.{}", Uuid::new_v4().simple()));
         let shared = own.shared.clone();
         let mut coll = shared.catalog.create(&mut own, &temporary, options, Default::default())?;
-        let specs: Vec<DocBuf> = existing.iter().flat_map(|c| &c.indexes).filter(|i| !i.is_id()).map(|i| i.spec.clone()).collect();
+        let specs: Vec<DocBuf> = existing.iter().flat_map(|c| &c.indexes).filter(|i| coll.indexes.iter().all(|own| own.name != i.name)).map(|i| i.spec.clone()).collect();
         if !specs.is_empty() {
             shared.catalog.create_indexes(&mut own, &temporary, specs)?;
             coll = shared.catalog.require(&temporary)?;
@@ -88,7 +80,7 @@ impl OutSink {
         let mut buf = Vec::new();
         self.own.write(|op| {
             for doc in &docs {
-                let doc = insert::prepare(op, doc.as_doc(), &mut buf)?;
+                let doc = insert::stored(op, &coll, doc.as_doc(), &mut buf)?;
                 write_reply::validate(&coll, doc, bypass)?;
                 write::insert(op, &coll, doc)?;
             }
@@ -128,6 +120,33 @@ impl Drop for OutSink {
     }
 }
 
+/// The options of the collection that takes the target's place: the target's own, or what `timeseries` asks for.
+fn out_options(spec: &OutSpec, target: &Ns, existing: Option<&Collection>) -> Result<DocBuf> {
+    let series = spec.timeseries.as_ref().map(|given| timeseries::stored(given.as_doc())).transpose()?;
+    let Some(coll) = existing else {
+        return Ok(DocBuf::build(|w| {
+            if let Some(series) = &series {
+                w.append("timeseries", series.as_doc());
+            }
+        }));
+    };
+    if let Some(series) = &series {
+        if coll.timeseries.is_none() {
+            bail!(7268700, "$out with timeseries options cannot replace '{target}', which is no time-series collection");
+        }
+        if coll.option("timeseries").as_doc().is_none_or(|current| current.as_bytes() != series.as_bytes()) {
+            bail!(7406103, "the timeseries options of $out are not those of the existing collection '{target}'");
+        }
+    }
+    if coll.view().is_some() {
+        bail!(CommandNotSupportedOnView, "$out to a view is not supported: namespace '{target}' is a view");
+    }
+    if coll.is_capped() {
+        bail!(17152, "namespace '{target}' is capped so it can't be used for $out");
+    }
+    Ok(coll.options.clone())
+}
+
 fn check_size(doc: Doc<'_>) -> Result<()> {
     let len = doc.as_bytes().len();
     if len > limits::DOCUMENT_BYTES {
@@ -155,7 +174,7 @@ impl MergeSink {
             bail!(CommandNotSupportedOnView, "$merge into a view is not supported: namespace '{ns}' is a view");
         }
         if coll.as_ref().is_some_and(|c| c.timeseries.is_some()) {
-            bail!(NotImplemented, "$merge into the time-series collection '{ns}' is not implemented");
+            bail!(CommandNotSupportedOnView, "$merge into the time-series collection '{ns}' is not supported");
         }
         let sparse = unique_index(coll.as_deref(), spec, &own)?;
         Ok(MergeSink { own, spec: spec.clone(), ns, sparse, arena: Arena::new(), waiting: Vec::new(), bytes: 0 })

@@ -9,6 +9,7 @@ use smongo_mql::stream::{Docs, SourceSpec};
 
 use crate::catalog::Collection;
 use crate::clock::now_millis;
+use crate::current_op::{self, Show};
 use crate::namespace::Ns;
 use crate::op::OpCx;
 
@@ -18,13 +19,17 @@ pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
     let docs = match source.name {
         "$collStats" => vec![coll_stats(op, &ns, spec)?],
         "$indexStats" => index_stats(op, &ns)?,
-        "$currentOp" => op.shared.operations.list(),
+        "$currentOp" => current_op::list(&op.shared, Show::of_stage(spec)),
         "$listLocalSessions" | "$listSessions" => sessions(op, spec),
         "$listCatalog" => catalog(op, source),
         "$planCacheStats" => {
             let Some(coll) = op.shared.catalog.get(&ns) else {
                 bail!(50933, "cannot execute aggregation stage $planCacheStats on a nonexistent collection: {ns}");
             };
+            if coll.timeseries.is_some() {
+                // In MongoDB the stage that unpacks buckets goes first.
+                bail!(40602, "$planCacheStats is only valid as the first stage in a pipeline");
+            }
             coll.state.plans.describe(&host())
         }
         "$listSampledQueries" | "$queryStats" | "$querySettings" => Vec::new(),
@@ -40,7 +45,14 @@ fn host() -> String {
 }
 
 fn index_stats(op: &mut OpCx, ns: &Ns) -> Result<Vec<DocBuf>> {
-    let Some(coll) = op.shared.catalog.get(ns) else { return Ok(Vec::new()) };
+    let Some(mut coll) = op.shared.catalog.get(ns) else { return Ok(Vec::new()) };
+    while let Some(view) = coll.view() {
+        if !view.pipeline.is_empty() {
+            bail!(40602, "$indexStats is only valid as the first stage in a pipeline");
+        }
+        let Some(below) = op.shared.catalog.get(&Ns::unchecked(ns.db(), &view.on)) else { return Ok(Vec::new()) };
+        coll = below;
+    }
     let since = now_millis() - op.shared.started.elapsed().as_millis() as i64;
     let host = host();
     let one = |index: &Arc<crate::catalog::Index>| {
@@ -55,9 +67,12 @@ fn index_stats(op: &mut OpCx, ns: &Ns) -> Result<Vec<DocBuf>> {
 
 fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
     let coll = op.shared.catalog.get(ns);
-    let needs = ["storageStats", "count"].into_iter().find(|name| spec.contains(name));
-    if let (None, Some(name)) = (&coll, needs) {
-        return Err(err!(NamespaceNotFound, "$collStats {name}: Collection [{ns}] not found."));
+    if let Some(name) = ["storageStats", "count", "queryExecStats"].into_iter().find(|name| spec.contains(name)) {
+        match &coll {
+            None => return Err(err!(NamespaceNotFound, "$collStats {name}: Collection [{ns}] not found.")),
+            Some(coll) if coll.view().is_some() => bail!(CommandNotSupportedOnView, "$collStats {name}: Namespace {ns} is a view, not a collection"),
+            Some(_) => {}
+        }
     }
     if let Some(coll) = &coll
         && coll.storage().is_some()
@@ -70,7 +85,7 @@ fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
     let doc = DocBuf::build(|w| {
         w.append("ns", ns.as_str()).append("host", &*host()).append("localTime", Value::DateTime(now_millis()));
         if let Value::Document(latency) = spec.get("latencyStats") {
-            latency_stats(&mut w.document("latencyStats"), latency.get("histograms").truthy());
+            op.shared.usage.write_latencies(ns.as_str(), latency.get("histograms").truthy(), &mut w.document("latencyStats"));
         }
         let Some(coll) = &coll else { return };
         if let Value::Document(storage) = spec.get("storageStats") {
@@ -89,16 +104,6 @@ fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
     failed.map(|()| doc)
 }
 
-fn latency_stats(w: &mut DocWriter<'_>, histograms: bool) {
-    for kind in ["reads", "writes", "commands", "transactions"] {
-        let mut stats = w.document(kind);
-        if histograms {
-            stats.array("histogram");
-        }
-        stats.append("latency", 0i64).append("ops", 0i64).append("queryableEncryptionLatencyMicros", 0i64);
-    }
-}
-
 /// A collection's `storageStats`, which are also what collStats answers.
 pub fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter<'_>) -> Result<()> {
     let Some(storage) = coll.storage() else {
@@ -114,9 +119,16 @@ pub fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter
     }
     let total: i64 = sizes.iter().map(|(_, n)| n).sum();
     let fit = |n: i64| -> Value<'static> { i32::try_from(n / scale).map_or(Value::Int64(n / scale), Value::Int32) };
-    w.append("size", fit(size)).append("count", count as i32);
-    if count > 0 {
-        w.append("avgObjSize", (size / count) as i32);
+    w.append("size", fit(size));
+    if coll.timeseries.is_some() {
+        // Each measurement is a bucket of its own.
+        let mut series = w.document("timeseries");
+        series.append("bucketCount", count as i32).append("avgBucketSize", size.checked_div(count).unwrap_or(0) as i32);
+    } else {
+        w.append("count", count as i32);
+        if count > 0 {
+            w.append("avgObjSize", (size / count) as i32);
+        }
     }
     w.append("numOrphanDocs", 0).append("storageSize", fit(file)).append("freeStorageSize", fit(records.reusable_bytes as i64));
     w.append("capped", storage.capped.is_some());
@@ -178,7 +190,7 @@ fn catalog(op: &OpCx, source: &SourceSpec) -> Vec<DocBuf> {
     let one = |coll: &Arc<Collection>| {
         DocBuf::build(|w| {
             w.append("db", coll.ns.db()).append("name", coll.ns.coll());
-            w.append("type", if coll.view().is_some() { "view" } else { "collection" });
+            w.append("type", kind(coll));
             let mut md = w.document("md");
             md.append("ns", coll.ns.as_str()).append("options", coll.options());
             let mut indexes = md.array("indexes");
@@ -191,19 +203,32 @@ fn catalog(op: &OpCx, source: &SourceSpec) -> Vec<DocBuf> {
     listed(op, source).iter().map(one).collect()
 }
 
+fn kind(coll: &Collection) -> &'static str {
+    match (coll.view(), &coll.timeseries) {
+        (Some(_), _) => "view",
+        (None, Some(_)) => "timeseries",
+        (None, None) => "collection",
+    }
+}
+
 fn cluster_catalog(op: &OpCx, source: &SourceSpec) -> Vec<DocBuf> {
+    let shards = source.spec.view().as_doc().is_some_and(|spec| spec.get("shards").truthy());
     let one = |coll: &Arc<Collection>| {
         DocBuf::build(|w| {
             w.append("ns", coll.ns.as_str()).append("db", coll.ns.db());
-            w.append("type", if coll.view().is_some() { "view" } else { "collection" });
-            w.append("options", coll.options());
-            if coll.view().is_none() {
+            w.append("type", kind(coll)).append("options", coll.options());
+            if coll.view().is_some() {
+                w.document("info").append("readOnly", true);
+            } else {
                 let mut raw = vec![4];
                 raw.extend_from_slice(coll.uuid.as_bytes());
                 w.document("info").append("readOnly", false).append("uuid", Value::Binary(smongo_bson::Binary::from_raw(&raw)));
                 w.append("idIndex", coll.id_index_spec());
             }
             w.append("sharded", false);
+            if shards {
+                w.array("shards");
+            }
         })
     };
     listed(op, source).iter().map(one).collect()

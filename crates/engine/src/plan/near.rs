@@ -15,6 +15,9 @@ use crate::catalog::{Collection, Index};
 
 /// The source of a query whose results come nearest first.
 pub fn source(coll: &Collection, query: &Query, near: &Near) -> Result<Choice> {
+    if let Some(Hint::Natural { .. }) = query.hint {
+        bail!(BadValue, "geoNear expression not allowed with $natural hint");
+    }
     let all = conjuncts(&query.filter.root, &[]);
     let question = Question { matcher: &query.filter, conjuncts: &all, sort: None, hinted: true };
     let by_hint = match &query.hint {

@@ -11,8 +11,12 @@ mod scalar;
 mod spec;
 pub mod summation;
 
+use std::sync::Arc;
+
+use smongo_bson::compare::Collator;
 use smongo_bson::{Doc, Result, Value, ValueBuf, bail};
 
+use crate::collation::Collation;
 use crate::cx::Cx;
 use crate::expr::Expr;
 use crate::sort::SortPattern;
@@ -48,6 +52,7 @@ pub struct Accumulator {
     /// `$sum` for instance.
     pub name: &'static str,
     args: Arguments,
+    collation: Option<Arc<Collation>>,
     make: spec::Make,
     grows: bool,
 }
@@ -56,6 +61,11 @@ impl Accumulator {
     /// Compiles `{$sum: …}`: `name` and the value beside it.
     pub fn compile(name: &str, arg: Value<'_>, cx: &crate::CompileCx) -> Result<Accumulator> {
         spec::compile(name, arg, cx)
+    }
+
+    /// What strings are compared by.
+    pub fn collator(&self) -> Option<&dyn Collator> {
+        self.collation.as_deref().map(|c| c as &dyn Collator)
     }
 
     /// A new state. `id` is the group's `_id` when that is a document (`n` may read it), else an empty document.

@@ -125,8 +125,8 @@ pub(super) fn compile(name: &str, arg: Value<'_>, cx: &CompileCx) -> Result<Accu
         }
         Shape::Unsupported => bail!(NotImplemented, "{name} needs server-side JavaScript, which is not supported"),
     };
-    let make = row.make;
-    Ok(Accumulator { name: row.name, args, make: Box::new(move |_, n| make(n, &setup)), grows: row.grows })
+    let (make, collation) = (row.make, cx.collation.clone());
+    Ok(Accumulator { name: row.name, args, collation, make: Box::new(move |_, n| make(n, &setup)), grows: row.grows })
 }
 
 fn count_argument(arg: Value<'_>, cx: &CompileCx) -> Result<Arguments> {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-use smongo_bson::{ObjectId, Result, Value, bail, number};
+use smongo_bson::{ObjectId, Result, Value, bail, md5_hash, number};
 
 use super::Dependencies;
 use super::node::{Args, Fold, Node, Op};
@@ -22,8 +22,7 @@ pub(super) static ROWS: &[Row] = &[
         Ok(Value::Bool(random() < number::to_f64(args.eval(0, cx)?).unwrap_or(0.0)))
     }),
     Row::exact("$toHashedIndexKey", 1, |args, cx| {
-        let v = args.eval(0, cx)?;
-        Ok(Value::Int64(smongo_bson::hash::hash_value(if v.is_missing() { Value::Null } else { v }) as i64))
+        args.eval(0, cx).map(|v| Value::Int64(md5_hash::hashed_index_key(v)))
     }),
     Row::exact("$tsIncrement", 1, |args, cx| timestamp(args, cx, 5687302, |t| t.increment)),
     Row::exact("$tsSecond", 1, |args, cx| timestamp(args, cx, 5687301, |t| t.time)),

@@ -138,6 +138,12 @@ impl Expr {
         found
     }
 
+    /// As a filter, `$in` searches a constant list for a field without regard to the collation: MongoDB rewrites it to the
+    /// query operator and leaves the collation behind.
+    pub(crate) fn search_lists_bytewise(&mut self) {
+        self.node.search_lists_bytewise();
+    }
+
     /// The parts of an object literal, for optimizers: `{a: <expr>}` yields `a` and whether it is a plain path.
     pub fn object_fields(&self) -> Option<Vec<(&str, Option<String>)>> {
         let Node::Object(fields) = &self.node else { return None };

@@ -242,6 +242,16 @@ impl Node {
             _ => {}
         }
     }
+
+    /// See [`super::Expr::search_lists_bytewise`].
+    pub fn search_lists_bytewise(&mut self) {
+        let Node::Call(call) = self else { return };
+        match (call.args.name, &mut *call.args.nodes) {
+            ("$and", nodes) => nodes.iter_mut().for_each(Node::search_lists_bytewise),
+            ("$in", [Node::Field(path), Node::Const(_)]) if !path.is_empty() => call.args.collation = None,
+            _ => {}
+        }
+    }
 }
 
 fn eval_object<'a>(fields: &'a [(Box<str>, Node)], cx: &Cx<'a>) -> Result<Value<'a>> {

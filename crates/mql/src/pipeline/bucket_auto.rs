@@ -59,8 +59,8 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
         bail!(40246, "$bucketAuto requires 'groupBy' and 'buckets' to be specified.");
     };
     let output = match output {
-        Some(fields) => fields,
-        None => vec![("count".to_owned(), Accumulator::compile("$sum", Value::Int32(1), cx)?)],
+        Some(fields) if !fields.is_empty() => fields,
+        _ => vec![("count".to_owned(), Accumulator::compile("$sum", Value::Int32(1), cx)?)],
     };
     let stage = BucketAuto { group_by, buckets, output, granularity, collation: cx.collation.clone(), allow_disk: cx.allow_disk_use };
     out.push(Stage::Other(Box::new(stage)));
@@ -213,19 +213,10 @@ impl BucketAuto {
             Some(next) if high == 0.0 => g.down(boundary(next.view())?),
             _ => high,
         };
-        bucket.min = cut.last_max.take().unwrap_or_else(|| rounded(bucket.min.view(), low));
-        bucket.max = rounded(bucket.max.view(), high);
+        bucket.min = cut.last_max.take().unwrap_or_else(|| g.value(bucket.min.view(), low));
+        bucket.max = g.value(bucket.max.view(), high);
         cut.last_max = Some(bucket.max.clone());
         Ok(())
-    }
-}
-
-/// A rounded boundary: a decimal stays one, zero keeps its type, all else is a double.
-fn rounded(original: Value<'_>, x: f64) -> ValueBuf {
-    match original {
-        Value::Decimal(_) => ValueBuf::new(Value::Decimal(smongo_bson::Decimal::from_f64(x))),
-        v if x == 0.0 && number::to_f64(v) == Some(0.0) => ValueBuf::new(v),
-        _ => ValueBuf::new(Value::Double(x)),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `$densify`: documents for the values of a field that are missing in a sequence.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-use smongo_bson::compare::compare;
+use smongo_bson::compare::{Collator, compare};
 use smongo_bson::path::{self, Path};
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail, keystring, number};
 
@@ -10,6 +11,7 @@ use super::args::{Spec, field_path, show};
 use super::spill::{Sorted, Sorter};
 use super::time::{TimeUnit, add_time};
 use super::{Operator, Stage, set_path};
+use crate::collation::Collation;
 use crate::cx::CompileCx;
 use crate::stream::{Host, Stream};
 
@@ -22,6 +24,7 @@ struct Densify {
     step: ValueBuf,
     unit: Option<TimeUnit>,
     bounds: Bounds,
+    collation: Option<Arc<Collation>>,
     allow_disk: bool,
 }
 
@@ -75,7 +78,8 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
     if matches!(bounds, Bounds::Partition) && partition_by.is_empty() {
         bail!(5733408, "one may not specify the bounds as 'partition' without specifying a non-empty array of partitionByFields. You may have meant to specify 'full' bounds.");
     }
-    let stage = Densify { field: Path::new(field), partition_by, step: ValueBuf::new(step), unit, bounds, allow_disk: cx.allow_disk_use };
+    let (collation, allow_disk) = (cx.collation.clone(), cx.allow_disk_use);
+    let stage = Densify { field: Path::new(field), partition_by, step: ValueBuf::new(step), unit, bounds, collation, allow_disk };
     out.push(Stage::Other(Box::new(stage)));
     Ok(())
 }
@@ -134,6 +138,7 @@ impl Operator for Densify {
 
 /// A partition and the next value of its sequence.
 struct Sequence {
+    /// The partition's fields as they are written into the documents made.
     fields: Vec<ValueBuf>,
     base: ValueBuf,
     steps: i64,
@@ -184,10 +189,15 @@ impl Densify {
     }
 
     fn partition_key(&self, doc: Doc<'_>, key: &mut Vec<u8>) {
+        let collator = self.collation.as_deref().map(|c| c as &dyn Collator);
         for path in &self.partition_by {
             let value = path::get(doc, path.parts());
-            keystring::append(key, if value.is_missing() { Value::Null } else { value }, false, None);
+            keystring::append(key, if value.is_missing() { Value::Null } else { value }, false, collator);
         }
+    }
+
+    fn partition_fields(&self, doc: Doc<'_>) -> Vec<ValueBuf> {
+        self.partition_by.iter().map(|p| ValueBuf::new(path::get(doc, p.parts()))).collect()
     }
 
     /// The value to be densified; null and missing stand outside all sequences.
@@ -262,14 +272,18 @@ impl DensifyStream {
         let mut key = Vec::new();
         self.spec.partition_key(doc, &mut key);
         if let Some(at) = self.index.get(&key) {
+            // Under a collation the documents of a partition may spell its fields differently.
+            if self.spec.collation.is_some() && let Some(sequence) = self.partitions.get_mut(*at) {
+                sequence.fields = self.spec.partition_fields(doc);
+            }
             return *at;
         }
+        let fields = self.spec.partition_fields(doc);
         let base = match &self.spec.bounds {
             Bounds::Full => self.low.clone().unwrap_or_else(|| value.clone()),
             Bounds::Partition => value.clone(),
             Bounds::Explicit(low, _) => low.clone(),
         };
-        let fields = self.spec.partition_by.iter().map(|p| ValueBuf::new(path::get(doc, p.parts()))).collect();
         let at = self.partitions.len();
         self.partitions.push(Sequence::new(base, fields));
         self.index.insert(key, at);

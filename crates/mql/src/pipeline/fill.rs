@@ -6,7 +6,34 @@ use super::args::{Spec, field_path};
 use super::{Stage, basic, window};
 use crate::cx::CompileCx;
 
+/// The two stages a `$fill` stands for.
+pub(crate) struct Fill {
+    window: Option<DocBuf>,
+    add_fields: Option<DocBuf>,
+}
+
 pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Result<()> {
+    let fill = read(arg)?;
+    if let Some(spec) = &fill.window {
+        window::parse(Value::Document(spec.as_doc()), cx, out)?;
+    }
+    if let Some(spec) = &fill.add_fields {
+        basic::parse_add_fields(Value::Document(spec.as_doc()), cx, out)?;
+    }
+    Ok(())
+}
+
+impl Fill {
+    /// The `$addFields` of one that gives values only, which may stand in an update.
+    pub fn values_only(arg: Value<'_>) -> Result<DocBuf> {
+        match read(arg)? {
+            Fill { window: None, add_fields: Some(spec) } => Ok(spec),
+            _ => bail!(InvalidOptions, "$setWindowFields is not allowed to be used within an update"),
+        }
+    }
+}
+
+fn read(arg: Value<'_>) -> Result<Fill> {
     let Value::Document(doc) = arg else {
         bail!(FailedToParse, "The $fill stage specification must be an object, found {}", arg.type_name());
     };
@@ -36,8 +63,8 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
         bail!(605001, "$linearFill must be specified with a top level sortBy expression with exactly one element");
     }
     let partition = partition(&spec)?;
-    if !methods.is_empty() {
-        let stage = DocBuf::build(|w| {
+    let window = (!methods.is_empty()).then(|| {
+        DocBuf::build(|w| {
             if let Some(partition) = &partition {
                 w.append("partitionBy", partition.get(""));
             }
@@ -48,14 +75,10 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
             for (name, method) in &methods {
                 output.document(name).append(method, Value::String(&format!("${name}")));
             }
-        });
-        window::parse(Value::Document(stage.as_doc()), cx, out)?;
-    }
-    if !constants.is_empty() {
-        let stage = DocBuf::build(|w| constants.iter().for_each(|(name, value)| if_null(w, name, *value)));
-        basic::parse_add_fields(Value::Document(stage.as_doc()), cx, out)?;
-    }
-    Ok(())
+        })
+    });
+    let add_fields = (!constants.is_empty()).then(|| DocBuf::build(|w| constants.iter().for_each(|(name, value)| if_null(w, name, *value))));
+    Ok(Fill { window, add_fields })
 }
 
 fn if_null(w: &mut DocWriter<'_>, name: &str, value: Value<'_>) {

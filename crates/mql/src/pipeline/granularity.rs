@@ -1,6 +1,6 @@
 //! The preferred number series of `$bucketAuto`'s `granularity`.
 
-use smongo_bson::{Result, Value, bail, number};
+use smongo_bson::{Decimal, Result, Value, ValueBuf, bail, number};
 
 /// How boundaries are rounded.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +117,20 @@ impl Granularity {
             Granularity::PowersOf2 => (x.log2().ceil() - 1.0).exp2(),
             Granularity::Series(series) => series_down(series, x),
         }
+    }
+
+    /// A rounded boundary `x` as a value: a decimal stays one, zero keeps its type. Powers of two are integers where they
+    /// are whole, preferred numbers doubles.
+    pub fn value(self, original: Value<'_>, x: f64) -> ValueBuf {
+        ValueBuf::new(match (original, self) {
+            (Value::Decimal(_), _) => Value::Decimal(Decimal::from_f64(x)),
+            (v, _) if x == 0.0 && number::to_f64(v) == Some(0.0) => v,
+            (_, Granularity::PowersOf2) => match number::to_i64_exact(Value::Double(x)) {
+                Some(n) => i32::try_from(n).map_or(Value::Int64(n), Value::Int32),
+                None => Value::Double(x),
+            },
+            _ => Value::Double(x),
+        })
     }
 }
 

@@ -252,6 +252,9 @@ impl Stream for GraphStream {
     fn doc(&self) -> Doc<'_> {
         Doc::from_checked(&self.out)
     }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }

@@ -342,6 +342,9 @@ impl Stream for LookupStream {
     fn doc(&self) -> Doc<'_> {
         Doc::from_checked(&self.out)
     }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }
@@ -404,6 +407,9 @@ impl Stream for UnwindLookup {
     }
     fn doc(&self) -> Doc<'_> {
         Doc::from_checked(&self.out)
+    }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

@@ -12,7 +12,7 @@ mod densify;
 mod documents;
 mod facet;
 mod geo_near;
-mod fill;
+pub(crate) mod fill;
 mod granularity;
 mod graph_lookup;
 mod group;

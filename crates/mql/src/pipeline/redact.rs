@@ -97,6 +97,7 @@ impl Stream for RedactStream {
     fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
         while self.input.advance(host)? {
             self.arena.reset();
+            self.arena.set_meta(self.input.meta());
             let doc = self.input.doc();
             self.out.clear();
             match verdict(&self.expr, doc, doc, &self.arena)? {
@@ -110,6 +111,9 @@ impl Stream for RedactStream {
     }
     fn doc(&self) -> Doc<'_> {
         Doc::from_checked(&self.out)
+    }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

@@ -138,6 +138,7 @@ fn row_of<'d>(stage: Doc<'d>) -> Result<(&'static Row, Value<'d>)> {
 /// Compiles one stage and appends what it becomes.
 pub(super) fn compile(stage: Doc<'_>, cx: &CompileCx, within: Within, out: &mut Vec<Stage>) -> Result<()> {
     let (row, arg) = row_of(stage)?;
+    let of_collection = matches!(row.name, "$listClusterCatalog" | "$listLocalSessions") && !cx.coll.is_empty();
     match within {
         Within::Lookup if row.place == Place::Last => bail!(51047, "{} is not allowed within a $lookup's sub-pipeline", row.name),
         Within::UnionWith if row.place == Place::Last => bail!(31441, "{} is not allowed within a $unionWith's sub-pipeline", row.name),
@@ -145,7 +146,7 @@ pub(super) fn compile(stage: Doc<'_>, cx: &CompileCx, within: Within, out: &mut 
             bail!(40573, "$changeStream is only valid as the first stage in a pipeline")
         }
         // These complain of their namespace before anything else.
-        Within::Facet | Within::Lookup | Within::UnionWith if cx.within_facet && !row.facet && !matches!(row.name, "$listSessions" | "$listClusterCatalog") => {
+        Within::Facet | Within::Lookup | Within::UnionWith if cx.within_facet && !row.facet && row.name != "$listSessions" && !of_collection => {
             bail!(40600, "{} is not allowed to be used within a $facet stage", row.name)
         }
         _ => {}
@@ -163,10 +164,10 @@ pub(super) fn check_places(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -
     }
     for (at, stage) in stages.iter().enumerate() {
         let (row, _) = row_of(*stage)?;
-        if row.name == "$geoNear" && at != 0 {
+        if row.name == "$geoNear" && !stages[..at].iter().all(|s| is_empty_match(*s)) {
             bail!(40603, "$geoNear was not the first stage in the pipeline.");
         }
-        if row.place == Place::First && at != 0 {
+        if row.place == Place::First && row.name != "$geoNear" && at != 0 {
             bail!(40602, "{} is only valid as the first stage in a pipeline", row.name);
         }
         if row.place == Place::Last && at + 1 != stages.len() {
@@ -174,6 +175,11 @@ pub(super) fn check_places(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -
         }
     }
     check_namespace(stages, cx, within)
+}
+
+/// `{$match: {}}`, which MongoDB forgets in front of a `$geoNear`.
+pub(super) fn is_empty_match(stage: Doc<'_>) -> bool {
+    stage.get("$match").as_doc().is_some_and(Doc::is_empty)
 }
 
 /// `{aggregate: 1}` needs a first stage that reads no collection, and such stages need it.

@@ -57,6 +57,7 @@ impl Stream for ReplaceStream {
             return Ok(false);
         }
         self.arena.reset();
+        self.arena.set_meta(self.input.meta());
         let cx = Cx::new(&self.arena, self.input.doc(), self.spec.root.slots());
         let value = self.spec.root.eval(&cx)?;
         let Value::Document(doc) = value else {
@@ -75,6 +76,9 @@ impl Stream for ReplaceStream {
     }
     fn doc(&self) -> Doc<'_> {
         Doc::from_checked(&self.out)
+    }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

@@ -17,7 +17,7 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
     let mut size = None;
     for field in spec {
         match (field.name(), field.value()) {
-            ("size", Value::Decimal(d)) => size = Some(d.to_i64_rounded().unwrap_or(if d.is_negative() { 0 } else { i64::MAX })),
+            ("size", Value::Decimal(d)) => size = Some(d.to_i64_rounded().unwrap_or(if d.is_negative() || d.is_nan() { 0 } else { i64::MAX })),
             ("size", v) if v.is_number() => size = Some(number::to_i64_saturating(v).unwrap_or(0)),
             ("size", _) => bail!(28746, "size argument to $sample must be a number"),
             (other, _) => bail!(28748, "unrecognized option to $sample: {other}"),

@@ -18,19 +18,38 @@ struct SortStream {
     sorted: Option<Sorted>,
 }
 
+impl SortStream {
+    /// The current document, and what a search attached to it.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let row = self.sorted.as_ref().map_or(&[][..], Sorted::payload);
+        let len = row.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b) as usize);
+        match row.split_at_checked(len) {
+            Some((doc, meta)) if len > 0 => (doc, meta),
+            _ => (Doc::EMPTY.as_bytes(), &[]),
+        }
+    }
+}
+
 impl Stream for SortStream {
     fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
         if let Some(sorted) = &mut self.sorted {
             return sorted.advance();
         }
         let mut sorter = Sorter::new("$sort", self.allow_disk, self.limit);
-        let mut key = Vec::new();
+        let (mut key, mut row) = (Vec::new(), Vec::new());
         let mut n = 0u32;
         while self.input.advance(host)? {
-            let doc = self.input.doc();
+            let (doc, meta) = (self.input.doc(), self.input.meta());
             key.clear();
-            self.pattern.append_key(doc, &mut key)?;
-            sorter.push(&key, doc.as_bytes(), host)?;
+            self.pattern.append_key_with(doc, meta, &mut key)?;
+            if meta.is_empty() {
+                sorter.push(&key, doc.as_bytes(), host)?;
+            } else {
+                row.clear();
+                row.extend_from_slice(doc.as_bytes());
+                row.extend_from_slice(meta.as_bytes());
+                sorter.push(&key, &row, host)?;
+            }
             n = n.wrapping_add(1);
             if n % 512 == 0 {
                 host.interrupt()?;
@@ -39,7 +58,13 @@ impl Stream for SortStream {
         self.sorted.insert(sorter.finish(host)?).advance()
     }
     fn doc(&self) -> Doc<'_> {
-        self.sorted.as_ref().map_or(Doc::EMPTY, |s| Doc::from_checked(s.payload()))
+        Doc::from_checked(self.parts().0)
+    }
+    fn meta(&self) -> Doc<'_> {
+        match self.parts().1 {
+            [] => Doc::EMPTY,
+            meta => Doc::from_checked(meta),
+        }
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

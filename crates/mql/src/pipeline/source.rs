@@ -118,8 +118,8 @@ fn check_coll_stats(name: &str, value: Value<'_>) -> Result<()> {
                         }
                     }
                     ("scale", v) if !v.is_nullish() => bail!(TypeMismatch, "BSON field '$collStats.storageStats.scale' is the wrong type '{}', expected types '[long, int, decimal, double]'", v.type_name()),
-                    ("scale" | "verbose" | "waitForLock" | "numericOnly", _) => {}
-                    (other, _) => bail!(40415, "BSON field '$collStats.storageStats.{other}' is an unknown field."),
+                    // Whatever else there may be is nothing to MongoDB.
+                    _ => {}
                 }
             }
         }
@@ -162,15 +162,13 @@ pub(super) fn parse_current_op(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> 
     if cx.db != "admin" {
         bail!(InvalidNamespace, "$currentOp must be run against the 'admin' database with {{aggregate: 1}}");
     }
-    const FLAGS: [&str; 6] = ["allUsers", "idleConnections", "idleCursors", "idleSessions", "localOps", "truncateOps"];
+    const FLAGS: [&str; 8] = ["allUsers", "backtrace", "idleConnections", "idleCursors", "idleSessions", "localOps", "targetAllNodes", "truncateOps"];
     for field in spec {
         match (field.name(), field.value()) {
+            ("targetAllNodes", Value::Bool(true)) => bail!(FailedToParse, "$currentOp supports targetAllNodes parameter only for sharded clusters"),
             (name, Value::Bool(_)) if FLAGS.contains(&name) => {}
-            (name, v) if FLAGS.contains(&name) || name == "backtrace" || name == "targetAllNodes" => match v {
-                Value::Bool(_) => {}
-                v => bail!(TypeMismatch, "The '{name}' parameter of the $currentOp stage must be a boolean value, but found: {}", v.type_name()),
-            },
-            (other, _) => bail!(FailedToParse, "Unrecognized option '{other}' in $currentOp stage"),
+            (name, v) if FLAGS.contains(&name) => bail!(TypeMismatch, "The '{name}' parameter of the $currentOp stage must be a boolean value, but found: {}", v.type_name()),
+            (other, _) => bail!(IDLUnknownField, "BSON field '$currentOp.{other}' is an unknown field."),
         }
     }
     push("$currentOp", arg, cx, out)
@@ -244,7 +242,7 @@ pub(super) fn parse_list_catalog(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -
 }
 
 pub(super) fn parse_list_cluster_catalog(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
-    if !cx.coll.is_empty() || cx.within_facet {
+    if !cx.coll.is_empty() {
         bail!(9621301, "$listClusterCatalog must be run against the database with {{aggregate: 1}}");
     }
     let Value::Document(spec) = arg else { bail!(9621302, "$listClusterCatalog must take a nested object but found: {}", arg.type_name()) };

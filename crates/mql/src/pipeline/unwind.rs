@@ -188,6 +188,9 @@ impl Stream for PlainUnwind {
     fn doc(&self) -> Doc<'_> {
         if self.whole { self.input.doc() } else { Doc::from_checked(&self.out) }
     }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }
@@ -279,6 +282,9 @@ impl Stream for UnwindStream {
     }
     fn doc(&self) -> Doc<'_> {
         if self.whole { self.input.doc() } else { Doc::from_checked(&self.out) }
+    }
+    fn meta(&self) -> Doc<'_> {
+        self.input.meta()
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

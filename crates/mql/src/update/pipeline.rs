@@ -7,6 +7,7 @@ use super::{Applied, delta, diff};
 use crate::arena::Arena;
 use crate::cx::CompileCx;
 use crate::expr::Expr;
+use crate::pipeline::fill::Fill;
 use crate::projection::Projection;
 
 pub(super) struct Stages(Vec<Stage>);
@@ -91,6 +92,7 @@ fn compile(stage: Value<'_>, cx: &CompileCx) -> Result<Stage> {
                 root => Ok(Stage::ReplaceRoot(Expr::compile(root, cx)?)),
             }
         }
+        "$fill" => Ok(Stage::Project(Projection::compile_add_fields(Fill::values_only(spec)?.as_doc(), cx)?)),
         "$replaceWith" => Ok(Stage::ReplaceRoot(Expr::compile(spec, cx)?)),
         _ => bail!(InvalidOptions, "{name} is not allowed to be used within an update"),
     }

@@ -58,7 +58,8 @@ pub(super) fn all(p: Parser<'_>, op: &FieldOp<'_>) -> Result<Option<Node>> {
                 p.operators(op.path, d)?
             }
             _ if elem_match => bail!(BadValue, "$all/$elemMatch has to be consistent"),
-            Value::Document(d) if is_expression(d) => bail!(BadValue, "no $ expressions in $all"),
+            // Anything else that begins with a dollar is a document like others.
+            Value::Document(d) if d.first().is_some_and(|e| super::row(super::FIELD_OPERATORS, e.name()).is_some()) => bail!(BadValue, "no $ expressions in $all"),
             Value::Regex(r) => Node::Regex { path: Path::new(op.path), regex: Regex::from_bson(r)? },
             other => comparison(p, op.path, CompareOp::Eq, other)?,
         });

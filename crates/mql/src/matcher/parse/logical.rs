@@ -57,7 +57,8 @@ pub(super) fn expr(p: Parser<'_>, _: &str, value: Value<'_>) -> Result<Option<No
     if p.nested {
         bail!(BadValue, "$expr can only be applied to the top-level document");
     }
-    let expr = Expr::compile(value, p.cx)?;
+    let mut expr = Expr::compile(value, p.cx)?;
+    expr.search_lists_bytewise();
     Ok(Some(match expr.constant().map(|v| v.truthy()) {
         Some(true) => Node::always_true(),
         Some(false) => Node::AlwaysFalse,

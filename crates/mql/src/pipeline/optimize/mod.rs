@@ -13,6 +13,7 @@ mod effect;
 use smongo_bson::{Doc, DocBuf, Value};
 
 use super::MAX_STAGES;
+use super::registry::is_empty_match;
 use crate::cx::CompileCx;
 use conjunct::{Conjunct, Kind};
 use effect::Effect;
@@ -24,6 +25,8 @@ pub fn optimize(stages: &mut Vec<DocBuf>, cx: &CompileCx) {
     if stages.len() > MAX_STAGES / 2 {
         return;
     }
+    let empty = stages.iter().take_while(|s| is_empty_match(s.as_doc())).count();
+    stages.drain(..empty.min(stages.len().saturating_sub(1)));
     let named = |s: &DocBuf, names: &[&str]| s.as_doc().first().is_some_and(|e| names.contains(&e.name()));
     if stages.iter().skip(1).any(|s| named(s, &["$match"])) {
         push_matches(stages, cx);

@@ -1,8 +1,10 @@
 //! The values of window functions for the documents of a partition.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use smongo_bson::compare::{Collator, compare_with};
 use smongo_bson::{Doc, DocBuf, Result, Value, ValueBuf, number};
 
 use super::Partition;
@@ -87,6 +89,9 @@ fn accumulate(accumulator: &Accumulator, frame: &Frame, partition: &Partition, h
         if let Some(results) = sliding(accumulator, input, frame, partition)? {
             return Ok(results.into_iter().map(Arc::new).collect());
         }
+        if let Some(results) = picked(accumulator, input, frame, partition)? {
+            return Ok(results);
+        }
     }
     let (mut arena, mut key) = (Arena::new(), Vec::new());
     let docs = |range: Range<usize>| partition.docs.get(range).unwrap_or(&[]);
@@ -156,11 +161,72 @@ fn slide<S>(
     })
 }
 
+/// `$first`, `$last`, `$min` and `$max` over frames that lose documents at their start.
+fn picked(accumulator: &Accumulator, input: &Expr, frame: &Frame, partition: &Partition) -> Result<Option<Vec<Arc<ValueBuf>>>> {
+    let name = accumulator.name;
+    if !matches!(name, "$first" | "$last" | "$min" | "$max") || frame.grows() {
+        return Ok(None);
+    }
+    let values: Vec<Arc<ValueBuf>> = evaluate(input, partition)?.into_iter().map(Arc::new).collect();
+    let none = Arc::new(ValueBuf::new(Value::Null));
+    let mut best = Candidates { places: VecDeque::new(), end: 0, greatest: name == "$max" };
+    let mut range = 0..0;
+    let mut out = Vec::with_capacity(values.len());
+    for row in 0..values.len() {
+        range = frame.at(row, &range, partition)?;
+        let at = match name {
+            _ if range.is_empty() => None,
+            "$first" => Some(range.start),
+            "$last" => Some(range.end - 1),
+            _ => best.of(range.clone(), &values, accumulator.collator()),
+        };
+        let value = at.and_then(|at| values.get(at)).filter(|v| !v.view().is_missing());
+        out.push(value.unwrap_or(&none).clone());
+    }
+    Ok(Some(out))
+}
+
+/// The places of a frame's values that may still become its best: each is better than all behind it, the first is the best.
+struct Candidates {
+    places: VecDeque<usize>,
+    /// Where the frame seen last ended.
+    end: usize,
+    greatest: bool,
+}
+
+impl Candidates {
+    fn of(&mut self, range: Range<usize>, values: &[Arc<ValueBuf>], collator: Option<&dyn Collator>) -> Option<usize> {
+        let view = |at: usize| values.get(at).map_or(Value::Missing, |v| v.view());
+        for at in self.end..range.end {
+            let value = view(at);
+            if value.is_nullish() {
+                continue;
+            }
+            let worse = |place: usize| {
+                let order = compare_with(view(place), value, collator);
+                if self.greatest { order.is_lt() } else { order.is_gt() }
+            };
+            while self.places.back().is_some_and(|place| worse(*place)) {
+                self.places.pop_back();
+            }
+            self.places.push_back(at);
+        }
+        self.end = self.end.max(range.end);
+        while self.places.front().is_some_and(|place| *place < range.start) {
+            self.places.pop_front();
+        }
+        self.places.front().copied()
+    }
+}
+
 /// `$sum`, `$avg`, `$count` and `$stdDev…` over frames that lose documents at their start.
 fn sliding(accumulator: &Accumulator, input: &Expr, frame: &Frame, partition: &Partition) -> Result<Option<Vec<ValueBuf>>> {
     let name = accumulator.name;
-    if !matches!(name, "$sum" | "$avg" | "$stdDevPop" | "$stdDevSamp") || frame.grows() {
+    if !matches!(name, "$count" | "$sum" | "$avg" | "$stdDevPop" | "$stdDevSamp") || frame.grows() {
         return Ok(None);
+    }
+    if name == "$count" {
+        return frames(frame, partition, |_, range| Ok(ValueBuf::new(crate::accum::count_value(range.len() as i64)))).map(Some);
     }
     let values = evaluate(input, partition)?;
     let view = |at: usize| values.get(at).map_or(Value::Missing, ValueBuf::view);

@@ -82,7 +82,7 @@ impl<'a> CountArgs<'a> {
 
 fn count(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let count = CountArgs::parse(cx, args)?;
-    let coll = cx.op.shared.catalog.get(&count.ns);
+    let coll = cx.op.collection(&count.ns)?;
     if let Some(coll) = &coll {
         default_collation(cx, &coll.collation);
     }

@@ -204,6 +204,19 @@ impl ReadConcern {
         matches!(self.level.as_deref(), Some("majority" | "linearizable" | "snapshot"))
     }
 
+    /// Nobody can have seen a time that is still to come.
+    pub fn check_times(&self, now: Timestamp) -> Result<()> {
+        let times = [("afterClusterTime", self.after_cluster_time), ("atClusterTime", self.at_cluster_time)];
+        match times.into_iter().find_map(|(name, time)| time.filter(|t| *t > now).map(|t| (name, t))) {
+            Some((name, time)) => bail!(
+                InvalidOptions,
+                "readConcern {name} value must not be greater than the current clusterTime. Requested clusterTime: Timestamp({}, {}); current clusterTime: Timestamp({}, {})",
+                time.time, time.increment, now.time, now.increment
+            ),
+            None => Ok(()),
+        }
+    }
+
     pub fn parse(doc: Doc<'_>) -> Result<ReadConcern> {
         let mut args = Args::nested("readConcern", doc);
         let level = args.str("level")?;

@@ -57,7 +57,7 @@ impl OutSink {
             bail!(NotImplemented, "$out to a time series collection is not implemented");
         }
         let target = Ns::unchecked(&spec.db, &spec.coll);
-        let existing = own.shared.catalog.get(&target);
+        let existing = own.collection(&target)?;
         let mut options = DocBuf::new();
         if let Some(coll) = &existing {
             if coll.view().is_some() {
@@ -150,7 +150,7 @@ struct MergeSink {
 impl MergeSink {
     fn new(own: OpCx, spec: &MergeSpec) -> Result<MergeSink> {
         let ns = Ns::unchecked(&spec.db, &spec.coll);
-        let coll = own.shared.catalog.get(&ns);
+        let coll = own.collection(&ns)?;
         if coll.as_ref().is_some_and(|c| c.view().is_some()) {
             bail!(CommandNotSupportedOnView, "$merge into a view is not supported: namespace '{ns}' is a view");
         }
@@ -189,7 +189,7 @@ impl MergeSink {
         let mut buf = Vec::new();
         update::retry_upsert(|| {
             own.write(|op| {
-                let existing = op.shared.catalog.get(ns);
+                let existing = op.collection(ns)?;
                 arena.reset();
                 let found = match &existing {
                     Some(coll) => target.first(op, coll)?.map(|found| (coll, found)),

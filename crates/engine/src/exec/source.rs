@@ -22,7 +22,7 @@ pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
         "$listLocalSessions" | "$listSessions" => sessions(op, spec),
         "$listCatalog" => catalog(op, source),
         "$planCacheStats" => {
-            let Some(coll) = op.shared.catalog.get(&ns) else {
+            let Some(coll) = op.collection(&ns)? else {
                 bail!(50933, "cannot execute aggregation stage $planCacheStats on a nonexistent collection: {ns}");
             };
             coll.state.plans.describe(&host())
@@ -40,7 +40,7 @@ fn host() -> String {
 }
 
 fn index_stats(op: &mut OpCx, ns: &Ns) -> Result<Vec<DocBuf>> {
-    let Some(coll) = op.shared.catalog.get(ns) else { return Ok(Vec::new()) };
+    let Some(coll) = op.collection(ns)? else { return Ok(Vec::new()) };
     let since = now_millis() - op.shared.started.elapsed().as_millis() as i64;
     let host = host();
     let one = |index: &Arc<crate::catalog::Index>| {
@@ -54,7 +54,7 @@ fn index_stats(op: &mut OpCx, ns: &Ns) -> Result<Vec<DocBuf>> {
 }
 
 fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
-    let coll = op.shared.catalog.get(ns);
+    let coll = op.collection(ns)?;
     let needs = ["storageStats", "count"].into_iter().find(|name| spec.contains(name));
     if let (None, Some(name)) = (&coll, needs) {
         return Err(err!(NamespaceNotFound, "$collStats {name}: Collection [{ns}] not found."));

@@ -3,7 +3,9 @@
 //! - the time from just before an insert to the moment a watcher of the collection has its event, at a paced rate of writes;
 //! - what the oplog adds to an insert: the same inserts into the database `local`, of which the oplog does not tell, in turns.
 //!
-//! `cargo run --release --example watchers [-- --seconds N] [--rate N] [--rounds N]`
+//! `--memory 1` takes a database in memory, where no batch waits for the disk.
+//!
+//! `cargo run --release --example watchers [-- --seconds N] [--rate N] [--rounds N] [--memory 1]`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
@@ -153,7 +155,8 @@ fn oplog_cost(engine: &Engine, rounds: u64, next: &mut i64) {
 
 fn main() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() }).unwrap();
+    let path = (argument("--memory", 0) == 0).then(|| dir.path().to_owned());
+    let engine = Engine::open(Options { path, ..Options::default() }).unwrap();
     let seconds = argument("--seconds", 5);
     let mut next = 0;
     engine.session(Client::default()).run_command("test", &insert(-1, 0)).unwrap();

@@ -100,46 +100,49 @@ impl Catalog {
 
     /// Creates a collection in a transaction of its own. Waits while another transaction has created one of this name and not ended.
     fn create_alone(&self, op: &mut OpCx, ns: &Ns, options: &DocBuf, id_index: IdIndex, log: bool) -> Result<Arc<Collection>> {
-        let mut tries = 0;
-        loop {
+        let (mut made, mut tries) = (None, 0);
+        let done = loop {
             let ddl = self.definition(op)?;
             if self.get(ns).is_some() {
-                bail!(NamespaceExists, "Collection {ns} already exists.");
+                break Err(err!(NamespaceExists, "Collection {ns} already exists."));
             }
-            match self.create_locked(op, ns, options, id_index, log) {
-                Err(e) if e.code() == Code::WriteConflict => {
-                    drop(ddl);
-                    op.interrupt()?;
-                    tries += 1;
-                    back_off(tries);
-                }
-                done => return done,
+            crate::namespace::check_case(self, ns.db())?;
+            // Before the transaction begins: the storage writes for itself when it makes tables.
+            let coll = match made.take() {
+                Some(coll) => coll,
+                None => Arc::new(self.make(ns, options.clone(), id_index)?),
+            };
+            let created = self.create_made(op, &coll, log);
+            made = Some(coll.clone());
+            match created {
+                Ok(()) => return Ok(coll),
+                Err(e) if e.code() == Code::WriteConflict => drop(ddl),
+                Err(e) => break Err(e),
             }
-        }
+            if let Err(e) = op.interrupt() {
+                break Err(e);
+            }
+            tries += 1;
+            back_off(tries);
+        };
+        made.iter().for_each(|coll| self.doom(tables_of(coll)));
+        done
     }
 
-    fn create_locked(&self, op: &mut OpCx, ns: &Ns, options: &DocBuf, id_index: IdIndex, log: bool) -> Result<Arc<Collection>> {
-        crate::namespace::check_case(self, ns.db())?;
+    fn create_made(&self, op: &mut OpCx, coll: &Arc<Collection>, log: bool) -> Result<()> {
         let mut own = OpCx::new(&op.shared)?;
-        if !self.claim(own.store()?, ns)? {
+        if !self.claim(own.store()?, &coll.ns)? {
             // Its creator has committed and publishes it just now.
-            bail!(WriteConflict, "Collection {ns} is being created");
+            bail!(WriteConflict, "Collection {} is being created", coll.ns);
         }
-        let coll = Arc::new(self.make(ns, options.clone(), id_index)?);
-        let written = self.save(own.store()?, &coll).and_then(|()| {
-            if log {
-                create_command(&mut own, &coll);
-            }
-            own.commit()
-        });
-        if let Err(e) = written {
-            own.rollback();
-            self.doom(tables_of(&coll));
-            return Err(e);
+        self.save(own.store()?, coll)?;
+        if log {
+            create_command(&mut own, coll);
         }
+        own.commit()?;
         op.committed |= own.committed;
         self.publish(coll.clone());
-        Ok(coll)
+        Ok(())
     }
 
     /// Makes a collection with its tables, which nothing names yet.

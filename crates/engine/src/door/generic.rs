@@ -2,6 +2,7 @@
 
 use smongo_bson::{Array, Doc, Result, Timestamp, Value, bail, err, number};
 
+use crate::clock::Clock;
 use crate::commands::{self, Args, Command};
 use crate::sessions::Lsid;
 
@@ -205,7 +206,11 @@ impl ReadConcern {
     }
 
     /// Nobody can have seen a time that is still to come.
-    pub fn check_times(&self, now: Timestamp) -> Result<()> {
+    pub fn check_times(&self, clock: &Clock) -> Result<()> {
+        if self.after_cluster_time.is_none() && self.at_cluster_time.is_none() {
+            return Ok(());
+        }
+        let now = clock.last();
         let times = [("afterClusterTime", self.after_cluster_time), ("atClusterTime", self.at_cluster_time)];
         match times.into_iter().find_map(|(name, time)| time.filter(|t| *t > now).map(|t| (name, t))) {
             Some((name, time)) => bail!(

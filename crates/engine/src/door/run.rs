@@ -160,7 +160,7 @@ impl Session {
                 shared.clock.advance_to(time);
             }
         }
-        generic.read_concern.check_times(shared.clock.last())?;
+        generic.read_concern.check_times(&shared.clock)?;
         let txn = match &generic.lsid {
             Some(lsid) if generic.in_transaction() => Some(shared.sessions.enter(&shared, lsid, generic)?),
             _ => None,

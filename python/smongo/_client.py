@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Mapping
 from typing import Any, cast
@@ -106,6 +107,17 @@ class LocalMongoClient(MongoClient[_DocumentType]):
         """Runs a command as it is and returns the reply as it is, also when it tells of a failure."""
         body = bson.encode({**command, "$db": command.get("$db", db)}, codec_options=self.codec_options)
         return bson.decode(self._door.run(body))
+
+    def backup(self, directory: str | os.PathLike[str]) -> None:
+        """Copies the open database into an empty or missing directory. Everything acknowledged before the call is in the copy."""
+        self.admin.command("backup", os.path.abspath(directory))
+
+    def compact_oplog(self, keep: int) -> int:
+        """Removes all entries of the oplog but the newest ``keep``; returns how many went.
+
+        Change streams that have not come that far lose their place: they can only begin anew.
+        """
+        return int(self.admin.command("compactOplog", 1, keep=keep)["removed"])
 
     def __getitem__(self, name: str) -> LocalDatabase[_DocumentType]:
         return LocalDatabase(self, name)

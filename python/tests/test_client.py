@@ -175,3 +175,23 @@ client.a.b.insert_many([{{"_id": i}} for i in range(100)])
 def test_nothing_is_left_open():
     gc.collect()
     assert not _engines._leases
+
+
+def test_a_backup_is_a_database(tmp_path):
+    with MongoClient(f"local://{tmp_path}/one") as client:
+        client.a.b.insert_many([{"_id": n} for n in range(10)])
+        client.backup(tmp_path / "two")
+        client.a.b.insert_one({"_id": 10})
+        with pytest.raises(pymongo.errors.OperationFailure):
+            client.backup(tmp_path / "two")
+    with MongoClient(f"local://{tmp_path}/two") as copy:
+        assert copy.a.b.count_documents({}) == 10
+    with MongoClient("memory://") as client, pytest.raises(pymongo.errors.OperationFailure):
+        client.backup(tmp_path / "three")
+
+
+def test_compact_oplog_keeps_the_newest(client):
+    client.a.b.insert_many([{"_id": n} for n in range(10)])
+    assert client.compact_oplog(keep=3) > 0
+    assert [e["o"]["_id"] for e in client.local["oplog.rs"].find()] == [7, 8, 9]
+    assert client.compact_oplog(keep=3) == 0

@@ -178,8 +178,13 @@ class Retries(Actor):
 
     def increment(self, client):
         update = {"q": {"_id": 0}, "u": {"$inc": {"n": 1}}}
-        command = {"update": "counters", "updates": [update], "lsid": self.session, "txnNumber": Int64(self.number)}
-        return client.retry.command({**command, "writeConcern": {"w": "majority"}})["n"]
+        command = {"update": "counters", "updates": [update], "txnNumber": Int64(self.number), "writeConcern": {"w": "majority"}}
+        with client.start_session() as session:
+            # The driver gives every client sessions of its own: this one goes on with that of the client before.
+            session.session_id  # noqa: B018 - from here on there is one
+            session._server_session.session_id = self.session
+            session._server_session.mark_dirty()
+            return client.retry.command(command, session=session)["n"]
 
     def step(self, client):
         self.number, self.in_flight = self.number + 1, 1
@@ -200,7 +205,87 @@ class Retries(Actor):
         self.done, self.in_flight = count(), 0
 
 
-ALL = [Transfers, Aborts, Builder, Definer]
+class Creators(Actor):
+    """Transactions that create a collection with an index and documents; every other one aborts. All of it is there, or nothing."""
+
+    def prepare(self, client):
+        self.done = self.asked = frozenset()
+        self.number = 0
+
+    def step(self, client):
+        self.number += 1
+        name, aborts = "made%d" % self.number, self.number % 2
+        coll = client.created[name]
+        with client.start_session() as session:
+            session.start_transaction(write_concern=MAJORITY)
+            coll.create_index([("n", 1)], name="n_1", session=session)
+            coll.insert_many([{"_id": n, "n": n} for n in range(5)], session=session)
+            if aborts:
+                session.abort_transaction()
+                return
+            self.asked = self.done | {name}
+            session.commit_transaction()
+        self.done = self.asked
+        if len(self.done) > 5:
+            gone = min(self.done, key=lambda n: int(n[4:]))
+            self.asked = self.done - {gone}
+            client.get_database("created", write_concern=MAJORITY)[gone].drop()
+            self.done = self.asked
+
+    def check(self, client):
+        found = frozenset(client.created.list_collection_names())
+        if found not in (self.done, self.asked):
+            yield "collections %r; acknowledged %r, asked for %r" % (sorted(found), sorted(self.done), sorted(self.asked))
+        for name in found:
+            if (count := len(list(client.created[name].find({"n": {"$gte": 0}}, hint="n_1")))) != 5:
+                yield "%s has %d documents of 5" % (name, count)
+        self.done = self.asked = found
+
+
+class Watcher(Actor):
+    """A change stream over what the writers write. It resumes behind the last event it has seen: what it has been told is, after
+    every kill, what the collection holds. An event that comes twice, or of a document that is not there, is one too many."""
+
+    def prepare(self, client):
+        self.replica, self.token = {}, None
+        with client.crash.docs.watch() as stream:
+            self.token = stream.resume_token
+        self.replica = {d["_id"]: d for d in client.crash.docs.find()}
+
+    def step(self, client):
+        with client.crash.docs.watch(resume_after=self.token, max_await_time_ms=100) as stream:
+            while stream.alive:
+                if (event := stream.try_next()) is not None:
+                    self.see(event)
+                    self.acknowledged += 1
+                self.token = stream.resume_token
+
+    def see(self, event):
+        kind, key = event["operationType"], event["documentKey"]["_id"]
+        known = key in self.replica
+        if known == (kind == "insert"):
+            self.faults.append("Watcher: %s of %s, which is %s" % (kind, key, "known" if known else "not known"))
+        if kind == "insert":
+            self.replica[key] = event["fullDocument"]
+        elif kind == "update":
+            self.replica.setdefault(key, {"_id": key}).update(event["updateDescription"]["updatedFields"])
+        else:
+            self.replica.pop(key, None)
+
+    def check(self, client):
+        with client.crash.docs.watch(resume_after=self.token, max_await_time_ms=100) as stream:
+            while (event := stream.try_next()) is not None:
+                self.see(event)
+            self.token = stream.resume_token
+        yield from self.take_faults()
+        found = {d["_id"]: d for d in client.crash.docs.find()}
+        wrong = [k for k in found.keys() | self.replica.keys() if found.get(k) != self.replica.get(k)]
+        for key in wrong[:5]:
+            yield "the events say %r, the collection %r" % (self.replica.get(key), found.get(key))
+        self.replica = found
+
+
+ALL = [Transfers, Aborts, Builder, Definer, Creators, Retries, Watcher]
 
 
 def invalid(client):

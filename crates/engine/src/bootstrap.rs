@@ -1,4 +1,5 @@
-//! What every database holds from the start: `admin.system.version`, by which tools tell whose files these are.
+//! What every database holds from the start: `admin.system.version`, by which tools tell whose files these are; and what of its
+//! settings is stored in it.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::write;
 pub const FEATURE_COMPATIBILITY: &str = "8.2";
 
 pub fn run(shared: &Arc<Shared>) -> Result<()> {
+    crate::commands::load_cluster_parameters(shared)?;
     let ns = Ns::unchecked("admin", "system.version");
     let mut op = OpCx::new(shared)?;
     if !shared.catalog.create_own(&mut op, &ns, DocBuf::new())? {

@@ -15,6 +15,7 @@ use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::sessions::Lsid;
+use crate::watchers::Interest;
 
 /// A cursor between two batches.
 pub struct Parked {
@@ -120,6 +121,8 @@ impl Parked {
             out.push(doc);
             if let Some(watch) = &mut self.watch {
                 watch.delivered(doc);
+                // A watcher must never have seen what a crash undoes.
+                op.durable = true;
             }
             if let Some(left) = &mut self.left {
                 *left -= 1;
@@ -144,6 +147,15 @@ impl Parked {
         })
     }
 
+    /// The changes that may give a cursor that awaits data something.
+    pub fn interest(&self) -> Interest {
+        match &self.watch {
+            Some(watch) => watch.interest.clone(),
+            None if self.ns.as_str() == "local.oplog.rs" => Interest::Everything,
+            None => Interest::Collection(self.ns.clone()),
+        }
+    }
+
     /// What a change stream's reply says behind the batch.
     pub fn append_token(&self, w: &mut DocWriter<'_>) {
         if let Some(watch) = &self.watch {
@@ -158,7 +170,7 @@ impl Cursors {
         let mut w = reply.document("cursor");
         let done = cursor.fill(op, batch, &mut w, "firstBatch")? || single;
         cursor.append_token(&mut w);
-        cursor.read_time = op.read_time.filter(|_| !op.multi).map(|time| time.at);
+        cursor.read_time = op.snapshot_time();
         if let Some(at) = cursor.read_time {
             w.append("atClusterTime", at);
         }

@@ -33,8 +33,10 @@ mod profiler;
 mod retry;
 mod sessions;
 mod shared;
+mod snapshots;
 mod ttl;
 mod usage;
+mod watchers;
 mod write;
 
 use std::sync::Arc;

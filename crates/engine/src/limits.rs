@@ -47,6 +47,12 @@ pub const OPLOG_BYTES_IN_MEMORY: u64 = 16 << 20;
 pub const OPLOG_TRIM_STEP: u64 = 4 << 20;
 /// Room for the data of a database in memory, which takes only what it holds.
 pub const IN_MEMORY_BYTES: u64 = 4 << 30;
+/// Snapshots that are kept for later readers at one time: each is a session of the storage.
+pub const KEPT_SNAPSHOTS: usize = 64;
+/// Bytes written behind a kept snapshot of a database in memory until it is given up.
+pub const SNAPSHOT_BYTES_IN_MEMORY: u64 = 64 << 20;
+/// Seconds for which they are kept.
+pub const SNAPSHOT_SECONDS: i64 = 300;
 /// Seconds between two passes over the TTL indexes.
 pub const TTL_SECONDS: u64 = 60;
 /// How long a write waits for data definition on its collection before it looks again whether it was killed.

@@ -28,6 +28,7 @@ fn run(shared: &Weak<Shared>) {
         }
         shared.cursors.expire(shared.parameters.cursor_timeout());
         shared.sessions.expire();
+        shared.snapshots.expire(&shared);
         if shared.parameters.ttl_seconds().is_some_and(|seconds| ticks.is_multiple_of(seconds)) {
             crate::ttl::pass(&shared);
         }
@@ -35,6 +36,9 @@ fn run(shared: &Weak<Shared>) {
             && let Err(e) = crate::retry::expire(&shared)
         {
             tracing::warn!("forgetting old retryable writes: {e}");
+        }
+        if let Err(e) = crate::change::images::expire(&shared) {
+            tracing::warn!("removing old pre-images: {e}");
         }
         if let Err(e) = crate::oplog::trim(&shared) {
             tracing::warn!("trimming the oplog: {e}");

@@ -10,13 +10,16 @@ use smongo_mql::stream::{Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Host, Stream};
 use smongo_storage as storage;
 
-use crate::catalog::{Collection, LockGuard, State};
+use crate::catalog::{Collection, Collections, Created, LockGuard, State};
 use crate::fsync_lock::WriteGuard;
 use crate::limits;
+use crate::namespace::Ns;
 use crate::oplog::Pending;
 use crate::retry::{self, Retry, Statements};
 use crate::sessions::Lsid;
 use crate::shared::Shared;
+use crate::snapshots::Snapshot;
+use crate::watchers::Touched;
 
 /// Set by whoever kills an operation: zero while it may run, else the code it must fail with.
 #[derive(Default)]
@@ -41,15 +44,6 @@ impl KillSwitch {
     }
 }
 
-/// The time of a snapshot read.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadTime {
-    pub at: Timestamp,
-    /// Somebody has read at this time before, or says so: the snapshot must be the one of then. Else `at` is not later than what the
-    /// snapshot holds.
-    pub given: bool,
-}
-
 /// The context an operation runs in. Streams get it as their [`Host`].
 ///
 /// A statement outside a multi-document transaction is a transaction of its own ([`OpCx::write`], [`OpCx::read`]); inside
@@ -60,10 +54,18 @@ pub struct OpCx {
     active: bool,
     /// The catalog's generation when the snapshot was taken.
     generation: u64,
+    /// What existed when the snapshot was taken, where that matters: for transactions and snapshot reads.
+    existing: Option<Arc<Collections>>,
+    /// While a kept snapshot is read, the session in `store` is its own; here is the operation's.
+    aside: Option<storage::Session>,
+    /// What the transaction has created.
+    pub created: Created,
+    /// The time of the kept snapshot.
+    kept_at: Timestamp,
     /// A multi-document transaction: nothing commits before `commitTransaction`.
     pub multi: bool,
     pub pending: Pending,
-    guards: Vec<(u64, LockGuard)>,
+    guards: Vec<(Arc<Collection>, LockGuard)>,
     /// Held by what writes, so that `fsync: {lock: true}` waits for it and it for that.
     gate: Option<WriteGuard>,
     sizes: Vec<(Arc<State>, i64, i64)>,
@@ -73,10 +75,14 @@ pub struct OpCx {
     pub compile: CompileCx,
     /// Something was committed that the command's write concern may want on disk.
     pub committed: bool,
+    /// What the command answers must be on disk whatever its concerns say.
+    pub durable: bool,
     /// The command's bypassDocumentValidation, for `$out` and `$merge`.
     pub bypass_validation: bool,
-    /// When a snapshot read is to read.
-    pub read_time: Option<ReadTime>,
+    /// When a snapshot read, or a transaction of a given time, is to read.
+    pub read_time: Option<Timestamp>,
+    /// The level of the read concern that the transaction began with.
+    pub read_level: Option<String>,
     /// The retryable write this command belongs to.
     pub retry: Option<Retry>,
     /// Of a multi-document transaction: what its commit is remembered under.
@@ -100,6 +106,10 @@ impl OpCx {
             shared: shared.clone(),
             active: false,
             generation: 0,
+            existing: None,
+            aside: None,
+            created: Created::default(),
+            kept_at: Timestamp::default(),
             multi: false,
             pending: Pending::default(),
             guards: Vec::new(),
@@ -109,8 +119,10 @@ impl OpCx {
             kill,
             compile: CompileCx::default(),
             committed: false,
+            durable: false,
             bypass_validation: false,
             read_time: None,
+            read_level: None,
             retry: None,
             transaction: None,
             doomed: Cell::new(false),
@@ -122,17 +134,76 @@ impl OpCx {
     /// The storage session, with a transaction begun.
     pub fn store(&mut self) -> Result<&mut storage::Session> {
         if !self.active {
-            self.generation = self.shared.catalog.generation();
-            self.store.begin(storage::Begin::default())?;
-            self.active = true;
-            self.check_read_time()?;
+            match self.read_time {
+                Some(at) if !self.multi => self.read_kept(Some(at))?,
+                _ => self.begin()?,
+            }
         }
         Ok(&mut self.store)
     }
 
+    fn begin(&mut self) -> Result<()> {
+        self.generation = self.shared.catalog.generation();
+        self.existing = self.multi.then(|| self.shared.catalog.snapshot());
+        self.store.begin(storage::Begin::default())?;
+        self.active = true;
+        self.check_read_time()
+    }
+
+    /// Reads a kept snapshot from here on: that of a time, or else of the present.
+    pub fn read_kept(&mut self, at: Option<Timestamp>) -> Result<()> {
+        let shared = self.shared.clone();
+        let interrupt = || self.check_interrupt();
+        let Snapshot { at: found, session, catalog, generation } = match at {
+            Some(at) => shared.snapshots.of(&shared, at, interrupt)?,
+            None => shared.snapshots.take(&shared, interrupt)?,
+        };
+        self.aside = Some(std::mem::replace(&mut self.store, session));
+        (self.generation, self.existing) = (generation, Some(catalog));
+        self.kept_at = found;
+        self.read_time = Some(at.unwrap_or(found));
+        self.active = true;
+        Ok(())
+    }
+
+    /// The time of a snapshot read outside of transactions, which its reply names.
+    pub fn snapshot_time(&self) -> Option<Timestamp> {
+        self.read_time.filter(|_| !self.multi)
+    }
+
+    /// Gives a kept snapshot back; `false` when none is read.
+    fn end_kept(&mut self) -> bool {
+        let Some(own) = self.aside.take() else { return false };
+        let session = std::mem::replace(&mut self.store, own);
+        let catalog = self.existing.take().unwrap_or_default();
+        self.shared.snapshots.give_back(Snapshot { at: self.kept_at, session, catalog, generation: self.generation });
+        self.active = false;
+        true
+    }
+
+    /// A collection or view, as this operation's snapshot knows it.
+    pub fn collection(&self, ns: &Ns) -> Result<Option<Arc<Collection>>> {
+        if let Some(own) = self.created.get(ns) {
+            return Ok(Some(own.clone()));
+        }
+        let now = self.shared.catalog.get(ns);
+        let Some(existing) = &self.existing else { return Ok(now) };
+        match (existing.get(ns), now) {
+            (None, _) => Ok(None),
+            (Some(then), Some(now)) if then.uuid == now.uuid => Ok(Some(now)),
+            // Its tables may be gone already.
+            (Some(_), _) => bail!(SnapshotUnavailable, "Unable to read from a snapshot due to pending collection catalog changes to {ns}; please retry the operation."),
+        }
+    }
+
+    /// The same, or NamespaceNotFound.
+    pub fn require(&self, ns: &Ns) -> Result<Arc<Collection>> {
+        self.collection(ns)?.ok_or_else(|| err!(NamespaceNotFound, "ns does not exist: {ns}"))
+    }
+
     /// The collection with the indexes that this operation's snapshot knows entirely.
     pub fn seen(&self, coll: &Arc<Collection>) -> Arc<Collection> {
-        if !self.multi || coll.indexes.iter().all(|i| i.is_complete_in(self.generation)) {
+        if self.existing.is_none() || coll.indexes.iter().all(|i| i.is_complete_in(self.generation)) {
             return coll.clone();
         }
         let known = coll.indexes.iter().filter(|i| i.is_complete_in(self.generation));
@@ -144,9 +215,9 @@ impl OpCx {
         self.litter.get_or_insert_default().clone()
     }
 
-    /// The storage keeps no history: a snapshot of an earlier time can be had only while nothing was written since.
+    /// The storage keeps no history: a transaction of an earlier time can be had only while nothing was written since.
     fn check_read_time(&mut self) -> Result<()> {
-        let Some(ReadTime { at, given: true }) = self.read_time else { return Ok(()) };
+        let Some(at) = self.read_time else { return Ok(()) };
         // The snapshot begins with the first read; an entry that comes between it and the next line only makes for a needless error.
         self.store.get(&self.shared.oplog, &at.to_u64().to_be_bytes())?;
         let newest = self.store.largest_key(&self.shared.oplog)?;
@@ -191,15 +262,12 @@ impl OpCx {
     fn commit_statement(&mut self) -> Result<()> {
         let wrote = self.retry.is_some() && !self.pending.is_empty();
         let Some(fail) = wrote.then(|| self.shared.failpoints.transactional_write()).flatten() else { return self.commit() };
-        self.close = fail.close;
+        // The command goes on; only that nobody will hear its reply.
+        self.close |= fail.close;
         match fail.before_commit {
-            Some(code) => return Err(Error::new(Code(code), "failing a retryable write before its commit by the fail point")),
-            None => self.commit()?,
+            Some(code) => Err(Error::new(Code(code), "failing a retryable write before its commit by the fail point")),
+            None => self.commit(),
         }
-        if fail.close {
-            bail!(InterruptedAtShutdown, "the fail point closes the connection");
-        }
-        Ok(())
     }
 
     /// Ends reading: outside a multi-document transaction the snapshot is let go.
@@ -211,18 +279,26 @@ impl OpCx {
 
     /// Writes the oplog entries of what was done and commits both together.
     pub fn commit(&mut self) -> Result<()> {
-        if !self.active {
+        if !self.active || self.end_kept() {
             self.release();
             return Ok(());
         }
-        let wrote = !self.pending.is_empty();
+        let wrote = !self.pending.is_empty() || !self.guards.is_empty();
         if let (true, Some((lsid, number))) = (wrote, &self.transaction) {
             retry::note_commit(&self.shared, &mut self.store, lsid, *number)?;
         }
         let timestamps = self.write_oplog()?;
-        let done = self.store.commit(storage::Durability::Lazy);
+        let created = std::mem::take(&mut self.created);
+        let done = match created.is_empty() {
+            true => self.store.commit(storage::Durability::Lazy),
+            false => self.shared.catalog.commit_created(created, || self.store.commit(storage::Durability::Lazy)),
+        };
         self.active = false;
-        self.shared.clock.done(&timestamps);
+        match &done {
+            Ok(()) if timestamps.is_empty() => self.shared.watchers.wake(&self.touched(&[])),
+            Ok(()) => self.shared.ended(&timestamps, self.touched(&timestamps)),
+            Err(_) => self.shared.ended(&timestamps, Touched::Nothing),
+        }
         if done.is_ok() {
             self.committed |= wrote;
             if let Some(retry) = &mut self.retry {
@@ -243,14 +319,28 @@ impl OpCx {
         let mut timestamps = Vec::new();
         let written = self.pending.write(&self.shared, &mut self.store, self.multi, &mut timestamps);
         if let Err(e) = written {
-            self.shared.clock.done(&timestamps);
+            self.shared.ended(&timestamps, Touched::Nothing);
             return Err(e);
         }
         Ok(timestamps)
     }
 
+    /// Notes what the transaction changed where watchers look before they read the oplog; returns whom to wake.
+    fn touched(&self, timestamps: &[Timestamp]) -> Touched {
+        if let Some(last) = timestamps.last().map(|ts| ts.to_u64()) {
+            self.guards.iter().for_each(|(coll, _)| coll.state.changed(last));
+            if self.pending.has_commands() {
+                self.shared.note_command(last);
+            }
+        }
+        if self.pending.has_commands() || self.shared.watchers.none() {
+            return Touched::Everything;
+        }
+        Touched::Collections(self.guards.iter().map(|(coll, _)| coll.clone()).collect())
+    }
+
     pub fn rollback(&mut self) {
-        if self.active {
+        if self.active && !self.end_kept() {
             // A failed rollback leaves the session unusable; the pool notices when it gets it back.
             let _ = self.store.rollback();
             self.active = false;
@@ -281,6 +371,10 @@ impl OpCx {
         self.sizes.clear();
         self.guards.clear();
         self.gate = None;
+        self.existing = None;
+        if !self.created.is_empty() {
+            self.shared.catalog.forget_created(std::mem::take(&mut self.created));
+        }
     }
 
     /// Keeps `fsync: {lock: true}` away until the transaction ends; waits while it is locked.
@@ -303,8 +397,7 @@ impl OpCx {
     /// Keeps data definition away from the collection until the transaction ends, and makes sure that the snapshot
     /// of it is still the current one.
     pub fn lock(&mut self, coll: &Arc<Collection>) -> Result<()> {
-        let id = coll.storage().map_or(0, |s| s.id);
-        if self.guards.iter().any(|(held, _)| *held == id) {
+        if self.guards.iter().any(|(held, _)| Arc::ptr_eq(&held.state, &coll.state)) {
             return Ok(());
         }
         self.enter_gate()?;
@@ -319,7 +412,11 @@ impl OpCx {
         };
         match self.shared.catalog.get(&coll.ns) {
             Some(current) if Arc::ptr_eq(&current, coll) => {
-                self.guards.push((id, guard));
+                self.guards.push((coll.clone(), guard));
+                Ok(())
+            }
+            None if self.created.holds(coll) => {
+                self.guards.push((coll.clone(), guard));
                 Ok(())
             }
             // Data definition came between looking the collection up and locking it: the statement starts over.
@@ -347,8 +444,16 @@ impl OpCx {
     /// Waits until everything committed so far is on disk, where the command asks for it, or it has committed and the
     /// options ask. A write that found nothing to change and a reader wait, too: what they saw may be on its way only.
     pub fn make_durable(&mut self, asked: bool) -> Result<()> {
-        if asked || (self.committed && self.shared.options.always_durable) {
+        if asked || self.durable || (self.committed && self.shared.options.always_durable) {
             self.shared.store.sync_log()?;
+        }
+        Ok(())
+    }
+
+    fn check_interrupt(&self) -> Result<()> {
+        self.kill.check()?;
+        if self.deadline.is_some_and(|d| Instant::now() >= d) {
+            bail!(MaxTimeMSExpired, "operation exceeded time limit");
         }
         Ok(())
     }
@@ -373,7 +478,7 @@ impl Drop for OpCx {
 }
 
 /// Conflicting statements step aside a little longer each time, so that one of them gets through.
-fn back_off(tries: u32) {
+pub fn back_off(tries: u32) {
     match tries {
         0..4 => {}
         4..16 => std::thread::yield_now(),
@@ -383,11 +488,7 @@ fn back_off(tries: u32) {
 
 impl Host for OpCx {
     fn interrupt(&mut self) -> Result<()> {
-        self.kill.check()?;
-        if self.deadline.is_some_and(|d| Instant::now() >= d) {
-            bail!(MaxTimeMSExpired, "operation exceeded time limit");
-        }
-        Ok(())
+        self.check_interrupt()
     }
 
     fn open(&mut self, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx) -> Result<Box<dyn Stream>> {

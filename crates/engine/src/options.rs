@@ -48,4 +48,10 @@ impl Options {
             ..smongo_storage::Options::default()
         }
     }
+
+    /// Bytes of oplog entries that may be written while a kept snapshot makes the storage hold the versions before them.
+    /// On disk the storage moves them out of the cache.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        if self.path.is_some() { self.cache_bytes / 2 } else { crate::limits::SNAPSHOT_BYTES_IN_MEMORY }
+    }
 }

@@ -13,6 +13,7 @@ pub struct Parameters {
     log_level: AtomicI64,
     ttl_enabled: AtomicBool,
     ttl_sleep_secs: AtomicI64,
+    snapshot_window: AtomicI64,
     journal_interval_ms: i64,
     test_commands: bool,
 }
@@ -69,6 +70,7 @@ pub static PARAMETERS: &[Row] = &[
     fixed("maxTransactionLockRequestTimeoutMillis", false, |_, name, w| {
         w.append(name, limits::TRANSACTION_LOCK_WAIT.as_millis() as i32);
     }),
+    changeable("minSnapshotHistoryWindowInSeconds", Kind::Int(|p| &p.snapshot_window, 0, i32::MAX as i64)),
     fixed("notablescan", false, |_, name, w| {
         w.append(name, false);
     }),
@@ -94,6 +96,7 @@ impl Parameters {
             log_level: 0.into(),
             ttl_enabled: true.into(),
             ttl_sleep_secs: (limits::TTL_SECONDS as i64).into(),
+            snapshot_window: limits::SNAPSHOT_SECONDS.into(),
             journal_interval_ms: options.journal_interval.as_millis() as i64,
             test_commands: options.test_commands,
         };
@@ -147,6 +150,11 @@ impl Parameters {
 
     pub fn cursor_timeout(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.cursor_timeout_ms.load(Ordering::Relaxed).max(1) as u64)
+    }
+
+    /// Seconds for which snapshots stay readable.
+    pub fn snapshot_window(&self) -> u64 {
+        self.snapshot_window.load(Ordering::Relaxed).max(0) as u64
     }
 
     /// From 1 on every command is logged.

@@ -10,7 +10,7 @@ use smongo_bson::{Binary, Code, Doc, DocBuf, Result, Value, bail};
 use crate::commands::Args;
 use crate::door::Generic;
 use crate::limits;
-use crate::op::{OpCx, ReadTime};
+use crate::op::OpCx;
 use crate::retry::{self, Retry, Statements, TURN_POLL, Turn};
 use crate::shared::Shared;
 
@@ -71,7 +71,7 @@ pub struct Logical {
     statements: Vec<Statements>,
     /// What the store remembers from before this process was read.
     loaded: bool,
-    /// Held by the command of a retryable write while it runs.
+    /// Held by the command of a retryable write or of a transaction while it runs.
     turn: Arc<Mutex<()>>,
 }
 
@@ -89,6 +89,8 @@ pub struct TxnRef {
     /// `None` when it has committed already and the command is a repeated `commitTransaction`.
     pub op: Option<Box<OpCx>>,
     pub slot: Slot,
+    /// Keeps other commands of the transaction waiting.
+    pub turn: Turn,
 }
 
 impl Sessions {
@@ -125,6 +127,7 @@ impl Sessions {
     pub fn enter(&self, shared: &Arc<Shared>, lsid: &Lsid, generic: &Generic<'_>) -> Result<TxnRef> {
         let slot = self.slot(lsid)?;
         let number = generic.txn_number.unwrap_or(-1);
+        let turn = take_turn(shared, &slot, generic.max_time_ms)?;
         let mut s = slot.lock();
         s.last_use = Instant::now();
         s.load(shared, lsid)?;
@@ -136,10 +139,11 @@ impl Sessions {
             let mut op = Box::new(OpCx::new(shared)?);
             op.multi = true;
             op.transaction = Some((lsid.clone(), number));
-            op.read_time = generic.read_concern.at_cluster_time.map(|at| ReadTime { at, given: true });
+            op.read_time = generic.read_concern.at_cluster_time;
+            op.read_level = generic.read_concern.level.clone();
             s.txn = Txn::InProgress { op: None, since: Instant::now() };
             drop(s);
-            return Ok(TxnRef { op: Some(op), slot });
+            return Ok(TxnRef { op: Some(op), slot, turn });
         }
         if number < s.txn_number {
             bail!(TransactionTooOld, "Cannot continue transaction {number} because a newer one with number {} has already started on this session", s.txn_number);
@@ -150,7 +154,11 @@ impl Sessions {
         let found = match &mut s.txn {
             Txn::InProgress { op, .. } => match op.take() {
                 Some(op) => Some(op),
-                None => bail!(ConflictingOperationInProgress, "another command of transaction {number} is running"),
+                // Its last command broke off: what the transaction had done was rolled back with it.
+                None => {
+                    s.txn = Txn::Aborted;
+                    bail!(NoSuchTransaction, "Transaction with {{ txnNumber: {number} }} has been aborted.")
+                }
             },
             Txn::Committed if generic.command == "commitTransaction" => None,
             Txn::Committed => bail!(TransactionCommitted, "Transaction with {{ txnNumber: {number} }} has been committed."),
@@ -158,7 +166,7 @@ impl Sessions {
             Txn::None => bail!(NoSuchTransaction, "Given transaction number {number} does not match any in-progress transactions."),
         };
         drop(s);
-        Ok(TxnRef { op: found, slot })
+        Ok(TxnRef { op: found, slot, turn })
     }
 
     /// The command is over: puts the transaction back, or ends it.
@@ -243,7 +251,7 @@ impl Sessions {
     }
 }
 
-/// Waits until no other command of the session's retryable write runs.
+/// Waits until no other command of the session's retryable write or transaction runs.
 fn take_turn(shared: &Shared, slot: &Slot, max_time_ms: i64) -> Result<Turn> {
     let turn = slot.lock().turn.clone();
     let deadline = (max_time_ms > 0).then(|| Instant::now() + Duration::from_millis(max_time_ms as u64));

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use smongo_bson::{ObjectId, Result};
+use smongo_bson::{ObjectId, Result, Timestamp};
 use smongo_storage::{Store, Table};
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
+use crate::commands::ClusterParameters;
 use crate::cursors::Cursors;
 use crate::default_concerns::DefaultConcerns;
 use crate::failpoint::FailPoints;
@@ -18,7 +19,9 @@ use crate::operations::Operations;
 use crate::parameters::Parameters;
 use crate::profiler::Profiler;
 use crate::sessions::Sessions;
+use crate::snapshots::Snapshots;
 use crate::usage::Usage;
+use crate::watchers::{Touched, Watchers};
 use crate::{Options, oplog};
 
 pub struct Shared {
@@ -31,8 +34,16 @@ pub struct Shared {
     oplog_trimmed: AtomicU64,
     /// Bytes of the oplog's entries, about: what decides when the oldest go.
     pub oplog_bytes: AtomicU64,
+    /// Bytes of entries written since the database was opened.
+    pub oplog_written: AtomicU64,
+    /// The newest timestamp of data definition.
+    last_command: AtomicU64,
+    /// Changes up to this timestamp may be of the time before the database was opened.
+    opened_at: u64,
     pub catalog: Catalog,
     pub clock: Clock,
+    pub watchers: Watchers,
+    pub snapshots: Snapshots,
     pub cursors: Cursors,
     pub sessions: Sessions,
     pub operations: Operations,
@@ -49,6 +60,7 @@ pub struct Shared {
     pub fsync: FsyncLock,
     pub parameters: Parameters,
     pub default_concerns: DefaultConcerns,
+    pub cluster_parameters: ClusterParameters,
     shutdown: AtomicBool,
     closing: Mutex<bool>,
     closed: Condvar,
@@ -66,16 +78,21 @@ impl Shared {
         catalog.publish_oplog(&oplog)?;
         let preimages = store.create_table(crate::keys::PREIMAGES, smongo_storage::TableKind::Log)?;
         let statements = store.create_table(crate::keys::SESSIONS, smongo_storage::TableKind::Index)?;
-        let clock = Clock::starting_after(oplog::newest(store, &oplog)?.max(crate::clock::wall()));
+        let clock = Clock::starting_after(oplog::newest(store, &oplog)?.max(crate::clock::next_second()));
         let held = store.table_stats(&oplog)?;
         let shared = Shared {
             oplog_bytes: AtomicU64::new(held.file_bytes.saturating_sub(held.reusable_bytes)),
             oplog_trimmed: AtomicU64::new(oplog::trimmed(&store, &catalog)?),
+            oplog_written: AtomicU64::new(0),
+            last_command: AtomicU64::new(0),
+            opened_at: clock.last().to_u64(),
             oplog,
             preimages,
             statements,
             catalog,
             clock,
+            watchers: Watchers::default(),
+            snapshots: Snapshots::default(),
             cursors: Cursors::default(),
             sessions: Sessions::default(),
             operations: Operations::default(),
@@ -89,6 +106,7 @@ impl Shared {
             fsync: FsyncLock::default(),
             parameters: Parameters::new(&options)?,
             default_concerns: DefaultConcerns::default(),
+            cluster_parameters: ClusterParameters::default(),
             shutdown: AtomicBool::new(false),
             closing: Mutex::new(false),
             closed: Condvar::new(),
@@ -105,6 +123,23 @@ impl Shared {
     /// Said before the entries are removed: who still finds them does no harm by giving up too early.
     pub fn set_oplog_trimmed(&self, ts: u64) {
         self.oplog_trimmed.store(ts, Ordering::Release);
+    }
+
+    /// The transaction of these timestamps has ended; wakes those whom it concerns.
+    pub fn ended(&self, timestamps: &[Timestamp], touched: Touched) {
+        if !timestamps.is_empty() {
+            self.watchers.wake(&self.clock.done(timestamps, touched));
+        }
+    }
+
+    /// To be called before the timestamp becomes visible.
+    pub fn note_command(&self, ts: u64) {
+        self.last_command.fetch_max(ts, Ordering::AcqRel);
+    }
+
+    /// Whether there may be data definition at or after a timestamp, or anything that this process does not remember.
+    pub fn maybe_redefined_since(&self, ts: u64) -> bool {
+        ts <= self.opened_at || self.last_command.load(Ordering::Acquire) >= ts
     }
 
     pub fn shutting_down(&self) -> bool {
@@ -129,13 +164,14 @@ impl Shared {
         *self.closing.lock() = true;
         self.closed.notify_all();
         self.operations.kill_all();
-        self.clock.wake();
+        self.watchers.wake_all();
     }
 
     pub fn close(&self) -> Result<()> {
         self.begin_shutdown();
         self.cursors.clear();
         self.sessions.clear();
+        self.snapshots.clear();
         self.catalog.save_counts()?;
         self.store.clone().close()?;
         Ok(())

@@ -254,3 +254,30 @@ fn tokens_outlive_the_process() -> Result<()> {
     assert_eq!(resumed.summary(), ["insert 2", "insert 3"]);
     Ok(())
 }
+
+#[test]
+fn what_others_write_between_is_nobodys_event() -> Result<()> {
+    let engine = Engine::open(Options::default())?;
+    let mut session = engine.session(Client::default());
+    for coll in ["t", "other"] {
+        insert(&mut session, coll, 0)?;
+    }
+    let mut watcher = Watcher::open(&engine, "t", &DocBuf::new(), &[])?;
+    let mut whole = Watcher::open(&engine, "t", &options(|w| { w.append("showExpandedEvents", true); }), &[])?;
+    for id in 1..4 {
+        insert(&mut session, "t", id)?;
+        watcher.more("t")?;
+        // The stream passes by these and stands on the last of them.
+        insert(&mut session, "other", id)?;
+        insert(&mut session, "other", 10 + id)?;
+        insert(&mut session, "t", 10 * id)?;
+        insert(&mut session, "other", 20 + id)?;
+        watcher.more("t")?;
+        whole.more("t")?;
+        whole.more("t")?;
+    }
+    let expected = ["insert 1", "insert 10", "insert 2", "insert 20", "insert 3", "insert 30"];
+    assert_eq!(watcher.summary(), expected);
+    assert_eq!(whole.summary(), expected);
+    Ok(())
+}

@@ -250,15 +250,20 @@ impl Work {
         }
     }
 
-    /// Makes the session ready for the pool.
-    fn rest(&mut self) -> Result<()> {
-        self.rollback()?;
+    /// Gives up every cursor and lets the transaction go on: its snapshot stays for whoever reads it next.
+    pub fn release_all(&mut self) -> Result<()> {
         for slot in 0..self.owners.len() {
             if self.owners[slot].open {
                 self.give_back(slot)?;
             }
         }
-        self.settle()?;
+        self.settle()
+    }
+
+    /// Makes the session ready for the pool.
+    fn rest(&mut self) -> Result<()> {
+        self.rollback()?;
+        self.release_all()?;
         if self.cursors > MOST_CACHED {
             for cached in std::mem::take(&mut self.cached) {
                 self.close_slots(cached.spare.into_iter().chain([cached.main, cached.strict]));

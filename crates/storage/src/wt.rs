@@ -16,6 +16,7 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering as Atomic};
 use std::sync::{Arc, OnceLock};
 use wiredtiger_sys as sys;
 
@@ -40,6 +41,8 @@ unsafe impl Sync for Connection {}
 #[repr(C)]
 struct Events {
     handler: sys::WT_EVENT_HANDLER,
+    /// A session went with a transaction that could not end any more. Closing the connection would wait for it for ever.
+    stuck: AtomicBool,
     /// Why the library has failed for good, once it has. It may do so in a thread of its own, and from
     /// then on answers every call with a code that names no cause.
     failure: OnceLock<String>,
@@ -55,7 +58,7 @@ impl Events {
             handle_close: Some(on_close),
             handle_general: Some(on_event),
         };
-        Arc::new(Self { handler, failure: OnceLock::new() })
+        Arc::new(Self { handler, stuck: AtomicBool::new(false), failure: OnceLock::new() })
     }
 
     /// The error of a call after the failure for good, or of the one that met it.
@@ -223,7 +226,7 @@ impl Connection {
             return Err(self.events.error(code));
         }
         let raw = NonNull::new(raw).ok_or_else(|| Error::new(ErrorKind::Other, "WiredTiger gave no session"))?;
-        Ok(RawSession { raw, connection: Arc::clone(self), slots: Vec::new(), free: Vec::new(), epoch: 1 })
+        Ok(RawSession { raw, connection: Arc::clone(self), slots: Vec::new(), free: Vec::new(), epoch: 1, running: false })
     }
 
     /// Whether the library has failed for good.
@@ -234,6 +237,12 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if self.events.stuck.load(Atomic::Acquire) {
+            // The handler must outlive what is left open.
+            std::mem::forget(Arc::clone(&self.events));
+            tracing::error!("the failed store stays open in this process: a transaction was under way");
+            return;
+        }
         // SAFETY: the last owner is going, so no session or cursor is left. A clean close writes a
         // checkpoint.
         if let Err(error) = check(unsafe { (self.raw.as_ref().close)(self.raw.as_ptr(), ptr::null()) }) {
@@ -264,6 +273,8 @@ pub(crate) struct RawSession {
     free: Vec<Slot>,
     /// Raised at every transaction boundary, where the bytes of all cursors go away; never 0.
     epoch: u64,
+    /// A transaction is under way.
+    running: bool,
 }
 
 // SAFETY: WiredTiger lets a session and its cursors move between threads as long as one uses them
@@ -272,6 +283,9 @@ unsafe impl Send for RawSession {}
 
 impl Drop for RawSession {
     fn drop(&mut self) {
+        if self.running && self.connection.panicked() {
+            self.connection.events.stuck.store(true, Atomic::Release);
+        }
         // SAFETY: the session is open; closing it rolls back its transaction and closes its cursors,
         // which nobody can reach any more.
         let _ = check(unsafe { (self.raw.as_ref().close)(self.raw.as_ptr(), ptr::null()) });
@@ -311,19 +325,32 @@ impl RawSession {
 
     pub fn begin(&mut self, config: Option<&CStr>) -> Result<()> {
         self.epoch += 1;
-        session_call!(self.begin_transaction(as_ptr(config)))
+        session_call!(self.begin_transaction(as_ptr(config)))?;
+        self.running = true;
+        Ok(())
     }
 
     /// Ends the transaction, also when it fails; every cursor is reset.
     pub fn commit(&mut self, config: Option<&CStr>) -> Result<()> {
         self.epoch += 1;
-        session_call!(self.commit_transaction(as_ptr(config)))
+        let failed_before = self.connection.panicked();
+        let done = session_call!(self.commit_transaction(as_ptr(config)));
+        self.ended(failed_before);
+        done
     }
 
     /// Ends the transaction; every cursor is reset.
     pub fn rollback(&mut self) -> Result<()> {
         self.epoch += 1;
-        session_call!(self.rollback_transaction(ptr::null()))
+        let failed_before = self.connection.panicked();
+        let done = session_call!(self.rollback_transaction(ptr::null()));
+        self.ended(failed_before);
+        done
+    }
+
+    /// After the failure for good the library ends no transaction any more.
+    fn ended(&mut self, failed_before: bool) {
+        self.running &= failed_before;
     }
 
     pub fn create(&mut self, uri: &CStr, config: &CStr) -> Result<()> {

@@ -24,7 +24,7 @@ impl Catalog {
         let Some(storage) = old.storage() else { bail!(CommandNotSupportedOnView, "cannot convert a view to a capped collection: {ns}") };
         let _alone = self.exclusive(op, &old)?;
 
-        let (id, index_id) = (self.new_id(), self.new_id());
+        let (id, index_id) = (self.new_id()?, self.new_id()?);
         let records = self.store.create_table(&records_table(id), TableKind::Records)?;
         let table = self.store.create_table(&index_table(index_id), TableKind::Index)?;
         let index = Arc::new(Index::from_spec(index_id, id_spec(options.as_doc(), IdIndex::default()), table, Multikey::default())?);

@@ -1,7 +1,7 @@
 //! A collection or view as the catalog knows it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use parking_lot::lock_api::{ArcRwLockReadGuard, ArcRwLockWriteGuard};
@@ -93,6 +93,8 @@ pub struct State {
     /// Documents and their bytes; around [`State::UNKNOWN`] documents while unknown, as after a crash, until somebody counts.
     pub documents: AtomicI64,
     pub bytes: AtomicI64,
+    /// The timestamp of the newest change since the database was opened.
+    last_change: AtomicU64,
     pub plans: PlanCache,
 }
 
@@ -101,7 +103,7 @@ impl State {
     pub const UNKNOWN: i64 = i64::MIN / 2;
 
     pub fn new(last_record: RecordId, documents: i64, bytes: i64) -> State {
-        State { lock: Lock::default(), last_record: last_record.into(), documents: documents.into(), bytes: bytes.into(), plans: PlanCache::default() }
+        State { lock: Lock::default(), last_record: last_record.into(), documents: documents.into(), bytes: bytes.into(), ..State::default() }
     }
 
     pub fn next_record(&self) -> RecordId {
@@ -116,6 +118,15 @@ impl State {
         if bytes != 0 {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// To be called before the timestamp becomes visible.
+    pub fn changed(&self, ts: u64) {
+        self.last_change.fetch_max(ts, Ordering::AcqRel);
+    }
+
+    pub fn last_change(&self) -> u64 {
+        self.last_change.load(Ordering::Acquire)
     }
 
     /// Sets what a count found; nobody writes meanwhile.

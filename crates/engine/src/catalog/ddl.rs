@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 use smongo_bson::index_keys::Multikey;
-use smongo_bson::{Binary, Doc, DocBuf, Result, Value, bail, err};
+use smongo_bson::{Binary, Code, Doc, DocBuf, Result, Value, bail, err};
 use smongo_storage::{Table, TableKind};
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use super::{Catalog, Collection, Index, State};
 use crate::keys::{index_table, records_table};
 use crate::limits;
 use crate::namespace::Ns;
-use crate::op::OpCx;
+use crate::op::{OpCx, back_off};
 use crate::oplog::{Change, uuid_bytes};
 use crate::write::{Entries, duplicate_key};
 use smongo_mql::Host;
@@ -65,11 +65,13 @@ fn series_spec(series: Doc<'_>, collation: Option<Doc<'_>>) -> Option<DocBuf> {
 impl Catalog {
     /// Creates a collection with checked, normalised options. Fails with NamespaceExists when the name is taken.
     pub fn create(&self, op: &mut OpCx, ns: &Ns, options: DocBuf, id_index: IdIndex) -> Result<Arc<Collection>> {
-        let _ddl = self.definition(op)?;
-        if self.get(ns).is_some() {
+        if op.collection(ns)?.is_some() {
             bail!(NamespaceExists, "Collection {ns} already exists.");
         }
-        self.create_locked(op, ns, options, id_index, true)
+        if op.multi {
+            return self.create_within(op, ns, options, id_index);
+        }
+        self.create_alone(op, ns, &options, id_index, true)
     }
 
     /// The same for a collection of the server's own, of which the oplog does not tell; `false` when it is there already.
@@ -77,59 +79,96 @@ impl Catalog {
         if self.get(ns).is_some() {
             return Ok(false);
         }
-        let _ddl = self.definition(op)?;
-        if self.get(ns).is_some() {
-            return Ok(false);
+        match self.create_alone(op, ns, &options, IdIndex::default(), false) {
+            Err(e) if e.code() == Code::NamespaceExists => Ok(false),
+            done => done.map(|_| true),
         }
-        self.create_locked(op, ns, options, IdIndex::default(), false).map(|_| true)
     }
 
     /// The collection of this name; created with default options when there is none, as a first insert does.
     pub fn get_or_create(&self, op: &mut OpCx, ns: &Ns) -> Result<Arc<Collection>> {
-        if let Some(coll) = self.get(ns) {
-            return Ok(coll);
-        }
-        let _ddl = self.definition(op)?;
-        match self.get(ns) {
-            Some(coll) => Ok(coll),
-            None => self.create_locked(op, ns, DocBuf::new(), IdIndex::default(), true),
+        loop {
+            if let Some(coll) = op.collection(ns)? {
+                return Ok(coll);
+            }
+            match self.create(op, ns, DocBuf::new(), IdIndex::default()) {
+                Err(e) if e.code() == Code::NamespaceExists => {}
+                done => return done,
+            }
         }
     }
 
-    fn create_locked(&self, op: &mut OpCx, ns: &Ns, options: DocBuf, id_index: IdIndex, log: bool) -> Result<Arc<Collection>> {
-        crate::namespace::check_case(self, ns.db())?;
-        let uuid = Uuid::new_v4();
-        let coll = if options.as_doc().contains("viewOn") {
-            define(ns.clone(), uuid, options, None, Vec::new(), Arc::default())?
-        } else {
-            let id = self.new_id();
-            let records = self.store.create_table(&records_table(id), TableKind::Records)?;
-            let spec = match options.get("timeseries").as_doc() {
-                Some(series) => series_spec(series, options.get("collation").as_doc()),
-                None => Some(id_spec(options.as_doc(), id_index)),
+    /// Creates a collection in a transaction of its own. Waits while another transaction has created one of this name and not ended.
+    fn create_alone(&self, op: &mut OpCx, ns: &Ns, options: &DocBuf, id_index: IdIndex, log: bool) -> Result<Arc<Collection>> {
+        let (mut made, mut tries) = (None, 0);
+        let done = loop {
+            let ddl = self.definition(op)?;
+            if self.get(ns).is_some() {
+                break Err(err!(NamespaceExists, "Collection {ns} already exists."));
+            }
+            crate::namespace::check_case(self, ns.db())?;
+            // Before the transaction begins: the storage writes for itself when it makes tables.
+            let coll = match made.take() {
+                Some(coll) => coll,
+                None => Arc::new(self.make(ns, options.clone(), id_index)?),
             };
-            let mut indexes = Vec::new();
-            if let Some(spec) = spec {
-                let index_id = self.new_id();
-                let table = self.store.create_table(&index_table(index_id), TableKind::Index)?;
-                indexes.push(Arc::new(Index::from_spec(index_id, spec, table, Multikey::default())?));
+            let created = self.create_made(op, &coll, log);
+            made = Some(coll.clone());
+            match created {
+                Ok(()) => return Ok(coll),
+                Err(e) if e.code() == Code::WriteConflict => drop(ddl),
+                Err(e) => break Err(e),
             }
-            define(ns.clone(), uuid, options, Some((id, records)), indexes, Arc::new(State::new(0, 0, 0)))?
+            if let Err(e) = op.interrupt() {
+                break Err(e);
+            }
+            tries += 1;
+            back_off(tries);
         };
-        let coll = Arc::new(coll);
-        let command = DocBuf::build(|w| {
-            w.append("create", ns.coll()).append_all(coll.options());
-            w.append("idIndex", coll.id_index_spec());
-        });
-        self.change(op, |op| {
-            self.save(op.store()?, &coll)?;
-            if log {
-                op.pending.add(ns, logged_uuid(&coll), Change::Command { command: command.as_doc(), before: None });
-            }
-            Ok(())
-        })?;
+        made.iter().for_each(|coll| self.doom(tables_of(coll)));
+        done
+    }
+
+    fn create_made(&self, op: &mut OpCx, coll: &Arc<Collection>, log: bool) -> Result<()> {
+        let mut own = OpCx::new(&op.shared)?;
+        if !self.claim(own.store()?, &coll.ns)? {
+            // Its creator has committed and publishes it just now.
+            bail!(WriteConflict, "Collection {} is being created", coll.ns);
+        }
+        self.save(own.store()?, coll)?;
+        if log {
+            create_command(&mut own, coll);
+        }
+        own.commit()?;
+        op.committed |= own.committed;
         self.publish(coll.clone());
-        Ok(coll)
+        Ok(())
+    }
+
+    /// Makes a collection with its tables, which nothing names yet.
+    pub(super) fn make(&self, ns: &Ns, options: DocBuf, id_index: IdIndex) -> Result<Collection> {
+        let uuid = Uuid::new_v4();
+        if options.as_doc().contains("viewOn") {
+            return define(ns.clone(), uuid, options, None, Vec::new(), Arc::default());
+        }
+        let id = self.new_id()?;
+        let records = self.store.create_table(&records_table(id), TableKind::Records)?;
+        let spec = match options.get("timeseries").as_doc() {
+            Some(series) => series_spec(series, options.get("collation").as_doc()),
+            None => Some(id_spec(options.as_doc(), id_index)),
+        };
+        let mut indexes = Vec::new();
+        if let Some(spec) = spec {
+            indexes.push(Arc::new(self.make_index(spec)?));
+        }
+        define(ns.clone(), uuid, options, Some((id, records)), indexes, Arc::new(State::new(0, 0, 0)))
+    }
+
+    /// Makes an index with its table, which nothing names yet.
+    pub(super) fn make_index(&self, spec: DocBuf) -> Result<Index> {
+        let id = self.new_id()?;
+        let table = self.store.create_table(&index_table(id), TableKind::Index)?;
+        Index::from_spec(id, spec, table, Multikey::default())
     }
 
     /// Runs a change of the catalog as a transaction of its own, also when the operation is inside a multi-document transaction.
@@ -263,12 +302,16 @@ impl Catalog {
         });
         self.change(op, |op| {
             self.erase(op.store()?, from)?;
+            if target.is_none() && !self.claim(op.store()?, to)? {
+                bail!(WriteConflict, "Collection {to} is being created");
+            }
             self.save(op.store()?, &renamed)?;
             op.pending.add(from, Some(&coll.uuid), Change::Command { command: command.as_doc(), before: None });
             Ok(())
         })?;
         {
             let mut all = self.collections.write();
+            let all = Arc::make_mut(&mut *all);
             all.remove(from);
             all.insert(to.clone(), renamed);
         }
@@ -340,9 +383,7 @@ impl Catalog {
         let _alone = self.exclusive(op, &coll)?;
         let mut built = Vec::new();
         for spec in specs {
-            let id = self.new_id();
-            let table = self.store.create_table(&index_table(id), TableKind::Index)?;
-            let index = Arc::new(Index::from_spec(id, spec, table, Multikey::default())?);
+            let index = Arc::new(self.make_index(spec)?);
             built.push(index.clone());
             if let Err(e) = build(op, &coll, &index) {
                 self.doom(built.iter().map(|i| i.table.clone()));
@@ -356,12 +397,7 @@ impl Catalog {
         let changed = Arc::new(coll.with_indexes(indexes));
         self.change(op, |op| {
             self.save(op.store()?, &changed)?;
-            for index in &built {
-                let command = DocBuf::build(|w| {
-                    w.append("createIndexes", ns.coll()).append_all(index.spec.as_doc());
-                });
-                op.pending.add(ns, Some(&coll.uuid), Change::Command { command: command.as_doc(), before: None });
-            }
+            built.iter().for_each(|index| log_index(op, &coll, index));
             Ok(())
         })?;
         self.publish(changed);
@@ -398,6 +434,23 @@ impl Catalog {
             }
         }
     }
+}
+
+/// Tells the oplog of a new collection.
+pub(super) fn create_command(op: &mut OpCx, coll: &Collection) {
+    let command = DocBuf::build(|w| {
+        w.append("create", coll.ns.coll()).append_all(coll.options());
+        w.append("idIndex", coll.id_index_spec());
+    });
+    op.pending.add(&coll.ns, logged_uuid(coll), Change::Command { command: command.as_doc(), before: None });
+}
+
+/// Tells the oplog of a new index.
+pub(super) fn log_index(op: &mut OpCx, coll: &Collection, index: &Index) {
+    let command = DocBuf::build(|w| {
+        w.append("createIndexes", coll.ns.coll()).append_all(index.spec.as_doc());
+    });
+    op.pending.add(&coll.ns, Some(&coll.uuid), Change::Command { command: command.as_doc(), before: None });
 }
 
 /// Views have none as far as the oplog is concerned: it tells them from collections by that.

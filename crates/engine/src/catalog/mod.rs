@@ -9,6 +9,7 @@ mod ddl;
 mod index;
 mod persist;
 mod special;
+mod transaction;
 mod unique;
 
 use std::collections::BTreeMap;
@@ -25,17 +26,22 @@ pub use ddl::IdIndex;
 pub use collection::{Collection, Kind, LockGuard, State, Storage, TimeSeries, View};
 pub use index::{Index, IndexKind, KeyPart, PATH_PART};
 pub use special::{TERM_PART, wildcard_scope};
+pub use transaction::Created;
 
 use crate::namespace::Ns;
+
+/// What exists at one time.
+pub type Collections = BTreeMap<Ns, Arc<Collection>>;
 
 pub struct Catalog {
     store: Store,
     table: Table,
     meta: Table,
-    collections: RwLock<BTreeMap<Ns, Arc<Collection>>>,
+    /// Copied when it changes while a snapshot of it is held.
+    collections: RwLock<Arc<Collections>>,
     /// Data definition happens one at a time.
     ddl: Mutex<()>,
-    next_id: AtomicU64,
+    next_id: Mutex<u64>,
     /// Grows when the entries of new indexes have been committed.
     generation: AtomicU64,
 }
@@ -63,6 +69,11 @@ impl Catalog {
         names
     }
 
+    /// What exists now.
+    pub fn snapshot(&self) -> Arc<Collections> {
+        self.collections.read().clone()
+    }
+
     pub fn all(&self) -> Vec<Arc<Collection>> {
         self.collections.read().values().cloned().collect()
     }
@@ -84,15 +95,11 @@ impl Catalog {
         self.generation.load(Ordering::Acquire)
     }
 
-    fn new_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
     fn publish(&self, collection: Arc<Collection>) {
-        self.collections.write().insert(collection.ns.clone(), collection);
+        Arc::make_mut(&mut *self.collections.write()).insert(collection.ns.clone(), collection);
     }
 
     fn retract(&self, ns: &Ns) {
-        self.collections.write().remove(ns);
+        Arc::make_mut(&mut *self.collections.write()).remove(ns);
     }
 }

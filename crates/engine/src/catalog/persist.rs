@@ -63,19 +63,32 @@ impl Catalog {
             store: store.clone(),
             table,
             meta,
-            collections: RwLock::new(collections),
+            collections: RwLock::new(Arc::new(collections)),
             ddl: Mutex::new(()),
-            next_id: AtomicU64::new(next_id),
+            next_id: Mutex::new(next_id),
             generation: AtomicU64::new(0),
         })
     }
 
     /// Writes a collection's entry, in the session's transaction.
     pub fn save(&self, session: &mut Session, coll: &Collection) -> Result<()> {
-        session.insert(&self.table, coll.ns.as_str().as_bytes(), write_entry(coll).as_bytes())?;
-        let next = self.next_id.load(Ordering::Relaxed).to_be_bytes();
-        session.insert(&self.meta, NEXT_ID, &next)?;
-        Ok(())
+        Ok(session.insert(&self.table, coll.ns.as_str().as_bytes(), write_entry(coll).as_bytes())?)
+    }
+
+    /// Takes a name for a new collection, in the session's transaction: `false` when it has an entry already. Another transaction
+    /// that has taken it and not committed yet is a write conflict. [`Catalog::save`] makes the claim good.
+    pub(super) fn claim(&self, session: &mut Session, ns: &Ns) -> Result<bool> {
+        Ok(session.insert_new(&self.table, ns.as_str().as_bytes(), DocBuf::new().as_bytes())?)
+    }
+
+    /// The number of a new table. It is written at once, in a transaction of its own, so that transactions that create something
+    /// do not meet in it.
+    pub(super) fn new_id(&self) -> Result<u64> {
+        let mut next = self.next_id.lock();
+        let mut session = self.store.session()?;
+        session.insert(&self.meta, NEXT_ID, &(*next + 1).to_be_bytes())?;
+        *next += 1;
+        Ok(*next - 1)
     }
 
     /// Writes a value under a name of the store's own, in the session's transaction.

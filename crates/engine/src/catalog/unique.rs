@@ -56,7 +56,7 @@ impl Catalog {
 
     /// Puts an index built from the records in the place of another. Without a command the oplog has nothing to tell.
     fn build_anew(&self, op: &mut OpCx, coll: &Arc<Collection>, old: &Index, spec: DocBuf, command: Option<Doc<'_>>) -> Result<()> {
-        let id = self.new_id();
+        let id = self.new_id()?;
         let table = self.store.create_table(&index_table(id), TableKind::Index)?;
         let new = Arc::new(Index::from_spec(id, spec, table, Multikey::default())?);
         let indexes = coll.indexes.iter().map(|i| if i.name == old.name { new.clone() } else { i.clone() }).collect();

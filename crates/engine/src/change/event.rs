@@ -4,6 +4,8 @@ use smongo_bson::{Doc, DocBuf, DocWriter, Timestamp, Value};
 
 use super::describe;
 use super::token::{Position, Token};
+use crate::namespace::Ns;
+use crate::watchers::Interest;
 
 /// What a stream watches.
 #[derive(Clone, Debug)]
@@ -14,6 +16,15 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// What a stream over it waits for.
+    pub fn interest(&self) -> Interest {
+        match self {
+            Scope::Collection { db, coll } => Interest::Collection(Ns::unchecked(db, coll)),
+            Scope::Database(db) => Interest::Database(db.clone()),
+            Scope::Cluster => Interest::Everything,
+        }
+    }
+
     fn contains(&self, db: &str, coll: &str) -> bool {
         match self {
             Scope::Collection { db: d, coll: c } => d == db && c == coll,

@@ -23,6 +23,7 @@ use crate::exec::{Held, find_by_id, op_of};
 use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::oplog;
+use crate::watchers::Interest;
 use event::{Images, Kind, Moment, Operation, Scope};
 use token::{Position, Token};
 
@@ -32,6 +33,8 @@ const INTERRUPT_EVERY: u64 = 1024;
 /// What a cursor over a change stream needs to know beyond its documents.
 pub struct Watch {
     progress: Arc<Progress>,
+    /// What the stream waits for when it has nothing to tell.
+    pub interest: Interest,
     /// `postBatchResumeToken` of the next reply.
     pub token: DocBuf,
 }
@@ -102,7 +105,7 @@ pub fn open(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &Compile
         bail!(ChangeStreamFatalError, "The resume token is of a fragment of a split event; the stream needs $changeStreamSplitLargeEvent to go on from it");
     }
     let progress = stream.progress.clone();
-    let watch = Watch { token: progress.0.lock().token().to_doc(), progress: progress.clone() };
+    let watch = Watch { token: progress.0.lock().token().to_doc(), progress: progress.clone(), interest: stream.scope.interest() };
     let events = pipeline.open(Box::new(stream))?;
     let mut events: Box<dyn Stream> = Box::new(KeepsToken { input: events, progress: progress.clone() });
     if splits {
@@ -128,7 +131,7 @@ fn scope(op: &OpCx, spec: &ChangeStreamSpec, db: &str, coll: &str) -> Result<Sco
         bail!(InvalidNamespace, "$changeStream may not be opened on the internal {db}.{coll} collection");
     }
     let ns = Ns::new(db, coll)?;
-    if op.shared.catalog.get(&ns).is_some_and(|c| c.view().is_some()) {
+    if op.collection(&ns)?.is_some_and(|c| c.view().is_some()) {
         bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection");
     }
     Ok(Scope::Collection { db: db.to_owned(), coll: coll.to_owned() })
@@ -207,6 +210,11 @@ impl ChangeStream {
                 op.end_read();
                 // What is visible is asked before the snapshot begins, so that the snapshot holds all of it.
                 self.limit = shared.clock.visible().to_u64();
+                if self.is_idle(op) {
+                    self.check_history(op)?;
+                    self.pass();
+                    return Ok(false);
+                }
                 let cursor = self.cursor.open(op, &shared.oplog)?;
                 let found = op.store()?.seek_ge(cursor, &self.next.to_be_bytes())?;
                 self.check_history(op)?;
@@ -224,14 +232,35 @@ impl ChangeStream {
         }
         self.cursor.release(op);
         op.end_read();
+        self.pass();
+        Ok(false)
+    }
+
+    /// Everything visible was seen.
+    fn pass(&mut self) {
         self.next = self.next.max(self.limit + 1);
         let mut state = self.progress.0.lock();
         state.next = state.next.max(self.next);
-        Ok(false)
+    }
+
+    /// Whether it is known without reading the oplog that nothing of the stream's came at or after `next` and is visible. A stream
+    /// that others write beside need not pass by all that they write.
+    fn is_idle(&self, op: &OpCx) -> bool {
+        if op.shared.maybe_redefined_since(self.next) {
+            return false;
+        }
+        let catalog = &op.shared.catalog;
+        match &self.scope {
+            Scope::Collection { db, coll } => catalog.get(&Ns::unchecked(db, coll)).is_none_or(|c| c.state.last_change() < self.next),
+            Scope::Database(db) => catalog.collections(db).iter().all(|c| c.state.last_change() < self.next),
+            Scope::Cluster => false,
+        }
     }
 
     /// Takes the next entry that may hold events of the stream.
     fn next_entry(&mut self, op: &mut OpCx) -> Result<bool> {
+        // The position moves on over entries of others, and the operations of the last one are not theirs.
+        self.operations.clear();
         let mut passed = 0u64;
         while self.step(op)? {
             let cursor = self.cursor.require()?;
@@ -353,7 +382,7 @@ impl ChangeStream {
 /// The document as it is now, of the same collection.
 fn current(op: &mut OpCx, operation: &Operation<'_>) -> Result<Option<DocBuf>> {
     let ns = Ns::unchecked(operation.db, operation.coll);
-    let Some(coll) = op.shared.catalog.get(&ns) else { return Ok(None) };
+    let Some(coll) = op.collection(&ns)? else { return Ok(None) };
     let same = matches!(operation.uuid, Value::Binary(b) if b.bytes() == coll.uuid.as_bytes());
     if !same {
         return Ok(None);

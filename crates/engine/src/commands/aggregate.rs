@@ -104,7 +104,7 @@ fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) ->
         "" => Ns::unchecked(&cx.db, NO_COLLECTION),
         coll => Ns::unchecked(&cx.db, coll),
     };
-    if let Some(coll) = cx.op.shared.catalog.get(&ns) {
+    if let Some(coll) = cx.op.collection(&ns)? {
         default_collation(cx, &coll.collation);
     }
     cx.op.compile.db = cx.db.clone();

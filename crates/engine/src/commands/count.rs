@@ -93,7 +93,7 @@ fn count(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Res
     if cx.read_concern.level.as_deref() == Some("snapshot") {
         bail!(InvalidOptions, "Command count does not support {{ readConcern: {{ level: \"snapshot\" }} }} :: caused by :: read concern not supported");
     }
-    let coll = cx.op.shared.catalog.get(&count.ns);
+    let coll = cx.op.collection(&count.ns)?;
     if let Some(coll) = &coll {
         default_collation(cx, &coll.collation);
     }

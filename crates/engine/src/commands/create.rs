@@ -19,17 +19,38 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     args.refuse(&["encryptedFields", "recordIdsReplicated"])?;
     let given = Given::read(args)?;
     args.finish()?;
+    if cx.in_transaction {
+        check_in_transaction(cx, &ns)?;
+        if given.view_on.is_some() || given.timeseries.is_some() {
+            bail!(OperationNotSupportedInTransaction, "Cannot create a view or a time-series collection in a multi-document transaction.");
+        }
+    }
     let options = given.options(cx, &ns)?;
     let id_index = given.id_index()?;
     let shared = cx.op.shared.clone();
     match shared.catalog.create(&mut cx.op, &ns, options.clone(), id_index) {
-        // Creating what is there already, with the same options, is no error.
-        Err(e) if e.code() == smongo_bson::Code::NamespaceExists => match shared.catalog.get(&ns) {
+        // Creating what is there already, with the same options, is no error outside of transactions.
+        Err(e) if e.code() == smongo_bson::Code::NamespaceExists && !cx.in_transaction => match cx.op.collection(&ns)? {
             Some(coll) if coll.options.as_bytes() == options.as_bytes() => Ok(()),
             _ => Err(e),
         },
         done => done.map(|_| ()),
     }
+}
+
+/// Whether data definition may be a part of the transaction that the command is in.
+pub fn check_in_transaction(cx: &Cx<'_>, ns: &Ns) -> Result<()> {
+    if let Some(level) = cx.op.read_level.as_deref().filter(|level| *level != "local") {
+        bail!(
+            InvalidOptions,
+            "Command {} does not support {{ readConcern: {{ level: \"{level}\", provenance: \"clientSupplied\" }} }} :: caused by :: read concern not supported",
+            cx.command.name
+        );
+    }
+    if ns.is_system() || matches!(ns.db(), "admin" | "config" | "local") {
+        bail!(OperationNotSupportedInTransaction, "Cannot create the collection or the indexes of {ns} in a multi-document transaction.");
+    }
+    Ok(())
 }
 
 /// The command's options, each of its type.

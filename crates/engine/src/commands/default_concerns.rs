@@ -1,6 +1,6 @@
 //! getDefaultRWConcern, setDefaultRWConcern
 
-use smongo_bson::{Code, Doc, DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
 
 use super::{ADMIN, Args, Command, WRITES};
 use crate::clock::now_millis;
@@ -122,7 +122,6 @@ fn load(cx: &mut Cx<'_>) -> Result<()> {
 }
 
 fn store(cx: &mut Cx<'_>, defaults: &Defaults) -> Result<()> {
-    let shared = cx.op.shared.clone();
     let document = DocBuf::build(|w| {
         w.append("_id", ID);
         for (name, part) in [("defaultReadConcern", &defaults.read), ("defaultWriteConcern", &defaults.write)] {
@@ -134,13 +133,5 @@ fn store(cx: &mut Cx<'_>, defaults: &Defaults) -> Result<()> {
             w.append("updateOpTime", time).append("updateWallClockTime", Value::DateTime(wall));
         }
     });
-    shared.catalog.get_or_create(&mut cx.op, &settings())?;
-    cx.op.write(|op| {
-        let coll = op.shared.catalog.get(&settings()).ok_or_else(|| smongo_bson::Error::new(Code::WriteConflict, "config.settings was dropped"))?;
-        let old = exec::find_by_id(op, &coll, Value::String(ID))?.map(|(id, doc)| (id, DocBuf::from(doc)));
-        match old {
-            Some((id, old)) => write::update(op, &coll, id, old.as_doc(), document.as_doc(), document.as_doc()),
-            None => write::insert(op, &coll, document.as_doc()).map(|_| ()),
-        }
-    })
+    write::put(&mut cx.op, &settings(), document.as_doc())
 }

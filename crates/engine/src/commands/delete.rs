@@ -77,7 +77,7 @@ pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize) -> Result<u64
 
 /// Deletes what a query finds, at most `limit` documents unless that is 0.
 fn matching(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, hint: Option<Hint>, limit: u64, stmt: Option<i32>) -> Result<u64> {
-    let Some(coll) = cx.op.shared.catalog.get(ns) else {
+    let Some(coll) = cx.op.collection(ns)? else {
         Target::compile(filter, Doc::EMPTY, hint, &cx.op.compile)?;
         return Ok(0);
     };
@@ -85,7 +85,7 @@ fn matching(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, hint: Option<Hint>, limit
     let target = Target::compile(filter, Doc::EMPTY, hint, &cx.op.compile)?;
     if limit == 1 {
         return cx.op.write(|op| {
-            let coll = op.shared.catalog.require(ns)?;
+            let coll = op.require(ns)?;
             let Some((id, doc)) = target.first(op, &coll)? else { return Ok(0) };
             op.pending.statement = stmt;
             write::delete(op, &coll, id, doc.as_doc())?;
@@ -101,7 +101,7 @@ fn matching(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, hint: Option<Hint>, limit
     let (mut count, mut arena) = (0, Arena::new());
     for group in ids.chunks(500) {
         count += cx.op.write(|op| {
-            let coll = op.shared.catalog.require(ns)?;
+            let coll = op.require(ns)?;
             let mut n = 0;
             for id in group {
                 arena.reset();

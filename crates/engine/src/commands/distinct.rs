@@ -76,7 +76,7 @@ fn open(cx: &mut Cx<'_>, distinct: &DistinctArgs<'_>, compile: &CompileCx) -> Re
     // The query is checked even though there is nothing to find.
     let mut query = Query::new(Arc::new(Matcher::compile(distinct.query, compile)?));
     query.hint = distinct.hint.clone();
-    match cx.op.shared.catalog.get(&distinct.ns) {
+    match cx.op.collection(&distinct.ns)? {
         None => Ok(Box::new(Docs::new(Vec::new()))),
         Some(coll) if coll.view().is_some() => {
             let stages = [DocBuf::build(|w| {
@@ -90,7 +90,7 @@ fn open(cx: &mut Cx<'_>, distinct: &DistinctArgs<'_>, compile: &CompileCx) -> Re
 
 fn distinct(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let distinct = DistinctArgs::parse(cx, args)?;
-    if let Some(coll) = cx.op.shared.catalog.get(&distinct.ns) {
+    if let Some(coll) = cx.op.collection(&distinct.ns)? {
         default_collation(cx, &coll.collation);
         if coll.view().is_some() || coll.timeseries.is_some() {
             // MongoDB makes this reply of an aggregation's, and its `ok` is an int.
@@ -118,8 +118,8 @@ fn distinct(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
         out.push(value.view());
     }
     drop(out);
-    if let Some(time) = cx.op.read_time.filter(|_| !cx.in_transaction) {
-        reply.append("atClusterTime", time.at);
+    if let Some(at) = cx.op.snapshot_time() {
+        reply.append("atClusterTime", at);
     }
     Ok(())
 }

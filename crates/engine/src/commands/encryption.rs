@@ -18,7 +18,7 @@ fn compact(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> 
         return Err(args.missing("compactionTokens"));
     }
     args.finish()?;
-    match cx.op.shared.catalog.get(&ns) {
+    match cx.op.collection(&ns)? {
         None => bail!(NamespaceNotFound, "Namespace {ns} does not exist"),
         Some(coll) if coll.view().is_some() => bail!(CommandNotSupportedOnView, "Cannot compact structured encryption data on a view: {ns}"),
         Some(_) => bail!(6346807, "Target namespace {ns} is not an encrypted collection"),

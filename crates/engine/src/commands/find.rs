@@ -216,7 +216,7 @@ pub fn hint(args: &mut Args<'_>) -> Result<Option<Hint>> {
 
 fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let find = FindArgs::parse(cx, args)?;
-    let coll = cx.op.shared.catalog.get(&find.ns);
+    let coll = cx.op.collection(&find.ns)?;
     if let Some(coll) = &coll {
         default_collation(cx, &coll.collation);
     }
@@ -275,6 +275,9 @@ fn point_read(cx: &mut Cx<'_>, find: &FindArgs<'_>, coll: &Collection, reply: &m
         if let Some((_, doc)) = exec::find_by_id(&mut cx.op, coll, id)? {
             batch.push(doc);
         }
+    }
+    if let Some(at) = cx.op.snapshot_time() {
+        cursor.append("atClusterTime", at);
     }
     cursor.append("id", 0i64).append("ns", find.ns.as_str());
     Ok(true)

@@ -76,7 +76,7 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
         return Ok(());
     }
     write_reply::check_target(cx, &modify.ns)?;
-    let existing = cx.op.shared.catalog.get(&modify.ns);
+    let existing = cx.op.collection(&modify.ns)?;
     if existing.as_ref().is_some_and(|c| c.timeseries.is_some()) && modify.update.is_some() {
         bail!(InvalidOptions, "Cannot perform a findAndModify with an update on the time-series collection {}", modify.ns);
     }

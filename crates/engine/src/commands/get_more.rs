@@ -9,7 +9,6 @@ use super::{Args, Command, IN_TXN, READS};
 use crate::change;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
-use crate::op::ReadTime;
 use crate::namespace::Ns;
 
 pub const GET_MORE: Command = Command::new("getMore", get_more, IN_TXN | READS);
@@ -90,8 +89,8 @@ fn check(cx: &Cx<'_>, cursor: &Parked, ns: &Ns, id: i64) -> Result<()> {
 
 /// Fills the next batch; a tailable cursor that awaits data sleeps until there is some. Returns whether the cursor is exhausted.
 fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut DocWriter<'_>) -> Result<bool> {
-    if let Some(at) = cursor.read_time {
-        cx.op.read_time = Some(ReadTime { at, given: true });
+    if cursor.read_time.is_some() {
+        cx.op.read_time = cursor.read_time;
     }
     let shared = cx.op.shared.clone();
     if cursor.await_data {
@@ -99,8 +98,8 @@ fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut Do
         let wait = if cx.max_time_ms > 0 { Duration::from_millis(cx.max_time_ms as u64) } else { Duration::from_secs(1) };
         cx.op.deadline = None;
         let until = std::time::Instant::now() + wait;
+        let mut watcher = None;
         while !cursor.held {
-            let seen = shared.clock.generation();
             if cursor.stream.advance(&mut cx.op)? {
                 cursor.held = true;
                 break;
@@ -111,7 +110,11 @@ fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut Do
             if left.is_zero() || shared.shutting_down() {
                 break;
             }
-            shared.clock.wait(seen, left);
+            match &watcher {
+                // From here on changes are noticed; what came before is looked for once more.
+                None => watcher = Some(shared.watchers.watch(cursor.interest())),
+                Some(watcher) => watcher.wait(until),
+            }
             cx.op.interrupt()?;
             if !shared.cursors.exists(cursor.id) {
                 bail!(CursorKilled, "cursor id {} was killed", cursor.id);
@@ -155,7 +158,7 @@ fn kill_cursors(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
     let shared = cx.op.shared.clone();
     let (killed, unknown): (Vec<i64>, Vec<i64>) = wanted.into_iter().partition(|id| shared.cursors.kill(*id));
     // One that awaits data must notice.
-    shared.clock.wake();
+    shared.watchers.wake_all();
     let mut list = |name: &str, ids: &[i64]| {
         let mut w = reply.array(name);
         for id in ids {

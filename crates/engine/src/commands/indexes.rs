@@ -25,7 +25,7 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
         bail!(BadValue, "Must specify at least one index to create");
     }
     let shared = cx.op.shared.clone();
-    let existing = shared.catalog.get(&ns);
+    let existing = cx.op.collection(&ns)?;
     if existing.as_ref().is_some_and(|c| c.view().is_some()) {
         bail!(CommandNotSupportedOnView, "Cannot create indexes on a view: {ns}");
     }
@@ -40,6 +40,9 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     if ns.coll().starts_with("system.") && existing.is_none() {
         bail!(InvalidNamespace, "Cannot create indexes on the system collection {ns}");
     }
+    if cx.in_transaction {
+        super::create::check_in_transaction(cx, &ns)?;
+    }
     let created = existing.is_none();
     let coll = shared.catalog.get_or_create(&mut cx.op, &ns)?;
     let before = coll.index_count();
@@ -52,14 +55,18 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     }
     let after = before + missing.len();
     let unchanged = missing.is_empty();
-    if !unchanged {
+    if !unchanged && cx.in_transaction {
+        shared.catalog.create_indexes_within(&mut cx.op, &ns, missing)?;
+    } else if !unchanged {
         shared.catalog.create_indexes(&mut cx.op, &ns, missing)?;
     }
     reply.append("numIndexesBefore", before as i32).append("numIndexesAfter", after as i32).append("createdCollectionAutomatically", created);
     if unchanged {
         reply.append("note", "all indexes already exist");
     }
-    reply.append("commitQuorum", "votingMembers");
+    if !cx.in_transaction {
+        reply.append("commitQuorum", "votingMembers");
+    }
     Ok(())
 }
 

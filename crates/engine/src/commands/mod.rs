@@ -11,6 +11,7 @@ mod cluster_parameters;
 mod clustered;
 mod coll_mod;
 mod compact;
+mod compact_oplog;
 mod count;
 mod create;
 mod default_concerns;
@@ -57,6 +58,7 @@ use smongo_bson::{DocWriter, Result, bail};
 use crate::door::Cx;
 use crate::usage::Kind;
 pub use args::Args;
+pub use cluster_parameters::{ClusterParameters, load as load_cluster_parameters};
 pub use create::write_capped;
 
 /// A command's handler: reads its arguments, does its work, writes the reply's fields (the door adds `ok` and the times).
@@ -123,6 +125,7 @@ pub static COMMANDS: &[Command] = &[
     stats::COLL_STATS_LOWER,
     session_commands::COMMIT_TRANSACTION,
     compact::COMPACT,
+    compact_oplog::COMPACT_OPLOG,
     encryption::COMPACT,
     fail_point::CONFIGURE_FAIL_POINT,
     status::CONN_POOL_STATS,

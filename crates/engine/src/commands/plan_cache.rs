@@ -84,7 +84,7 @@ fn optional<'a>(args: &mut Args<'a>, name: &str) -> Result<Doc<'a>> {
 /// The collection, when there is one; views have no plans, and time-series collections are views in MongoDB.
 fn collection(cx: &Cx<'_>, args: &mut Args<'_>) -> Result<(Ns, Option<Arc<Collection>>)> {
     let ns = args.ns(&cx.db)?;
-    let coll = cx.op.shared.catalog.get(&ns);
+    let coll = cx.op.collection(&ns)?;
     if coll.as_ref().is_some_and(|c| c.view().is_some() || c.timeseries.is_some()) {
         bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection");
     }

@@ -130,7 +130,7 @@ fn coll_stats(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
     args.accept(&["verbose", "waitForLock", "freeStorage"]);
     args.finish()?;
     reply.append("ns", ns.as_str());
-    let Some(coll) = cx.op.shared.catalog.get(&ns) else {
+    let Some(coll) = cx.op.collection(&ns)? else {
         reply.append("size", 0).append("count", 0).append("numOrphanDocs", 0).append("storageSize", 0).append("totalSize", 0);
         reply.append("nindexes", 0).append("totalIndexSize", 0);
         reply.document("indexDetails");

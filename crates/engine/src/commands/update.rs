@@ -88,7 +88,7 @@ pub fn one(cx: &mut Cx<'_>, ns: &Ns, statement: Doc<'_>, n: usize, bypass: bool)
     let hint = hint(&mut args)?;
     args.accept(&["upsertSupplied", "sampleId"]);
     args.finish()?;
-    if let Some(series) = cx.op.shared.catalog.get(ns).as_ref().and_then(|c| c.timeseries.as_ref()) {
+    if let Some(series) = cx.op.collection(ns)?.as_ref().and_then(|c| c.timeseries.as_ref()) {
         super::timeseries::check_update(series, filter, change, multi, upsert)?;
     }
     if multi && stmt.is_some() {
@@ -127,7 +127,7 @@ struct Change<'a> {
 }
 
 fn run(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, change: Change<'_>) -> Result<Outcome> {
-    let existing = cx.op.shared.catalog.get(ns);
+    let existing = cx.op.collection(ns)?;
     if let Some(coll) = &existing {
         default_collation(cx, &coll.collation);
     }
@@ -181,7 +181,7 @@ pub fn retry_upsert<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
 }
 
 fn many(cx: &mut Cx<'_>, ns: &Ns, target: &Target<'_>, update: &Update, change: &Change<'_>) -> Result<Outcome> {
-    let coll = cx.op.shared.catalog.require(ns)?;
+    let coll = cx.op.require(ns)?;
     let ids = target.all(&mut cx.op, &coll)?;
     let mut total = Outcome::default();
     let mut arena = Arena::new();
@@ -197,7 +197,7 @@ fn many(cx: &mut Cx<'_>, ns: &Ns, target: &Target<'_>, update: &Update, change: 
     // Records are found first and changed after, so that a document that moves in the index being scanned is not met twice.
     for group in ids.chunks(500) {
         let done = cx.op.write(|op| {
-            let coll = op.shared.catalog.require(ns)?;
+            let coll = op.require(ns)?;
             op.lock(&coll)?;
             let mut done = Outcome::default();
             for id in group {

@@ -83,7 +83,7 @@ fn validate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     let options = Options::read(args)?;
     // Fields nobody knows are nothing to this command.
     args.rest();
-    let Some(coll) = cx.op.shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "Collection '{ns}' does not exist to validate.") };
+    let Some(coll) = cx.op.collection(&ns)? else { bail!(NamespaceNotFound, "Collection '{ns}' does not exist to validate.") };
     let Some(storage) = coll.storage() else { bail!(CommandNotSupportedOnView, "Cannot validate a view") };
     let mut report = Report { indexes: coll.indexes.iter().map(|i| (i.name.clone(), Found::default())).collect(), ..Report::default() };
     if !options.metadata {

@@ -58,7 +58,7 @@ pub fn check_batch(count: usize) -> Result<()> {
 
 /// Writes do not go to views, nor to the server's own collections.
 pub fn check_target(cx: &Cx<'_>, ns: &Ns) -> Result<()> {
-    let coll = cx.op.shared.catalog.get(ns);
+    let coll = cx.op.collection(ns)?;
     match &coll {
         Some(coll) if coll.view().is_some() => bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection"),
         Some(_) => {}

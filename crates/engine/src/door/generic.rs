@@ -2,6 +2,7 @@
 
 use smongo_bson::{Array, Doc, Result, Timestamp, Value, bail, err, number};
 
+use crate::clock::Clock;
 use crate::commands::{self, Args, Command};
 use crate::sessions::Lsid;
 
@@ -202,6 +203,23 @@ impl ReadConcern {
     /// Only what a crash leaves may be answered.
     pub fn durable(&self) -> bool {
         matches!(self.level.as_deref(), Some("majority" | "linearizable" | "snapshot"))
+    }
+
+    /// Nobody can have seen a time that is still to come.
+    pub fn check_times(&self, clock: &Clock) -> Result<()> {
+        if self.after_cluster_time.is_none() && self.at_cluster_time.is_none() {
+            return Ok(());
+        }
+        let now = clock.last();
+        let times = [("afterClusterTime", self.after_cluster_time), ("atClusterTime", self.at_cluster_time)];
+        match times.into_iter().find_map(|(name, time)| time.filter(|t| *t > now).map(|t| (name, t))) {
+            Some((name, time)) => bail!(
+                InvalidOptions,
+                "readConcern {name} value must not be greater than the current clusterTime. Requested clusterTime: Timestamp({}, {}); current clusterTime: Timestamp({}, {})",
+                time.time, time.increment, now.time, now.increment
+            ),
+            None => Ok(()),
+        }
     }
 
     pub fn parse(doc: Doc<'_>) -> Result<ReadConcern> {

@@ -10,15 +10,20 @@ use crate::shared::Shared;
 /// `ok: 1` and the times, at the end of a successful reply.
 pub fn succeed(w: &mut DocWriter<'_>, ok: Value<'_>, shared: &Shared, write_concern: &WriteConcern) {
     if let Some(mode) = &write_concern.unsatisfiable {
-        let mut e = w.document("writeConcernError");
-        if mode.parse::<u32>().is_ok() {
-            e.append("code", 100).append("codeName", "UnsatisfiableWriteConcern").append("errmsg", "Not enough data-bearing nodes");
-        } else {
-            e.append("code", 79).append("codeName", "UnknownReplWriteConcern").append("errmsg", &*format!("No write concern mode named '{mode}' found in replica set configuration"));
-        }
+        write_concern_error(w, mode);
     }
     w.append("ok", ok);
     times(w, shared);
+}
+
+/// What a `w` is answered that one member cannot satisfy.
+pub fn write_concern_error(w: &mut DocWriter<'_>, mode: &str) {
+    let mut e = w.document("writeConcernError");
+    if mode.parse::<u32>().is_ok() {
+        e.append("code", 100).append("codeName", "UnsatisfiableWriteConcern").append("errmsg", "Not enough data-bearing nodes");
+    } else {
+        e.append("code", 79).append("codeName", "UnknownReplWriteConcern").append("errmsg", &*format!("No write concern mode named '{mode}' found in replica set configuration"));
+    }
 }
 
 /// `{ok: 0, errmsg, code, codeName, errorLabels}`, the fields some codes carry, and the times.

@@ -12,7 +12,7 @@ use super::{After, Client, Request, Session, reply};
 use crate::Engine;
 use crate::clock::now_millis;
 use crate::commands::{self, Args, Command};
-use crate::op::{OpCx, ReadTime};
+use crate::op::OpCx;
 use crate::profiler::Profiled;
 use crate::sessions::{Lsid, TxnRef};
 use crate::usage;
@@ -156,6 +156,13 @@ impl Session {
 
     fn run_row(&mut self, command: &'static Command, request: &Request<'_>, generic: &Generic<'_>, args: &mut Args<'_>, out: &mut Vec<u8>) -> Result<After> {
         let shared = self.shared.clone();
+        if let Some(time) = generic.cluster_time {
+            // A client may carry a time from another server; running far ahead of the wall clock would never end.
+            if i64::from(time.time) * 1000 < now_millis() + 24 * 3600 * 1000 {
+                shared.clock.advance_to(time);
+            }
+        }
+        generic.read_concern.check_times(&shared.clock)?;
         let txn = match &generic.lsid {
             Some(lsid) if generic.in_transaction() => Some(shared.sessions.enter(&shared, lsid, generic)?),
             _ => None,
@@ -164,27 +171,17 @@ impl Session {
             Some(lsid) if !generic.in_transaction() => shared.sessions.touch(&shared, lsid, generic)?,
             _ => None,
         };
-        if let Some(time) = generic.cluster_time {
-            // A client may carry a time from another server; running far ahead of the wall clock would never end.
-            if i64::from(time.time) * 1000 < now_millis() + 24 * 3600 * 1000 {
-                shared.clock.advance_to(time);
-            }
-        }
         let running = shared.operations.begin(&self.place, request.body, generic);
         let fresh = || OpCx::with_kill_switch(&shared, running.kill_switch());
         let (mut op, txn) = match txn {
-            Some(TxnRef { op: Some(mut op), slot }) => {
+            Some(TxnRef { op: Some(mut op), slot, turn }) => {
                 op.kill = running.kill_switch();
-                (*op, Some(slot))
+                (*op, Some((slot, turn)))
             }
-            Some(TxnRef { op: None, slot }) => (fresh()?, Some(slot)),
+            Some(TxnRef { op: None, slot, turn }) => (fresh()?, Some((slot, turn))),
             None => (fresh()?, None),
         };
         op.retry = retry;
-        if !generic.in_transaction() && generic.read_concern.level.as_deref() == Some("snapshot") {
-            let given = generic.read_concern.at_cluster_time;
-            op.read_time = Some(ReadTime { at: given.unwrap_or_else(|| shared.clock.visible()), given: given.is_some() });
-        }
         op.compile = Default::default();
         op.compile.now = now_millis();
         op.compile.cluster_time = Some(shared.clock.last());
@@ -194,6 +191,9 @@ impl Session {
         if generic.max_time_ms > 0 && shared.failpoints.times_out() && !command.is(commands::LIGHT) {
             op.deadline = Some(Instant::now());
             op.interrupt()?;
+        }
+        if !generic.in_transaction() && generic.read_concern.level.as_deref() == Some("snapshot") {
+            op.read_kept(generic.read_concern.at_cluster_time)?;
         }
         if op.pending.origin.is_none() && let (Some(lsid), Some(number)) = (&generic.lsid, generic.txn_number) {
             op.pending.origin = Some(DocBuf::build(|w| {
@@ -231,7 +231,7 @@ impl Session {
         if op.close {
             return Ok(After::Close);
         }
-        if let Some(slot) = txn {
+        if let Some((slot, _turn)) = txn {
             done = shared.sessions.leave(slot, op, done, command.name);
         } else {
             op.rollback();
@@ -272,6 +272,9 @@ fn stmt_ids(generic: &Generic<'_>) -> Vec<i32> {
     }
 }
 
+/// Errors that tell of what is there. As far as it is not acknowledged as the write concern asks, the reply says that, too.
+const STATES: &[Code] = &[Code::NamespaceExists, Code::NamespaceNotFound, Code::IndexNotFound, Code::DuplicateKey];
+
 /// Labels by which drivers decide what to try again.
 fn label(e: Error, generic: &Generic<'_>, command: &Command) -> Error {
     let transient = [Code::WriteConflict, Code::SnapshotUnavailable, Code::LockTimeout, Code::InterruptedAtShutdown, Code::NoSuchTransaction];
@@ -282,6 +285,18 @@ fn label(e: Error, generic: &Generic<'_>, command: &Command) -> Error {
     if commit && e.code() == Code::NoSuchTransaction {
         return e.with_label("TransientTransactionError");
     }
+    let e = match &generic.write_concern.unsatisfiable {
+        Some(mode) if STATES.contains(&e.code()) && !generic.in_transaction() => {
+            let info = DocBuf::build(|w| {
+                e.info().into_iter().for_each(|info| {
+                    w.append_all(info);
+                });
+                reply::write_concern_error(w, mode);
+            });
+            e.with_info(info)
+        }
+        _ => e,
+    };
     if (generic.txn_number.is_some() || commit) && e.code() == Code::InterruptedAtShutdown {
         return e.with_label("RetryableWriteError");
     }

@@ -25,7 +25,7 @@ pub struct Resolved {
 pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<Resolved> {
     let mut resolved = Resolved { ns, coll: None, stages: stages.to_vec() };
     for _ in 0..=limits::VIEW_DEPTH {
-        let Some(coll) = op.shared.catalog.get(&resolved.ns) else { return Ok(resolved) };
+        let Some(coll) = op.collection(&resolved.ns)? else { return Ok(resolved) };
         let Some(view) = coll.view() else {
             resolved.coll = Some(coll);
             return Ok(resolved);
@@ -61,7 +61,7 @@ pub fn open_hinted(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &
 
 /// Whether an index finds what is equal to a value at a path: see [`smongo_mql::Host::finds`].
 pub fn finds(op: &mut OpCx, db: &str, coll: &str, path: &str, cx: &CompileCx) -> Result<bool> {
-    let Some(coll) = op.shared.catalog.get(&Ns::unchecked(db, coll)) else { return Ok(true) };
+    let Some(coll) = op.collection(&Ns::unchecked(db, coll))? else { return Ok(true) };
     if coll.view().is_some() {
         return Ok(false);
     }

@@ -61,7 +61,7 @@ struct OutSink {
 impl OutSink {
     fn new(mut own: OpCx, spec: &OutSpec) -> Result<OutSink> {
         let target = Ns::unchecked(&spec.db, &spec.coll);
-        let existing = own.shared.catalog.get(&target);
+        let existing = own.collection(&target)?;
         let options = out_options(spec, &target, existing.as_deref())?;
         let temporary = Ns::unchecked(&spec.db, &format!("tmp.agg_out.{}", Uuid::new_v4().simple()));
         let shared = own.shared.clone();
@@ -169,7 +169,7 @@ struct MergeSink {
 impl MergeSink {
     fn new(own: OpCx, spec: &MergeSpec) -> Result<MergeSink> {
         let ns = Ns::unchecked(&spec.db, &spec.coll);
-        let coll = own.shared.catalog.get(&ns);
+        let coll = own.collection(&ns)?;
         if coll.as_ref().is_some_and(|c| c.view().is_some()) {
             bail!(CommandNotSupportedOnView, "$merge into a view is not supported: namespace '{ns}' is a view");
         }
@@ -208,7 +208,7 @@ impl MergeSink {
         let mut buf = Vec::new();
         update::retry_upsert(|| {
             own.write(|op| {
-                let existing = op.shared.catalog.get(ns);
+                let existing = op.collection(ns)?;
                 arena.reset();
                 let found = match &existing {
                     Some(coll) => target.first(op, coll)?.map(|found| (coll, found)),

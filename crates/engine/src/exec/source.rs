@@ -23,7 +23,7 @@ pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
         "$listLocalSessions" | "$listSessions" => sessions(op, spec),
         "$listCatalog" => catalog(op, source),
         "$planCacheStats" => {
-            let Some(coll) = op.shared.catalog.get(&ns) else {
+            let Some(coll) = op.collection(&ns)? else {
                 bail!(50933, "cannot execute aggregation stage $planCacheStats on a nonexistent collection: {ns}");
             };
             if coll.timeseries.is_some() {
@@ -45,12 +45,12 @@ fn host() -> String {
 }
 
 fn index_stats(op: &mut OpCx, ns: &Ns) -> Result<Vec<DocBuf>> {
-    let Some(mut coll) = op.shared.catalog.get(ns) else { return Ok(Vec::new()) };
+    let Some(mut coll) = op.collection(ns)? else { return Ok(Vec::new()) };
     while let Some(view) = coll.view() {
         if !view.pipeline.is_empty() {
             bail!(40602, "$indexStats is only valid as the first stage in a pipeline");
         }
-        let Some(below) = op.shared.catalog.get(&Ns::unchecked(ns.db(), &view.on)) else { return Ok(Vec::new()) };
+        let Some(below) = op.collection(&Ns::unchecked(ns.db(), &view.on))? else { return Ok(Vec::new()) };
         coll = below;
     }
     let since = now_millis() - op.shared.started.elapsed().as_millis() as i64;
@@ -66,7 +66,7 @@ fn index_stats(op: &mut OpCx, ns: &Ns) -> Result<Vec<DocBuf>> {
 }
 
 fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
-    let coll = op.shared.catalog.get(ns);
+    let coll = op.collection(ns)?;
     if let Some(name) = ["storageStats", "count", "queryExecStats"].into_iter().find(|name| spec.contains(name)) {
         match &coll {
             None => return Err(err!(NamespaceNotFound, "$collStats {name}: Collection [{ns}] not found.")),

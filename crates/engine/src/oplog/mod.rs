@@ -13,7 +13,7 @@ use crate::clock::now_millis;
 use crate::limits;
 use crate::namespace::Ns;
 use crate::shared::Shared;
-pub use trim::{trim, trimmed};
+pub use trim::{keep_newest, trim, trimmed};
 
 /// What an entry takes besides the document, about.
 const ENTRY_BYTES: usize = 192;
@@ -30,6 +30,8 @@ pub struct Pending {
     pub origin: Option<DocBuf>,
     /// The statement of a retryable write that is being executed.
     pub statement: Option<i32>,
+    /// There is more than changes of documents.
+    commands: bool,
 }
 
 /// What kind of change an entry tells of.
@@ -64,6 +66,12 @@ impl Pending {
         self.bytes.clear();
         self.ends.clear();
         self.images.clear();
+        self.commands = false;
+    }
+
+    /// Whether there is data definition, which concerns every watcher.
+    pub fn has_commands(&self) -> bool {
+        self.commands
     }
 
     pub fn len(&self) -> usize {
@@ -75,13 +83,17 @@ impl Pending {
         self.images.push((self.ends.len(), DocBuf::from(old)));
     }
 
-    /// Adds the entry of a change. Order of fields as in MongoDB's oplog.
+    /// Adds the entry of a change, unless it is one that concerns nobody but this server. Order of fields as in MongoDB's oplog.
     pub fn add(&mut self, ns: &Ns, uuid: Option<&Uuid>, change: Change<'_>) {
+        if ns.db() == LOCAL {
+            return;
+        }
         if let Change::Insert { doc } = &change {
             self.bytes.reserve(doc.as_bytes().len() + ENTRY_BYTES);
         }
         let mut w = DocWriter::new(&mut self.bytes);
         w.append("op", change.op());
+        self.commands |= matches!(change, Change::Command { .. } | Change::Noop { .. });
         match change {
             Change::Command { .. } => w.append("ns", &*format!("{}.$cmd", ns.db())),
             Change::Noop { .. } => w.append("ns", ""),
@@ -148,7 +160,7 @@ impl Pending {
 
     /// One entry with nothing to go in front, the usual thing: it gets its end where it stands, and is not copied again.
     fn write_one(&mut self, shared: &Shared, session: &mut Session, taken: &mut Vec<Timestamp>) -> Result<()> {
-        let ts = shared.clock.take();
+        let ts = shared.clock.take(true);
         taken.push(ts);
         append_end(&mut DocWriter::reopen(&mut self.bytes, 0), ts);
         insert_entry(shared, session, ts, &self.bytes)
@@ -194,6 +206,8 @@ impl Pending {
     }
 }
 
+/// The database that the oplog tells nothing of.
+const LOCAL: &str = "local";
 /// The only term there is: one member, elected once.
 const TERM: i64 = 1;
 /// What an element of an array takes beside its document: the tag and the position.
@@ -209,7 +223,7 @@ struct Log<'a> {
 
 impl Log<'_> {
     fn take(&self, taken: &mut Vec<Timestamp>) -> Timestamp {
-        let ts = self.shared.clock.take();
+        let ts = self.shared.clock.take(taken.is_empty());
         taken.push(ts);
         ts
     }
@@ -235,6 +249,7 @@ fn append_end(w: &mut DocWriter<'_>, ts: Timestamp) {
 fn insert_entry(shared: &Shared, session: &mut Session, ts: Timestamp, entry: &[u8]) -> Result<()> {
     session.insert(&shared.oplog, &ts.to_u64().to_be_bytes(), entry)?;
     shared.oplog_bytes.fetch_add(entry.len() as u64, Ordering::Relaxed);
+    shared.oplog_written.fetch_add(entry.len() as u64, Ordering::Relaxed);
     Ok(())
 }
 

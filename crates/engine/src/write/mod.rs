@@ -7,8 +7,10 @@ use std::sync::Arc;
 use smongo_bson::{Code, Doc, DocBuf, Result, Value, bail, err};
 
 use crate::catalog::{Collection, Index, Storage, TimeSeries};
+use crate::exec::find_by_id;
 use crate::keys::{RecordId, record_id, record_key};
 use crate::limits;
+use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::oplog::Change;
 pub use entries::{Entries, duplicate_key};
@@ -117,6 +119,19 @@ pub fn evict(op: &mut OpCx, coll: &Arc<Collection>) -> Result<()> {
         let Some((id, doc)) = oldest else { return Ok(()) };
         delete(op, coll, id, doc.as_doc())?;
     }
+}
+
+/// Puts a document of the server's own in the place of the one that has its `_id`.
+pub fn put(op: &mut OpCx, ns: &Ns, document: Doc<'_>) -> Result<()> {
+    let shared = op.shared.clone();
+    op.write(|op| {
+        let coll = shared.catalog.get_or_create(op, ns)?;
+        let old = find_by_id(op, &coll, document.get("_id"))?.map(|(id, doc)| (id, DocBuf::from(doc)));
+        match old {
+            Some((id, old)) => update(op, &coll, id, old.as_doc(), document, document),
+            None => insert(op, &coll, document).map(|_| ()),
+        }
+    })
 }
 
 /// Replaces the document at a record id. `delta` is the oplog's description of the change.

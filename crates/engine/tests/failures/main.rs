@@ -22,7 +22,9 @@ use workloads::Host;
 
 const VICTIM: &str = "SMONGO_FAULT_VICTIM";
 const EIO: i32 = 5;
+const EACCES: i32 = 13;
 const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
 
 /// What is to fail: kinds of the shim's `FAULT_OPS`, the error, and whether all later calls fail as well.
 const FAULTS: &[(&str, i32, bool)] = &[
@@ -33,6 +35,9 @@ const FAULTS: &[(&str, i32, bool)] = &[
     ("t", ENOSPC, false),
     ("r", EIO, false),
     ("i", EIO, false),
+    // Permissions are lost, and the file system is read-only, from then on.
+    ("o", EACCES, true),
+    ("wot", EROFS, true),
 ];
 
 #[derive(Clone, Copy)]

@@ -1,0 +1,166 @@
+//! Snapshots that stay readable for a while: what `readConcern: snapshot` reads outside of transactions.
+//!
+//! The storage keeps no history by time, but a transaction of it reads one snapshot for as long as it is open. A snapshot read
+//! that names no time opens one and leaves it here under the time it is of; later batches and later reads that name this time
+//! read the very same. A time is served by any snapshot with no oplog entry between the two. They go when they are older than
+//! `minSnapshotHistoryWindowInSeconds`, when there are too many, or when so much was written since that keeping the old versions
+//! costs too much.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use smongo_bson::{Result, Timestamp, bail};
+use smongo_storage::{Begin, Session};
+
+use crate::catalog::Collections;
+use crate::limits;
+use crate::shared::Shared;
+
+#[derive(Default)]
+pub struct Snapshots {
+    kept: Mutex<Vec<Kept>>,
+    returned: Condvar,
+}
+
+/// A snapshot, and who reads it.
+struct Kept {
+    /// It holds every change up to this time, and none after it.
+    at: u64,
+    /// `None` while an operation reads it.
+    session: Option<Session>,
+    catalog: Arc<Collections>,
+    generation: u64,
+    taken: Instant,
+    used: Instant,
+    /// Bytes of oplog entries that had been written when it was taken.
+    written: u64,
+}
+
+/// A snapshot that an operation reads; to be given back.
+pub struct Snapshot {
+    pub at: Timestamp,
+    pub session: Session,
+    /// What existed at that time.
+    pub catalog: Arc<Collections>,
+    pub generation: u64,
+}
+
+impl Snapshots {
+    /// A snapshot of the present, left here for later readers.
+    pub fn take(&self, shared: &Shared, interrupt: impl Fn() -> Result<()>) -> Result<Snapshot> {
+        // While nothing is written, the newest snapshot is of the present.
+        if let Some(last) = shared.clock.last_settled()
+            && let Some(found) = self.check_out(last.to_u64(), &interrupt)?
+        {
+            return Ok(found);
+        }
+        let mut session = shared.store.session()?;
+        let (generation, catalog) = (shared.catalog.generation(), shared.catalog.snapshot());
+        session.begin(Begin { read_only: true })?;
+        // The storage's snapshot begins with the first read.
+        let (at, read) = shared.clock.settled(|| session.get(&shared.oplog, &[0; 8]).map(|_| ()));
+        read?;
+        let now = Instant::now();
+        let written = shared.oplog_written.load(Ordering::Relaxed);
+        let mut kept = self.kept.lock();
+        while kept.len() >= limits::KEPT_SNAPSHOTS {
+            let oldest = (0..kept.len()).filter(|n| kept[*n].session.is_some()).min_by_key(|n| kept[*n].used);
+            match oldest {
+                Some(n) => drop(kept.swap_remove(n)),
+                None => break,
+            }
+        }
+        if !kept.iter().any(|k| k.at == at.to_u64()) {
+            kept.push(Kept { at: at.to_u64(), session: None, catalog: catalog.clone(), generation, taken: now, used: now, written });
+        }
+        Ok(Snapshot { at, session, catalog, generation })
+    }
+
+    /// A snapshot that reads as the database was at a time; SnapshotTooOld when there is none any more.
+    pub fn of(&self, shared: &Shared, at: Timestamp, interrupt: impl Fn() -> Result<()>) -> Result<Snapshot> {
+        if let Some(found) = self.check_out(at.to_u64(), &interrupt)? {
+            return Ok(found);
+        }
+        for near in self.neighbours(at.to_u64()) {
+            if unchanged(shared, near, at.to_u64())?
+                && let Some(found) = self.check_out(near, &interrupt)?
+            {
+                return Ok(found);
+            }
+        }
+        let present = self.take(shared, interrupt)?;
+        if unchanged(shared, at.to_u64(), present.at.to_u64())? {
+            return Ok(present);
+        }
+        self.give_back(present);
+        bail!(SnapshotTooOld, "Read timestamp Timestamp({}, {}) is older than the oldest available timestamp.", at.time, at.increment)
+    }
+
+    /// The times of the snapshots next to a time, before and after it.
+    fn neighbours(&self, at: u64) -> Vec<u64> {
+        let kept = self.kept.lock();
+        let before = kept.iter().map(|k| k.at).filter(|k| *k < at).max();
+        let after = kept.iter().map(|k| k.at).filter(|k| *k > at).min();
+        before.into_iter().chain(after).collect()
+    }
+
+    /// Takes the snapshot of exactly this time; waits while another operation reads it.
+    fn check_out(&self, at: u64, interrupt: &impl Fn() -> Result<()>) -> Result<Option<Snapshot>> {
+        let mut kept = self.kept.lock();
+        loop {
+            let Some(found) = kept.iter_mut().find(|k| k.at == at) else { return Ok(None) };
+            if let Some(session) = found.session.take() {
+                found.used = Instant::now();
+                let (catalog, generation) = (found.catalog.clone(), found.generation);
+                return Ok(Some(Snapshot { at: Timestamp::from_u64(at), session, catalog, generation }));
+            }
+            self.returned.wait_for(&mut kept, limits::LOCK_POLL);
+            interrupt()?;
+        }
+    }
+
+    pub fn give_back(&self, snapshot: Snapshot) {
+        let Snapshot { at, mut session, .. } = snapshot;
+        let usable = session.release_all().is_ok();
+        let mut kept = self.kept.lock();
+        if let Some(n) = kept.iter().position(|k| k.at == at.to_u64() && k.session.is_none()) {
+            if usable {
+                kept[n].session = Some(session);
+            } else {
+                kept.swap_remove(n);
+            }
+        }
+        drop(kept);
+        self.returned.notify_all();
+    }
+
+    /// Lets go of snapshots that are too old or cost too much.
+    pub fn expire(&self, shared: &Shared) {
+        let window = Duration::from_secs(shared.parameters.snapshot_window());
+        let written = shared.oplog_written.load(Ordering::Relaxed);
+        let limit = shared.options.snapshot_bytes();
+        let fresh = |k: &Kept| k.taken.elapsed() < window && written.saturating_sub(k.written) < limit;
+        self.kept.lock().retain(|k| k.session.is_none() || fresh(k));
+    }
+
+    /// Lets go of all that nobody reads just now.
+    pub fn clear(&self) {
+        self.kept.lock().retain(|k| k.session.is_none());
+    }
+}
+
+/// Whether no entry of the oplog lies between two times: behind the earlier one, up to the later one.
+fn unchanged(shared: &Shared, a: u64, b: u64) -> Result<bool> {
+    let (earlier, later) = (a.min(b), a.max(b));
+    if earlier < shared.oplog_trimmed() {
+        return Ok(false);
+    }
+    let mut session = shared.store.session()?;
+    session.begin(Begin { read_only: true })?;
+    let cursor = session.open(&shared.oplog)?;
+    let found = session.seek_ge(cursor, &(earlier + 1).to_be_bytes())?;
+    let next = session.key(cursor).first_chunk::<8>().filter(|_| found).map(|k| u64::from_be_bytes(*k));
+    Ok(next.is_none_or(|next| next > later))
+}

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use smongo_bson::json::parse_doc;
+use smongo_bson::json::{parse_doc, to_relaxed};
 use smongo_bson::{Code, Doc, DocBuf, Value};
 use smongo_engine::{Client, Engine, Ns, Options, Session};
 
@@ -15,8 +15,8 @@ fn insert(session: &mut Session, coll: &str, doc: &str) -> Option<Result<(), Cod
     done.map(|r| r.map_err(|e| e.code()))
 }
 
-fn find(session: &mut Session, coll: &str, id: Value<'_>) -> Option<Option<DocBuf>> {
-    let found = session.find_by_id(&Ns::new("d", coll).unwrap(), id, |doc: Option<Doc<'_>>| doc.map(DocBuf::from));
+fn find(session: &mut Session, coll: &str, id: Value<'_>) -> Option<Option<String>> {
+    let found = session.find_by_id(&Ns::new("d", coll).unwrap(), id, |doc: Option<Doc<'_>>| doc.map(to_relaxed));
     found.map(Result::unwrap)
 }
 
@@ -30,13 +30,13 @@ fn what_goes_in_comes_out_and_is_logged_and_counted() {
     assert_eq!(insert(s, "c", r#"{"_id": 1.0}"#), Some(Err(Code::DuplicateKey)));
     assert_eq!(insert(s, "c", r#"{"_id": [1]}"#), Some(Err(Code::InvalidIdField)));
     // `_id` has moved to the front, as it does in MongoDB.
-    assert_eq!(find(s, "c", Value::Double(1.0)), Some(Some(parse_doc(r#"{"_id": 1, "a": 5}"#).unwrap())));
+    assert_eq!(find(s, "c", Value::Double(1.0)), Some(Some(r#"{"_id":1,"a":5}"#.to_owned())));
     assert_eq!(find(s, "c", Value::Int32(2)), Some(None));
     let logged = run(s, "local", r#"{"find": "oplog.rs", "filter": {"op": "i", "ns": "d.c"}, "projection": {"o": 1, "_id": 0}}"#);
     assert_eq!(logged.get("cursor").as_doc().unwrap().get("firstBatch").as_array().unwrap().len(), 1);
     let counters = run(s, "admin", r#"{"serverStatus": 1}"#);
     let counters = counters.get("opcounters").as_doc().unwrap();
-    assert_eq!(counters.get("insert"), Value::Int64(3));
+    assert!(matches!(counters.get("insert"), Value::Int64(3)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn run(session: &mut Session, db: &str, command: &str) -> DocBuf {
 }
 
 fn insert(session: &mut Session, coll: &str, doc: &str) -> Option<Result<(), Code>> {
-    let done = session.insert_one(&Ns::new("d", coll).unwrap(), parse_doc(doc).unwrap().as_doc(), false);
+    let done = session.insert_one(&Ns::new("d", coll).unwrap(), parse_doc(doc).unwrap().as_doc());
     done.map(|r| r.map_err(|e| e.code()))
 }
 

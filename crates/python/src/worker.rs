@@ -83,7 +83,7 @@ impl Worker {
     /// of an error: what failed has changed nothing.
     pub fn insert_one(&mut self, ns: &str, doc: &[u8]) -> bool {
         let (Ok(doc), Ok(ns)) = (Doc::parse(doc), Ns::parse(ns)) else { return false };
-        if !matches!(self.session.insert_one(&ns, doc, false), Some(Ok(()))) {
+        if !matches!(self.session.insert_one(&ns, doc), Some(Ok(()))) {
             return false;
         }
         self.reply.clear();

@@ -99,7 +99,7 @@ impl<T> Collection<T> {
         T: Serialize,
     {
         let (doc, inserted_id) = document(value)?;
-        match self.database.client.with_session(|session| session.insert_one(&self.ns, doc.as_doc(), false)) {
+        match self.database.client.with_session(|session| session.insert_one(&self.ns, doc.as_doc())) {
             Some(done) => done?,
             None => self.insert(doc.as_bytes())?,
         }

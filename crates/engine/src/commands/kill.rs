@@ -1,6 +1,6 @@
 //! killOp, currentOp, killSessions, killAllSessions, killAllSessionsByPattern
 
-use smongo_bson::{Doc, DocWriter, Result, Value, bail, number};
+use smongo_bson::{Array, Doc, DocWriter, Result, Value, bail, number};
 
 use super::{ADMIN, Args, Command, LIGHT};
 use crate::current_op::{self, Show};
@@ -54,11 +54,16 @@ fn current_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
     Ok(())
 }
 
+/// The array that is the command's first field.
+fn listed<'a>(cx: &Cx<'_>, args: &mut Args<'a>) -> Result<Array<'a>> {
+    match args.first() {
+        Value::Array(list) => Ok(list),
+        v => Err(args.wrong_type(cx.command.name, v, "array")),
+    }
+}
+
 fn kill_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    let list = match args.first() {
-        Value::Array(list) => list,
-        v => return Err(args.wrong_type(cx.command.name, v, "array")),
-    };
+    let list = listed(cx, args)?;
     args.finish()?;
     let mut ids = Vec::new();
     for v in list.iter() {
@@ -75,10 +80,7 @@ fn kill_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_
 }
 
 fn kill_all_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    match args.first() {
-        Value::Array(_) => {}
-        v => return Err(args.wrong_type(cx.command.name, v, "array")),
-    }
+    listed(cx, args)?;
     args.finish()?;
     let ids = cx.op.shared.sessions.ids();
     kill(cx, &ids);
@@ -87,10 +89,7 @@ fn kill_all_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
 
 /// Kills the sessions that one of the patterns picks, or all when there is none.
 fn kill_by_pattern(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    let list = match args.first() {
-        Value::Array(list) => list,
-        v => return Err(args.wrong_type(cx.command.name, v, "array")),
-    };
+    let list = listed(cx, args)?;
     args.finish()?;
     let mut patterns = Vec::new();
     for (n, pattern) in list.iter().enumerate() {

@@ -7,6 +7,7 @@ use super::principals::{self, Kind, Principal, named};
 use super::scram::Mechanism;
 use super::{Args, Command, WRITES};
 use crate::door::Cx;
+use crate::oplog::uuid_bytes;
 
 pub const CREATE: Command = Command::new("createUser", create, WRITES);
 pub const UPDATE: Command = Command::new("updateUser", update, WRITES);
@@ -72,9 +73,7 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     };
     principals::check_roles(&mut cx.op, roles)?;
     let doc = DocBuf::build(|w| {
-        let mut id = [4; 17];
-        id[1..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-        w.append("_id", &*user.id()).append("userId", Value::Binary(Binary::from_raw(&id)));
+        w.append("_id", &*user.id()).append("userId", Value::Binary(Binary::from_raw(&uuid_bytes(&uuid::Uuid::new_v4()))));
         user.write(Kind::User, w);
         w.append("credentials", credentials.view());
         if let Some(custom) = given.custom {

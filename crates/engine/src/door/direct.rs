@@ -41,8 +41,8 @@ impl Session {
         Some(found.unwrap_or_else(|panic| Err(panicked(&*panic))))
     }
 
-    /// Answers `insert` of one document under the default write concern. `durable` is `j: true`.
-    pub fn insert_one(&mut self, ns: &Ns, doc: Doc<'_>, durable: bool) -> Option<Result<()>> {
+    /// Answers `insert` of one document under the default write concern.
+    pub fn insert_one(&mut self, ns: &Ns, doc: Doc<'_>) -> Option<Result<()>> {
         let shared = &self.shared;
         let begun = Instant::now();
         let coll = self.plain(ns).filter(|coll| !coll.is_capped() && !matches!(ns.db(), "admin" | "config" | "local"))?;
@@ -53,7 +53,7 @@ impl Session {
         let done = catch_unwind(AssertUnwindSafe(|| {
             let mut op = OpCx::new(shared)?;
             insert_plain(&mut op, coll, doc)?;
-            op.make_durable(durable || concern.durable)
+            op.make_durable(concern.durable)
         }));
         shared.usage.count(Kind::Insert, 1);
         shared.usage.time(ns.as_str(), Kind::Insert, true, begun.elapsed());

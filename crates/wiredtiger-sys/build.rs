@@ -17,6 +17,9 @@ const SHA256: &str = "95052d1b6fc06921dd617aafa1ba2a773d8dbbbf2eb74f77147290a630
 const CONFIG_H: &str = include_str!("csrc/wiredtiger_config.h");
 const LAYOUT_C: &str = include_str!("csrc/layout.c");
 const GLOBAL_C: &str = include_str!("csrc/global.c");
+const ALLOC_C: &str = include_str!("csrc/alloc.c");
+/// Upstream's sources that ours wrap.
+const WRAPPED: [&str; 2] = ["src/support/global.c", "src/os_common/os_alloc.c"];
 /// Raise it when this file changes what is compiled.
 const RECIPE: &str = "1";
 
@@ -72,7 +75,7 @@ fn cache_root() -> Result<PathBuf> {
 
 /// FNV-1a over what decides the bytes of the library.
 fn inputs_hash() -> Result<u64> {
-    let parts = [VERSION, SHA256, RECIPE, CONFIG_H, LAYOUT_C, GLOBAL_C, &env::var("TARGET")?];
+    let parts = [VERSION, SHA256, RECIPE, CONFIG_H, LAYOUT_C, GLOBAL_C, ALLOC_C, &env::var("TARGET")?];
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
     Ok(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)))
 }
@@ -139,20 +142,24 @@ fn compile(source: &Path, out: &Path) -> Result<()> {
     let include = out.join("include");
     fs::write(include.join("wiredtiger_config.h"), CONFIG_H)?;
     fs::write(include.join("wiredtiger.h"), public_header(source)?)?;
-    let (layout, global) = (source.join("smongo_layout.c"), source.join("smongo_global.c"));
-    fs::write(&layout, LAYOUT_C)?;
-    fs::write(&global, GLOBAL_C)?;
-
     let mut build = cc::Build::new();
-    build.files(sources(source)?).file(layout).file(global).out_dir(out).cargo_metadata(false);
+    for (name, text) in [("layout", LAYOUT_C), ("global", GLOBAL_C), ("alloc", ALLOC_C)] {
+        let file = source.join(format!("smongo_{name}.c"));
+        fs::write(&file, text)?;
+        build.file(file);
+    }
+    build.files(sources(source)?).out_dir(out).cargo_metadata(false);
     build.include(&include).include(source.join("src/include"));
-    for library in ["DEP_LZ4_INCLUDE", "DEP_ZSTD_INCLUDE"] {
+    for library in ["DEP_LZ4_INCLUDE", "DEP_MIMALLOC_INCLUDE_DIR", "DEP_ZSTD_INCLUDE"] {
         let dirs = env::var(library).map_err(|_| format!("{library} is not set"))?;
         build.includes(dirs.split(';'));
     }
     build.opt_level(2).debug(false).warnings(false).extra_warnings(false).pic(true);
     build.flag("-std=gnu11").flag("-w").flag("-fno-strict-aliasing").define("_GNU_SOURCE", None);
-    build.define("SMONGO_WIREDTIGER_GLOBAL_C", "\"src/support/global.c\"").include(source);
+    for (name, path) in ["SMONGO_WIREDTIGER_GLOBAL_C", "SMONGO_WIREDTIGER_ALLOC_C"].into_iter().zip(WRAPPED) {
+        build.define(name, &*format!("\"{path}\""));
+    }
+    build.include(source);
     match env::var("CARGO_CFG_TARGET_ARCH")?.as_str() {
         "x86_64" => build.flag("-msse4.2"),
         "aarch64" => build.flag("-march=armv8-a+crc").flag_if_supported("-moutline-atomics"),
@@ -171,8 +178,8 @@ fn compile(source: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Upstream's list of sources for this platform but the one that `csrc/global.c` wraps, and the two
-/// compressors built in.
+/// Upstream's list of sources for this platform but those that ours wrap, and the two compressors
+/// built in.
 fn sources(source: &Path) -> Result<Vec<PathBuf>> {
     let os = env::var("CARGO_CFG_TARGET_OS")?;
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
@@ -196,8 +203,7 @@ fn sources(source: &Path) -> Result<Vec<PathBuf>> {
     for line in fs::read_to_string(source.join("dist/filelist"))?.lines() {
         let mut words = line.split_whitespace();
         let (Some(file), tag) = (words.next(), words.next()) else { continue };
-        let ours = file == "src/support/global.c";
-        if !ours && !file.starts_with('#') && tag.is_none_or(|tag| tags.contains(&tag)) {
+        if !WRAPPED.contains(&file) && !file.starts_with('#') && tag.is_none_or(|tag| tags.contains(&tag)) {
             files.push(source.join(file));
         }
     }

@@ -287,17 +287,18 @@ impl OpCx {
         if let (true, Some((lsid, number))) = (wrote, &self.transaction) {
             retry::note_commit(&self.shared, &mut self.store, lsid, *number)?;
         }
-        let timestamps = self.write_oplog()?;
+        self.write_oplog()?;
         let created = std::mem::take(&mut self.created);
         let done = match created.is_empty() {
             true => self.store.commit(storage::Durability::Lazy),
             false => self.shared.catalog.commit_created(created, || self.store.commit(storage::Durability::Lazy)),
         };
         self.active = false;
+        let timestamps = self.pending.timestamps();
         match &done {
-            Ok(()) if timestamps.is_empty() => self.shared.watchers.wake(&self.touched(&[])),
-            Ok(()) => self.shared.ended(&timestamps, self.touched(&timestamps)),
-            Err(_) => self.shared.ended(&timestamps, Touched::Nothing),
+            Ok(()) if timestamps.is_empty() => self.shared.watchers.wake(&self.touched()),
+            Ok(()) => self.shared.ended(timestamps, self.touched()),
+            Err(_) => self.shared.ended(timestamps, Touched::Nothing),
         }
         if done.is_ok() {
             self.committed |= wrote;
@@ -312,22 +313,20 @@ impl OpCx {
         Ok(done?)
     }
 
-    fn write_oplog(&mut self) -> Result<Vec<Timestamp>> {
+    fn write_oplog(&mut self) -> Result<()> {
         if self.pending.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let mut timestamps = Vec::new();
-        let written = self.pending.write(&self.shared, &mut self.store, self.multi, &mut timestamps);
-        if let Err(e) = written {
-            self.shared.ended(&timestamps, Touched::Nothing);
-            return Err(e);
+        let written = self.pending.write(&self.shared, &mut self.store, self.multi);
+        if written.is_err() {
+            self.shared.ended(self.pending.timestamps(), Touched::Nothing);
         }
-        Ok(timestamps)
+        written
     }
 
     /// Notes what the transaction changed where watchers look before they read the oplog; returns whom to wake.
-    fn touched(&self, timestamps: &[Timestamp]) -> Touched {
-        if let Some(last) = timestamps.last().map(|ts| ts.to_u64()) {
+    fn touched(&self) -> Touched {
+        if let Some(last) = self.pending.timestamps().last().map(|ts| ts.to_u64()) {
             self.guards.iter().for_each(|(coll, _)| coll.state.changed(last));
             if self.pending.has_commands() {
                 self.shared.note_command(last);

@@ -7,7 +7,8 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-// Linked for the builtin block compressors.
+// Linked for the library: its allocator and the builtin block compressors.
+extern crate libmimalloc_sys as _;
 extern crate lz4_sys as _;
 extern crate zstd_sys as _;
 

@@ -2,6 +2,8 @@
 
 mod trim;
 
+use std::cell::Cell;
+use std::mem::take;
 use std::sync::atomic::Ordering;
 
 use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Timestamp, Value, bail};
@@ -19,11 +21,12 @@ pub use trim::{keep_newest, trim, trimmed};
 const ENTRY_BYTES: usize = 192;
 
 /// Entries of a transaction that has not committed: everything but their timestamps.
-#[derive(Default)]
 pub struct Pending {
     /// BSON documents, one behind the other.
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// The timestamps that [`Pending::write`] gave.
+    taken: Vec<Timestamp>,
     /// Documents as they were before, with the number of the entry that tells of their change.
     images: Vec<(usize, DocBuf)>,
     /// `lsid` and `txnNumber` of a retryable write or a multi-document transaction.
@@ -57,6 +60,33 @@ impl Change<'_> {
     }
 }
 
+/// Bytes of entries up to which their memory is kept for the next transaction.
+const SPARE_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// The memory of the last transaction that ended on this thread: most write a single entry, and asking for it anew took as
+    /// long as the writing.
+    static SPARE: Cell<(Vec<u8>, Vec<usize>, Vec<Timestamp>)> = const { Cell::new((Vec::new(), Vec::new(), Vec::new())) };
+}
+
+impl Default for Pending {
+    fn default() -> Pending {
+        let (bytes, ends, taken) = SPARE.try_with(Cell::take).unwrap_or_default();
+        Pending { bytes, ends, taken, images: Vec::new(), origin: None, statement: None, commands: false }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.clear();
+        if (1..=SPARE_BYTES).contains(&self.bytes.capacity()) {
+            let spare = (take(&mut self.bytes), take(&mut self.ends), take(&mut self.taken));
+            // At the end of a thread there is nobody left to keep it for.
+            let _ = SPARE.try_with(|kept| kept.set(spare));
+        }
+    }
+}
+
 impl Pending {
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
@@ -65,6 +95,7 @@ impl Pending {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.taken.clear();
         self.images.clear();
         self.commands = false;
     }
@@ -136,11 +167,23 @@ impl Pending {
         starts.zip(&self.ends).map(|(start, end)| Doc::from_checked(&self.bytes[start..*end]))
     }
 
-    /// Gives each entry its timestamp and writes it, and the pre-images. Timestamps are noted in `taken` as they are taken.
-    pub fn write(&mut self, shared: &Shared, session: &mut Session, multi: bool, taken: &mut Vec<Timestamp>) -> Result<()> {
+    /// The timestamps of the entries that were written, which somebody must say are done.
+    pub fn timestamps(&self) -> &[Timestamp] {
+        &self.taken
+    }
+
+    /// Gives each entry its timestamp and writes it, and the pre-images.
+    pub fn write(&mut self, shared: &Shared, session: &mut Session, multi: bool) -> Result<()> {
         if !multi && self.ends.len() == 1 && self.origin.is_none() && self.images.is_empty() {
-            return self.write_one(shared, session, taken);
+            return self.write_one(shared, session);
         }
+        let mut taken = take(&mut self.taken);
+        let written = self.write_all(shared, session, multi, &mut taken);
+        self.taken = taken;
+        written
+    }
+
+    fn write_all(&self, shared: &Shared, session: &mut Session, multi: bool, taken: &mut Vec<Timestamp>) -> Result<()> {
         let mut log = Log { shared, session, origin: self.origin.as_ref(), entry: Vec::with_capacity(self.bytes.len() / self.ends.len().max(1) + 128) };
         if multi {
             return self.write_transaction(&mut log, taken);
@@ -159,9 +202,9 @@ impl Pending {
     }
 
     /// One entry with nothing to go in front, the usual thing: it gets its end where it stands, and is not copied again.
-    fn write_one(&mut self, shared: &Shared, session: &mut Session, taken: &mut Vec<Timestamp>) -> Result<()> {
+    fn write_one(&mut self, shared: &Shared, session: &mut Session) -> Result<()> {
         let ts = shared.clock.take(true);
-        taken.push(ts);
+        self.taken.push(ts);
         append_end(&mut DocWriter::reopen(&mut self.bytes, 0), ts);
         insert_entry(shared, session, ts, &self.bytes)
     }
@@ -241,9 +284,14 @@ impl Log<'_> {
     }
 }
 
-/// The fields every entry ends with.
+/// The fields every entry ends with: `ts` and `wall` are to be filled in, `t` is the [`TERM`], `v` the version of the oplog.
+const END: [u8; 48] = *b"\x11ts\0........\x12t\0\x01\0\0\0\0\0\0\0\x12v\0\x02\0\0\0\0\0\0\0\x09wall\0........";
+
 fn append_end(w: &mut DocWriter<'_>, ts: Timestamp) {
-    w.append("ts", ts).append("t", TERM).append("v", 2i64).append("wall", Value::DateTime(now_millis()));
+    let mut end = END;
+    end[4..12].copy_from_slice(&ts.to_u64().to_le_bytes());
+    end[40..].copy_from_slice(&now_millis().to_le_bytes());
+    w.append_raw(&end);
 }
 
 fn insert_entry(shared: &Shared, session: &mut Session, ts: Timestamp, entry: &[u8]) -> Result<()> {

@@ -32,6 +32,8 @@ pub struct CompileCx {
     pub coll: String,
     /// allowDiskUse of the command, default true as in MongoDB 8.
     pub allow_disk_use: bool,
+    /// The pipeline of an update: MongoDB does not optimize it, so the errors of its constants come with the first document.
+    pub unfolded: bool,
     /// How deep this pipeline is nested in `$lookup`, `$facet`, `$unionWith`.
     pub depth: u32,
     /// Somewhere inside a `$facet`, where some stages may not stand, in `$lookup`s neither.

@@ -21,6 +21,8 @@ fn delete(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     let ns = args.ns(&cx.db)?;
     let Some(statements) = args.docs("deletes")? else { return Err(args.missing("deletes")) };
     let ordered = args.strict_bool("ordered")?.unwrap_or(true);
+    // What all write commands take; no deletion is validated.
+    args.bool("bypassDocumentValidation")?;
     compile_cx(cx, args)?;
     args.finish()?;
     write_reply::check_batch(statements.len())?;

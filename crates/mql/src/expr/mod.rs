@@ -80,7 +80,9 @@ impl Expr {
     }
 
     fn finish(mut node: Node, scope: &Scope<'_>) -> Result<Expr> {
-        node.fold(&Arena::new())?;
+        if !scope.cx.unfolded {
+            node.fold(&Arena::new())?;
+        }
         Ok(Expr { node, slots: scope.slots(), timed: scope.timed() })
     }
 

@@ -19,6 +19,7 @@ enum Stage {
 
 impl Stages {
     pub fn compile(stages: Array<'_>, cx: &CompileCx) -> Result<Stages> {
+        let cx = &CompileCx { unfolded: true, ..cx.clone() };
         stages.iter().map(|stage| compile(stage, cx)).collect::<Result<_>>().map(Stages)
     }
 

@@ -54,9 +54,6 @@ pub fn check(spec: Doc<'_>, key: Doc<'_>, version: i32) -> Result<()> {
     if hashed > 0 && unique {
         bail!(16764, "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.");
     }
-    if unique && (flat > 0 || sphere > 0 || text > 0) {
-        bail!(CannotCreateIndex, "Index type of {key:?} does not support the unique option");
-    }
     geo(spec, &plugins, flat, sphere)?;
     if text == 0 {
         wildcard(spec, key, &plugins, version)?;

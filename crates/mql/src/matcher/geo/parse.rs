@@ -166,7 +166,7 @@ fn geojson_near(near: &mut Near, d: Doc<'_>) -> Result<()> {
 pub(super) fn near_of_stage(value: Value<'_>, spherical: bool, min: f64, max: f64) -> Result<Near> {
     let mut near = Near { path: Path::new(""), x: 0.0, y: 0.0, geojson: false, spherical, min, max };
     match value {
-        Value::Document(d) if d.contains("coordinates") || matches!(d.get("type"), Value::String(_)) => {
+        v if is_geojson(v) => {
             let Some((x, y)) = near_point(value)?.flat else { bail!(BadValue, "$geoNear requires a point: {value:?}") };
             (near.x, near.y, near.geojson, near.spherical) = (x, y, true, true);
         }
@@ -181,6 +181,10 @@ pub(super) fn near_of_stage(value: Value<'_>, spherical: bool, min: f64, max: f6
         }
     }
     Ok(near)
+}
+
+fn is_geojson(value: Value<'_>) -> bool {
+    matches!(value, Value::Document(d) if d.contains("coordinates") || matches!(d.get("type"), Value::String(_)))
 }
 
 /// GeoJSON whose type may be left out.
@@ -199,13 +203,18 @@ fn distance(name: &str, value: Value<'_>) -> Result<f64> {
     }
 }
 
-/// `[x, y]`, `[x, y, max]` or `{x, y}`; codes 16893 to 16896 are those of the old syntax.
+/// `[x, y]`, `[x, y, max]`, `{x, y}` or a GeoJSON point; codes 16893 to 16896 are those of the old syntax.
 fn legacy_near(near: &mut Near, d: Doc<'_>, value: Value<'_>, siblings: Doc<'_>) -> Result<()> {
-    (near.x, near.y) = flat_point(value)?;
-    if near.spherical && of_flat((near.x, near.y)).only_flat {
-        bail!(BadValue, "Legacy point is out of bounds for spherical query");
+    let geojson = if is_geojson(value) { query_geometry(value)?.flat } else { None };
+    if let Some((x, y)) = geojson {
+        (near.x, near.y, near.geojson, near.spherical) = (x, y, true, true);
+    } else {
+        (near.x, near.y) = flat_point(value)?;
+        if near.spherical && of_flat((near.x, near.y)).only_flat {
+            bail!(BadValue, "Legacy point is out of bounds for spherical query");
+        }
     }
-    if let Some(e) = d.iter().nth(2) {
+    if let Some(e) = d.iter().nth(2).filter(|_| geojson.is_none()) {
         match number_of(e.value()) {
             Some(n) if n >= 0.0 => near.max = n,
             Some(_) => bail!(16896, "$maxDistance must be non-negative"),

@@ -99,7 +99,28 @@ fn ten_times_the_limit() {
     assert_eq!(count, DOCS / 2);
     drop(groups);
 
-    assert_eq!(host.files, 2);
+    // One partition. What is as long as it is on disk; the last eleven numbers are in memory.
+    let functions = r#"{
+        "all": {"$sum": "$_id"}, "sum": {"$sum": "$_id", "window": {"documents": ["unbounded", "current"]}},
+        "rest": {"$sum": "$_id", "window": {"range": ["current", "unbounded"]}}, "last": {"$push": "$_id", "window": {"documents": [-10, 0]}},
+        "far": {"$shift": {"output": "$_id", "by": 300000}}, "rank": {"$rank": {}}, "text": {"$first": "$text", "window": {"range": [-200000, 10]}},
+        "slope": {"$derivative": {"input": "$k"}, "window": {"documents": [-200000, 200000]}}}"#;
+    let mut windows = open(&format!("[{{\"$setWindowFields\": {{\"sortBy\": {{\"_id\": 1}}, \"output\": {functions}}}}}]"), true);
+    let total = DOCS * (DOCS - 1) / 2;
+    for n in 0..DOCS {
+        assert!(windows.advance(&mut host).unwrap());
+        let doc = windows.doc();
+        let before = n * (n - 1) / 2;
+        assert_eq!([int(doc.get("all")), int(doc.get("sum")), int(doc.get("rest")), int(doc.get("rank"))], [total, before + n, total - before, n + 1]);
+        assert_eq!(doc.get("last").as_array().unwrap().len() as i64, 11.min(n + 1));
+        assert_eq!(number::to_i64_exact(doc.get("far")), Some(n + 300_000).filter(|far| *far < DOCS));
+    }
+    assert!(!windows.advance(&mut host).unwrap());
+    drop(windows);
+    let too_much = open(r#"[{"$setWindowFields": {"sortBy": {"_id": 1}, "output": {"all": {"$push": "$text"}}}}]"#, true).advance(&mut host);
+    assert_eq!(too_much.map_err(|e| e.code().0), Err(5_643_011));
+
+    assert_eq!(host.files, 6);
     let used = peak().saturating_sub(before);
     assert!(used < LIMIT + SLACK, "{} MiB were used", used >> 20);
 

@@ -6,6 +6,7 @@
 mod arrays;
 pub mod percentile;
 mod pick;
+pub mod ranked;
 pub mod removable;
 mod scalar;
 mod spec;
@@ -13,7 +14,6 @@ pub mod summation;
 
 use std::sync::Arc;
 
-use smongo_bson::compare::Collator;
 use smongo_bson::{Doc, Result, Value, ValueBuf, bail};
 
 use crate::collation::Collation;
@@ -21,7 +21,7 @@ use crate::cx::Cx;
 use crate::expr::Expr;
 use crate::sort::SortPattern;
 
-pub use scalar::count_value;
+pub use scalar::{count_value, list};
 pub use spec::{Arguments, accumulators, is_accumulator, parse_n};
 
 /// What a group remembers of its documents for one accumulator.
@@ -64,31 +64,38 @@ impl Accumulator {
     }
 
     /// What strings are compared by.
-    pub fn collator(&self) -> Option<&dyn Collator> {
-        self.collation.as_deref().map(|c| c as &dyn Collator)
+    pub fn collation(&self) -> Option<Arc<Collation>> {
+        self.collation.clone()
     }
 
     /// A new state. `id` is the group's `_id` when that is a document (`n` may read it), else an empty document.
     pub fn start(&self, id: Doc<'_>, arena: &crate::Arena) -> Result<Box<dyn State>> {
-        let n = match self.args.n() {
-            Some(n) => parse_n(n.eval(&Cx::new(arena, id, n.slots()))?)?,
-            None => 1,
-        };
-        Ok((self.make)(self, n))
+        Ok(self.start_with(self.n(id, arena)?))
+    }
+
+    /// A new state for a value of `n` that is known.
+    pub fn start_with(&self, n: usize) -> Box<dyn State> {
+        (self.make)(self, n)
+    }
+
+    /// The value of `n`; 1 where there is none.
+    pub fn n(&self, id: Doc<'_>, arena: &crate::Arena) -> Result<usize> {
+        self.args.n().map_or(Ok(1), |n| parse_n(n.eval(&Cx::new(arena, id, n.slots()))?))
     }
 
     /// Adds the document `cx.root` to a state.
     pub fn feed<'a>(&'a self, state: &mut dyn State, cx: &Cx<'a>, key: &mut Vec<u8>) -> Result<()> {
-        match &self.args {
-            Arguments::One(e) | Arguments::N { input: e, .. } | Arguments::Percentile { input: e, .. } => state.add(e.eval(cx)?, &[]),
-            Arguments::Top { sort, output, .. } => {
-                key.clear();
-                if let Value::Document(d) = cx.root {
-                    sort.append_key(d, key)?;
-                }
-                state.add(output.eval(cx)?, key)
-            }
+        key.clear();
+        if let (Some(sort), Value::Document(d)) = (self.sort(), cx.root) {
+            sort.append_key(d, key)?;
         }
+        state.add(self.evaluate(cx)?, key)
+    }
+
+    /// What a state takes of the document `cx.root`, beside its sort key.
+    pub fn evaluate<'a>(&'a self, cx: &Cx<'a>) -> Result<Value<'a>> {
+        let (Arguments::One(e) | Arguments::N { input: e, .. } | Arguments::Percentile { input: e, .. } | Arguments::Top { output: e, .. }) = &self.args;
+        e.eval(cx)
     }
 
     /// Fails when a state has become larger than any is allowed to be: one state cannot be spilled.

@@ -8,17 +8,37 @@ use crate::cx::CompileCx;
 use crate::expr::Expr;
 
 /// How a percentile between two values is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
+    #[default]
     Approximate,
     Discrete,
     Continuous,
 }
 
+/// Which percentiles are wanted.
+#[derive(Clone, Default)]
+pub struct Percentiles {
+    p: Vec<f64>,
+    method: Method,
+    /// The first alone, not an array of all: `$median`.
+    single: bool,
+}
+
+impl Percentiles {
+    /// The percentiles of `n` numbers, which `nth` gives in order.
+    pub fn of(&self, n: usize, nth: impl Fn(usize) -> Option<f64>) -> ValueBuf {
+        let value = |p: &f64| pick_of(n, &nth, *p, self.method).map_or(Value::Null, Value::Double);
+        if self.single {
+            return ValueBuf::new(self.p.first().map_or(Value::Null, value));
+        }
+        super::scalar::list(self.p.iter().map(value))
+    }
+}
+
 /// The parsed argument of `$percentile` or `$median`.
 pub struct PercentileSpec {
-    pub p: Vec<f64>,
-    pub method: Method,
+    pub wanted: Percentiles,
     pub input: Expr,
 }
 
@@ -41,7 +61,7 @@ pub fn parse_percentiles(name: &str, arg: Value<'_>, cx: &CompileCx) -> Result<P
     let input = input.ok_or_else(|| missing("input"))?;
     let p = if median { vec![0.5] } else { parse_p(p.ok_or_else(|| missing("p"))?, cx)? };
     let method = parse_method(name, method.ok_or_else(|| missing("method"))?)?;
-    Ok(PercentileSpec { p, method, input: Expr::compile(input, cx)? })
+    Ok(PercentileSpec { wanted: Percentiles { p, method, single: median }, input: Expr::compile(input, cx)? })
 }
 
 pub(crate) fn parse_method(name: &str, value: Value<'_>) -> Result<Method> {
@@ -78,52 +98,49 @@ fn percentile_of(value: Value<'_>) -> Result<f64> {
 
 /// The percentile of values that are sorted; `None` when there are none.
 pub fn pick(sorted: &[f64], p: f64, method: Method) -> Option<f64> {
-    let n = sorted.len();
+    pick_of(sorted.len(), |at| sorted.get(at).copied(), p, method)
+}
+
+fn pick_of(n: usize, nth: impl Fn(usize) -> Option<f64>, p: f64, method: Method) -> Option<f64> {
     if n == 0 {
         return None;
     }
     match method {
         Method::Approximate | Method::Discrete => {
             let rank = (p * n as f64).ceil() as usize;
-            sorted.get(rank.saturating_sub(1).min(n - 1)).copied()
+            nth(rank.saturating_sub(1).min(n - 1))
         }
         Method::Continuous => {
             let at = p * (n - 1) as f64;
-            let (low, high) = (sorted.get(at.floor() as usize)?, sorted.get(at.ceil() as usize)?);
-            Some(if low == high { *low } else { low + (high - low) * (at - at.floor()) })
+            let (low, high) = (nth(at.floor() as usize)?, nth(at.ceil() as usize)?);
+            Some(if low == high { low } else { low + (high - low) * (at - at.floor()) })
         }
     }
+}
+
+/// A value as the number that counts. NaN has no place in an order of numbers: it is left out.
+pub fn countable(value: Value<'_>) -> Option<f64> {
+    number::to_f64(value).filter(|x| !x.is_nan())
 }
 
 /// All numbers of the group, as doubles.
 struct Percentile {
     values: Vec<f64>,
-    p: Vec<f64>,
-    method: Method,
-    single: bool,
+    wanted: Percentiles,
 }
 
 pub(super) fn percentile(_n: usize, s: &Setup) -> Box<dyn State> {
-    Box::new(Percentile { values: Vec::new(), p: s.percentiles.clone(), method: s.method, single: false })
-}
-
-pub(super) fn median(_n: usize, s: &Setup) -> Box<dyn State> {
-    Box::new(Percentile { values: Vec::new(), p: s.percentiles.clone(), method: s.method, single: true })
+    Box::new(Percentile { values: Vec::new(), wanted: s.percentiles.clone() })
 }
 
 impl State for Percentile {
     fn add(&mut self, value: Value<'_>, _key: &[u8]) -> Result<()> {
-        // NaN has no place in an order of numbers: it is left out.
-        self.values.extend(number::to_f64(value).filter(|x| !x.is_nan()));
+        self.values.extend(countable(value));
         Ok(())
     }
     fn finish(&mut self) -> Result<ValueBuf> {
         self.values.sort_by(f64::total_cmp);
-        let value = |p: &f64| pick(&self.values, *p, self.method).map_or(Value::Null, Value::Double);
-        if self.single {
-            return Ok(ValueBuf::new(self.p.first().map_or(Value::Null, value)));
-        }
-        Ok(super::scalar::list(self.p.iter().map(value)))
+        Ok(self.wanted.of(self.values.len(), |at| self.values.get(at).copied()))
     }
     fn partial(&mut self) -> Result<ValueBuf> {
         Ok(super::scalar::list(self.values.drain(..).map(Value::Double)))

@@ -43,7 +43,8 @@ impl State for Sum {
     }
 }
 
-pub(super) fn list<'v>(values: impl IntoIterator<Item = Value<'v>>) -> ValueBuf {
+/// An array.
+pub fn list<'v>(values: impl IntoIterator<Item = Value<'v>>) -> ValueBuf {
     ValueBuf::array(|w| {
         for v in values {
             w.push(v);

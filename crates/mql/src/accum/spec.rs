@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smongo_bson::{Result, Value, bail, err, number};
 
-use super::percentile::{Method, parse_percentiles};
+use super::percentile::{Percentiles, parse_percentiles};
 use super::{Accumulator, State, arrays, percentile, pick, scalar};
 use crate::collation::Collation;
 use crate::cx::CompileCx;
@@ -19,7 +19,7 @@ pub enum Arguments {
     One(Expr),
     N { n: Expr, input: Expr },
     Top { n: Option<Expr>, sort: SortPattern, output: Expr },
-    Percentile { p: Vec<f64>, input: Expr },
+    Percentile { wanted: Percentiles, input: Expr },
 }
 
 impl Arguments {
@@ -63,8 +63,7 @@ struct Row {
 pub(super) struct Setup {
     pub name: &'static str,
     pub collation: Option<Arc<Collation>>,
-    pub percentiles: Vec<f64>,
-    pub method: Method,
+    pub percentiles: Percentiles,
 }
 
 const ROWS: &[Row] = &[
@@ -81,7 +80,7 @@ const ROWS: &[Row] = &[
     Row { name: "$lastN", shape: Shape::N, grows: true, make: pick::last_n },
     Row { name: "$max", shape: Shape::One, grows: true, make: scalar::max },
     Row { name: "$maxN", shape: Shape::N, grows: true, make: pick::max_n },
-    Row { name: "$median", shape: Shape::Median, grows: true, make: percentile::median },
+    Row { name: "$median", shape: Shape::Median, grows: true, make: percentile::percentile },
     Row { name: "$mergeObjects", shape: Shape::One, grows: true, make: scalar::merge_objects },
     Row { name: "$min", shape: Shape::One, grows: true, make: scalar::min },
     Row { name: "$minN", shape: Shape::N, grows: true, make: pick::min_n },
@@ -111,7 +110,7 @@ pub fn is_accumulator(name: &str) -> bool {
 
 pub(super) fn compile(name: &str, arg: Value<'_>, cx: &CompileCx) -> Result<Accumulator> {
     let Some(row) = row(name) else { bail!(15952, "unknown group operator '{name}'") };
-    let mut setup = Setup { name: row.name, collation: cx.collation.clone(), percentiles: Vec::new(), method: Method::Approximate };
+    let mut setup = Setup { name: row.name, collation: cx.collation.clone(), percentiles: Percentiles::default() };
     let args = match row.shape {
         Shape::One => Arguments::One(Expr::compile(arg, cx)?),
         Shape::Empty => count_argument(arg, cx)?,
@@ -119,9 +118,8 @@ pub(super) fn compile(name: &str, arg: Value<'_>, cx: &CompileCx) -> Result<Accu
         Shape::Top | Shape::TopN => top_arguments(row.name, arg, row.shape == Shape::TopN, cx)?,
         Shape::Median | Shape::Percentile => {
             let spec = parse_percentiles(row.name, arg, cx)?;
-            setup.percentiles = spec.p;
-            setup.method = spec.method;
-            Arguments::Percentile { p: setup.percentiles.clone(), input: spec.input }
+            setup.percentiles = spec.wanted.clone();
+            Arguments::Percentile { wanted: spec.wanted, input: spec.input }
         }
         Shape::Unsupported => bail!(NotImplemented, "{name} needs server-side JavaScript, which is not supported"),
     };

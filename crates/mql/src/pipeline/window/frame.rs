@@ -1,12 +1,11 @@
 //! Frames: which documents of the partition a function sees for one of them.
 
 use std::cmp::Ordering;
-use std::ops::Range;
 
 use smongo_bson::{Result, Value, ValueBuf, bail, number};
 
-use super::{Partition, Surroundings};
-use crate::pipeline::time::{TimeUnit, add_time};
+use super::Surroundings;
+use crate::pipeline::time::TimeUnit;
 
 /// One end of a frame.
 #[derive(Clone, Debug)]
@@ -60,75 +59,15 @@ impl Frame {
         )
     }
 
-    /// The positions a frame around `row` holds; `before` is that of the row before, frames moving forwards.
-    pub fn at(&self, row: usize, before: &Range<usize>, partition: &Partition) -> Result<Range<usize>> {
-        let n = partition.docs.len();
-        match self {
-            Frame::Documents(low, high) => {
-                let position = |by: &i64| (row as i64).saturating_add(*by);
-                let low = match low {
-                    Bound::Unbounded => 0,
-                    Bound::Current => row as i64,
-                    Bound::At(by) => position(by),
-                };
-                let high = match high {
-                    Bound::Unbounded => n as i64,
-                    Bound::Current => row as i64 + 1,
-                    Bound::At(by) => position(by).saturating_add(1),
-                };
-                let clamp = |at: i64| usize::try_from(at).unwrap_or(0).min(n);
-                Ok(clamp(low)..clamp(high).max(clamp(low)))
-            }
-            Frame::Range(low, high) => {
-                let current = partition.sort_values.get(row).map_or(Value::Missing, ValueBuf::view);
-                if !matches!((low, high), (Bound::Unbounded, Bound::Unbounded)) && !current.is_number() {
-                    bail!(5429414, "Invalid range: Expected the sortBy field to be a number, but it was {}", current.type_name());
-                }
-                let edge = |b: &Bound<ValueBuf>| match b {
-                    Bound::Unbounded => Ok(None),
-                    Bound::Current => Ok(Some(ValueBuf::new(current))),
-                    Bound::At(by) => Ok(Some(ValueBuf::new(number::add(current, by.view())?))),
-                };
-                within(partition, before, edge(low)?, edge(high)?, n)
-            }
-            Frame::Time(low, high, unit) => {
-                let current = partition.sort_values.get(row).map_or(Value::Missing, ValueBuf::view);
-                let Value::DateTime(now) = current else {
-                    bail!(5429513, "Invalid range: Expected the sortBy field to be a Date, but it was {}", current.type_name());
-                };
-                let edge = |b: &Bound<i64>| match b {
-                    Bound::Unbounded => Ok(None),
-                    Bound::Current => Ok(Some(ValueBuf::new(current))),
-                    Bound::At(by) => Ok(Some(ValueBuf::new(Value::DateTime(add_time(now, *unit, *by)?)))),
-                };
-                within(partition, before, edge(low)?, edge(high)?, n)
-            }
-        }
+    /// Whether it is the whole partition for every document.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Frame::Documents(Bound::Unbounded, Bound::Unbounded) | Frame::Range(Bound::Unbounded, Bound::Unbounded))
     }
-}
 
-/// Positions whose sort value is from `low` to `high`, both included. Values of another type than the edge's are outside.
-fn within(partition: &Partition, before: &Range<usize>, low: Option<ValueBuf>, high: Option<ValueBuf>, n: usize) -> Result<Range<usize>> {
-    let compare = |at: usize, edge: &ValueBuf| {
-        let value = partition.sort_values.get(at).map_or(Value::Missing, ValueBuf::view);
-        smongo_bson::compare::compare(value, edge.view())
-    };
-    let mut start = before.start;
-    if let Some(low) = &low {
-        while start < n && compare(start, low) == Ordering::Less {
-            start += 1;
-        }
+    /// Whether it is measured by the sort value.
+    pub fn measures(&self) -> bool {
+        !matches!(self, Frame::Documents(..)) && !self.is_whole()
     }
-    let mut end = before.end.max(start);
-    match &high {
-        None => end = n,
-        Some(high) => {
-            while end < n && compare(end, high) != Ordering::Greater {
-                end += 1;
-            }
-        }
-    }
-    Ok(start..end)
 }
 
 fn pair<'v>(bounds: Value<'v>, what: &str) -> Result<(Value<'v>, Value<'v>)> {

@@ -1,18 +1,29 @@
 //! `$setWindowFields`: documents sorted into partitions, and functions over a frame around each.
 //!
-//! [`frame`]: which documents a frame holds. [`function`]: the table of window functions and their arguments. [`compute`]: their values
-//! for a partition. Here: the stage, its sorting and the writing of results.
+//! [`function`]: the table of window functions and their arguments; [`frame`]: the argument `window`. Here: the stage, its sorting and the
+//! writing of results.
+//!
+//! Sorted documents are read no further than somebody has to see. [`rows`] keeps those that somebody still needs, and what the functions
+//! read of each, in [`column`]s: queues that go to disk where memory is short. [`walk`] moves a frame over them, and a function is a
+//! [`slide`]: a state that rows enter and leave. All of them move on together, a row at a time, so that results are kept nowhere.
+//! The states are in [`states`], [`collect`] and [`series`]; [`open`] makes them of compiled functions.
 
-mod compute;
+mod collect;
+mod column;
 mod frame;
 mod function;
+mod open;
+mod rows;
 mod series;
+mod slide;
+mod states;
+mod walk;
 
 use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
 use smongo_bson::path::Path;
-use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail, keystring};
+use smongo_bson::{Doc, DocWriter, Result, Value, bail, keystring};
 
 use super::args::{Spec, field_path};
 use super::spill::{Sorted, Sorter};
@@ -26,6 +37,9 @@ use crate::stream::{Host, Stream};
 
 use function::Function;
 pub use function::window_functions;
+use open::Inputs;
+use rows::{Input, Rows};
+use slide::Running;
 
 /// What window functions know of the stage around them.
 pub(super) struct Surroundings {
@@ -36,11 +50,16 @@ pub(super) struct Surroundings {
 }
 
 pub(super) struct SetWindowFields {
-    partition: Option<Expr>,
-    sort: Option<SortPattern>,
+    order: Order,
     /// The value of the only sort key, which ranges, `$derivative` and the like measure.
     sort_value: Option<Expr>,
     outputs: Vec<(Path, Function)>,
+}
+
+/// How documents are sorted into partitions.
+struct Order {
+    partition: Option<Expr>,
+    sort: Option<SortPattern>,
     collation: Option<Arc<Collation>>,
     allow_disk: bool,
 }
@@ -70,8 +89,8 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
         outputs.push((path, Function::parse(field.value(), &around, cx)?));
     }
     let sort_value = around.single.as_ref().map(|(path, _)| Expr::compile(Value::String(&format!("${path}")), cx)).transpose()?;
-    let stage = SetWindowFields { partition, sort, sort_value, outputs, collation: cx.collation.clone(), allow_disk: cx.allow_disk_use };
-    out.push(Stage::Other(Box::new(stage)));
+    let order = Order { partition, sort, collation: cx.collation.clone(), allow_disk: cx.allow_disk_use };
+    out.push(Stage::Other(Box::new(SetWindowFields { order, sort_value, outputs })));
     Ok(())
 }
 
@@ -80,8 +99,8 @@ impl Operator for SetWindowFields {
         "$setWindowFields"
     }
     fn needs(&self, mut after: Needs) -> Needs {
-        self.partition.iter().for_each(|e| after.expr(e));
-        self.sort.iter().for_each(|s| after.sort(s));
+        self.order.partition.iter().for_each(|e| after.expr(e));
+        self.order.sort.iter().for_each(|s| after.sort(s));
         self.outputs.iter().for_each(|(_, f)| f.needs(&mut after));
         after
     }
@@ -89,49 +108,17 @@ impl Operator for SetWindowFields {
         true
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        let plain = self.outputs.iter().all(|(p, _)| p.parts().len() == 1);
-        Ok(Box::new(WindowStream { input, spec: *self, sorted: None, more: false, partition: Partition::default(), row: 0, plain, out: Vec::new() }))
+        let mut inputs = Inputs { list: Vec::new(), sort_value: self.sort_value.map(Arc::new) };
+        let mut functions = Vec::with_capacity(self.outputs.len());
+        for (path, function) in self.outputs {
+            functions.push((path, function.open(&mut inputs)?));
+        }
+        let plain = functions.iter().all(|(p, _)| p.parts().len() == 1);
+        Ok(Box::new(WindowStream { input, order: self.order, inputs: inputs.list, rows: None, row: 0, functions, plain, out: Vec::new() }))
     }
 }
 
-/// The documents of a partition, what the functions read of them, and the functions' results.
-#[derive(Default)]
-pub(super) struct Partition {
-    pub docs: Vec<DocBuf>,
-    /// Sort keys, to tell ties.
-    pub keys: Vec<Box<[u8]>>,
-    /// Values of the only sort key.
-    pub sort_values: Vec<ValueBuf>,
-    results: Vec<Vec<Arc<ValueBuf>>>,
-    /// Bytes of documents, keys and sort values.
-    pub size: usize,
-}
-
-/// What a document costs beside its bytes and key.
-const ROW: usize = 128;
-
-/// A partition and its results must fit into memory.
-fn check_memory(size: usize, host: &dyn Host) -> Result<()> {
-    if size > host.memory_limit() {
-        bail!(5643011, "Exceeded max memory. Current memory: {size} bytes. Max allowed memory: {} bytes", host.memory_limit());
-    }
-    Ok(())
-}
-
-struct WindowStream {
-    input: Box<dyn Stream>,
-    spec: SetWindowFields,
-    sorted: Option<Sorted>,
-    /// `sorted` stands on a record that belongs to the next partition.
-    more: bool,
-    partition: Partition,
-    row: usize,
-    /// No output path is dotted.
-    plain: bool,
-    out: Vec<u8>,
-}
-
-impl SetWindowFields {
+impl Order {
     fn sort(&self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<Sorted> {
         let mut sorter = Sorter::new("$setWindowFields", self.allow_disk, None);
         let (mut key, mut arena) = (Vec::new(), Arena::new());
@@ -159,95 +146,55 @@ impl SetWindowFields {
         }
         sorter.finish(host)
     }
+}
 
-    /// Where the sort key begins in a record's key.
-    fn sort_key<'k>(&self, key: &'k [u8]) -> Result<&'k [u8]> {
-        if self.partition.is_some() { keystring::skip(key, false) } else { Ok(key) }
-    }
-
-    /// Reads the partition that begins at the current record; `more` says whether another follows.
-    fn read(&self, sorted: &mut Sorted, more: &mut bool, host: &mut dyn Host) -> Result<Partition> {
-        let mut partition = Partition::default();
-        let mut arena = Arena::new();
-        let prefix = sorted.key().len() - self.sort_key(sorted.key())?.len();
-        let group: Box<[u8]> = sorted.key().get(..prefix).unwrap_or(&[]).into();
-        while *more && sorted.key().starts_with(&group) {
-            let doc = DocBuf::from_checked(sorted.payload().to_vec());
-            partition.size += doc.as_bytes().len() + sorted.key().len() + ROW;
-            check_memory(partition.size, host)?;
-            if let Some(expr) = &self.sort_value {
-                arena.reset();
-                partition.sort_values.push(ValueBuf::new(expr.eval(&Cx::new(&arena, doc.as_doc(), expr.slots()))?));
-            }
-            partition.keys.push(sorted.key().get(prefix..).unwrap_or(&[]).into());
-            partition.docs.push(doc);
-            *more = sorted.advance()?;
-        }
-        host.interrupt()?;
-        Ok(partition)
-    }
+struct WindowStream {
+    input: Box<dyn Stream>,
+    order: Order,
+    /// What the functions read, until there are rows.
+    inputs: Vec<Input>,
+    rows: Option<Rows>,
+    row: u64,
+    functions: Vec<(Path, Box<dyn Running>)>,
+    /// No output path is dotted.
+    plain: bool,
+    out: Vec<u8>,
 }
 
 impl WindowStream {
-    /// Makes the next partition current; `false` at the end.
-    fn next_partition(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if self.sorted.is_none() {
-            let mut sorted = self.spec.sort(self.input.as_mut(), host)?;
-            self.more = sorted.advance()?;
-            self.sorted = Some(sorted);
-        }
-        let Some(sorted) = &mut self.sorted else { return Ok(false) };
-        if !self.more {
-            return Ok(false);
-        }
-        let mut partition = self.spec.read(sorted, &mut self.more, host)?;
-        for (_, function) in &self.spec.outputs {
-            let results = compute::run(function, &partition, host)?;
-            partition.results.push(results);
-        }
-        self.partition = partition;
-        self.row = 0;
-        Ok(true)
-    }
-
-    fn write(&mut self) {
-        self.out.clear();
-        let Some(doc) = self.partition.docs.get(self.row) else { return };
-        let doc = doc.as_doc();
-        let row = self.row;
-        let results = self.partition.results.iter().map(|r| r.get(row).map_or(Value::Null, |v| v.view()));
-        let results = results.map(|v| if v.is_missing() { Value::Null } else { v });
-        let fields = self.spec.outputs.iter().map(|(p, _)| p).zip(results);
-        if self.plain {
-            let mut w = DocWriter::new(&mut self.out);
-            for field in doc {
-                match fields.clone().find(|(p, _)| p.text() == field.name()) {
-                    Some((_, value)) => w.append(field.name(), value),
-                    None => w.append_element(&field),
-                };
-            }
-            for (path, value) in fields.filter(|(p, _)| !doc.contains(p.text())) {
-                w.append(path.text(), value);
-            }
-            return;
-        }
-        let mut current = doc.as_bytes().to_vec();
-        for (path, value) in fields {
-            self.out.clear();
-            set_path::write(&mut DocWriter::new(&mut self.out), Doc::from_checked(&current), path.parts(), value);
-            current.clone_from(&self.out);
-        }
-        self.out = current;
+    /// Sorts the documents.
+    fn rows(&mut self, host: &mut dyn Host) -> Result<Rows> {
+        let sorted = self.order.sort(self.input.as_mut(), host)?;
+        Rows::new(sorted, self.order.partition.is_some(), std::mem::take(&mut self.inputs), self.order.allow_disk)
     }
 }
 
 impl Stream for WindowStream {
     fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        self.row += 1;
-        if self.row >= self.partition.docs.len() && !self.next_partition(host)? {
-            return Ok(false);
+        if self.rows.is_none() {
+            self.rows = Some(self.rows(host)?);
         }
-        self.write();
+        let WindowStream { rows: Some(rows), row, functions, plain, out, .. } = self else { return Ok(false) };
+        *row += 1;
+        if !rows.reach(*row, host)? {
+            if !rows.next_partition()? {
+                return Ok(false);
+            }
+            *row = 0;
+            functions.iter_mut().for_each(|(_, f)| f.restart());
+            rows.reach(0, host)?;
+        }
+        if *row % 64 == 0 {
+            host.interrupt()?;
+        }
+        rows.held = 0;
+        for (_, function) in functions.iter_mut() {
+            function.next(*row, rows, host)?;
+            rows.check_held(function.size(), host)?;
+            rows.held += function.size();
+        }
+        rows.check_memory(host)?;
+        write(rows.doc(*row)?, functions, *plain, out);
         Ok(true)
     }
     fn doc(&self) -> Doc<'_> {
@@ -256,4 +203,30 @@ impl Stream for WindowStream {
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }
+}
+
+/// The document with the functions' values.
+fn write(doc: Doc<'_>, functions: &[(Path, Box<dyn Running>)], plain: bool, out: &mut Vec<u8>) {
+    out.clear();
+    let fields = functions.iter().map(|(path, f)| (path, f.value()));
+    if plain {
+        let mut w = DocWriter::new(out);
+        for field in doc {
+            match fields.clone().find(|(p, _)| p.text() == field.name()) {
+                Some((_, value)) => w.append(field.name(), value),
+                None => w.append_element(&field),
+            };
+        }
+        for (path, value) in fields.filter(|(p, _)| !doc.contains(p.text())) {
+            w.append(path.text(), value);
+        }
+        return;
+    }
+    let mut current = doc.as_bytes().to_vec();
+    for (path, value) in fields {
+        out.clear();
+        set_path::write(&mut DocWriter::new(out), Doc::from_checked(&current), path.parts(), value);
+        current.clone_from(out);
+    }
+    *out = current;
 }

@@ -1,4 +1,4 @@
-//! Sorts of more than fits into their memory: they go to disk, or fail where they may not.
+//! Sorts and windows of more than fits into their memory: they go to disk, or fail where they may not.
 
 use smongo_bson::json::parse_doc;
 use smongo_bson::{Doc, DocBuf, Value};
@@ -82,6 +82,18 @@ fn a_limited_sort_keeps_what_is_wanted_in_memory() {
     let mut expected: Vec<(i32, i32)> = (0..DOCS).map(|n| (n.wrapping_mul(7919) % 97, n)).collect();
     expected.sort_by_key(|(k, id)| (-k, *id));
     assert_eq!(rows, expected[10..60]);
+}
+
+#[test]
+fn a_partition_beyond_its_memory_goes_to_disk() {
+    let mut session = filled();
+    // The running number as `k`, the sum of all as `_id`.
+    let output = "{\"k\": {\"$documentNumber\": {}}, \"_id\": {\"$sum\": \"$_id\"}}";
+    let command = format!(
+        "{{\"aggregate\": \"t\", \"pipeline\": [{{\"$setWindowFields\": {{\"sortBy\": {{\"_id\": 1}}, \"output\": {output}}}}}], \"cursor\": {{}}, \"$db\": \"test\"}}"
+    );
+    let total = DOCS * (DOCS - 1) / 2;
+    assert_eq!(all(&mut session, &command), (1..=DOCS).map(|n| (n, total)).collect::<Vec<_>>());
 }
 
 #[test]

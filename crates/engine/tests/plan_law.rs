@@ -161,9 +161,17 @@ impl Db {
 
     /// The documents a find yields, or its error.
     fn find(&mut self, rest: &str) -> Result<Vec<DocBuf>, String> {
-        let reply = self.run(&format!("{{\"find\": \"t\", \"$db\": \"law\", \"batchSize\": 7, {rest}}}"));
+        self.all(&format!("{{\"find\": \"t\", \"$db\": \"law\", \"batchSize\": 7, {rest}}}"))
+    }
+
+    /// The documents of an aggregation.
+    fn aggregate(&mut self, stages: &str, options: &str) -> Result<Vec<DocBuf>, String> {
+        self.all(&format!("{{\"aggregate\": \"t\", \"$db\": \"law\", \"cursor\": {{\"batchSize\": 7}}, \"pipeline\": [{stages}]{options}}}"))
+    }
+
+    fn all(&mut self, command: &str) -> Result<Vec<DocBuf>, String> {
         let mut docs = Vec::new();
-        let mut reply = reply;
+        let mut reply = self.run(command);
         loop {
             if !reply.get("ok").truthy() {
                 return Err(format!("{reply:?}"));
@@ -300,6 +308,53 @@ fn round(seed: u64, arrays: bool, queries: usize, kinds: Kinds) -> usize {
     answered
 }
 
+/// An expression that compares paths with `other`, which makes operands.
+fn comparison(r: &mut Random, other: &dyn Fn(&mut Random) -> String) -> String {
+    let one = |r: &mut Random| {
+        let (path, other) = (format!("\"${}\"", r.pick(PATHS)), other(r));
+        let operator = r.pick(&["$eq", "$gt", "$gte", "$lt", "$lte"]);
+        if r.chance(3) { format!("{{\"{operator}\": [{other}, {path}]}}") } else { format!("{{\"{operator}\": [{path}, {other}]}}") }
+    };
+    if r.chance(2) { one(r) } else { format!("{{\"$and\": [{}, {}]}}", one(r), one(r)) }
+}
+
+/// Comparisons of expressions, with constants and with the variables of a `$lookup`.
+fn expressions(seed: u64, arrays: bool, queries: usize) -> usize {
+    let mut r = Random(seed);
+    let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
+    let mut db = Db { session: engine.session(Client::default()) };
+    prepare(&mut r, &mut db, arrays, Kinds::Ordinary);
+    db.aggregate("{\"$out\": \"plain\"}", "").expect("a copy without indexes");
+    let mut answered = 0;
+    for _ in 0..queries {
+        let constant = comparison(&mut r, &|r| format!("{{\"$literal\": {}}}", value(r, true)));
+        let stage = format!("{{\"$match\": {{\"$expr\": {constant}}}}}");
+        let expected = db.aggregate(&stage, ", \"hint\": {\"$natural\": 1}").expect("an answer");
+        let found = db.aggregate(&stage, "").expect("an answer");
+        assert_eq!(ids(&expected), ids(&found), "seed {seed}: {stage}");
+        answered += found.len();
+
+        let variable = comparison(&mut r, &|_| "\"$$v\"".to_owned());
+        let front = if r.chance(2) { format!("{{\"$match\": {}}}, ", filter(&mut r, 0)) } else { String::new() };
+        let lookup = |from: &str, path: &str| {
+            let inner = format!("{front}{{\"$match\": {{\"$expr\": {variable}}}}}, {{\"$sort\": {{\"_id\": 1}}}}, {{\"$project\": {{\"_id\": 1}}}}");
+            format!("{{\"$lookup\": {{\"from\": \"{from}\", \"let\": {{\"v\": \"${path}\"}}, \"pipeline\": [{inner}], \"as\": \"e\"}}}}, {{\"$sort\": {{\"_id\": 1}}}}")
+        };
+        let path = r.pick(PATHS);
+        // One document at a time, nothing is kept from one to the next.
+        let mut expected = Vec::new();
+        for id in 0..60 {
+            expected.extend(db.aggregate(&format!("{{\"$match\": {{\"_id\": {id}}}}}, {}", lookup("plain", path)), "").expect("an answer"));
+        }
+        for from in ["t", "plain"] {
+            let found = db.aggregate(&lookup(from, path), "").expect("an answer");
+            let text = |docs: &[DocBuf]| docs.iter().map(|d| to_relaxed(d.as_doc())).collect::<Vec<_>>();
+            assert_eq!(text(&expected), text(&found), "seed {seed}: {}", lookup(from, path));
+        }
+    }
+    answered
+}
+
 /// A projection of some paths, with `_id` or without; often of what an index holds.
 fn projection(r: &mut Random, indexes: &[(String, String)]) -> String {
     if let Some((_, key)) = indexes.get(r.below(indexes.len() + 1)) {
@@ -384,6 +439,27 @@ fn other_plans(seed: u64, arrays: bool, queries: usize) -> (usize, usize) {
         }
     }
     (covered, values)
+}
+
+#[test]
+fn an_expression_bounds_an_index_without_arrays() {
+    let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
+    let mut db = Db { session: engine.session(Client::default()) };
+    db.run("{\"insert\": \"t\", \"$db\": \"law\", \"documents\": [{\"a\": 1, \"b\": [1]}, {\"a\": \"x\", \"b\": 2}]}");
+    db.run("{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{\"key\": {\"a\": 1}, \"name\": \"a\"}, {\"key\": {\"b\": 1}, \"name\": \"b\"}]}");
+    let mut explain = |expr: &str| {
+        let command = format!("{{\"aggregate\": \"t\", \"cursor\": {{}}, \"pipeline\": [{{\"$match\": {{\"$expr\": {expr}}}}}]}}");
+        to_relaxed(db.run(&format!("{{\"explain\": {command}, \"$db\": \"law\"}}")).as_doc())
+    };
+    let both = explain("{\"$and\": [{\"$gt\": [\"$a\", 1]}, {\"$gte\": [\"z\", \"$a\"]}]}");
+    assert!(both.contains("\"indexBounds\":{\"a\":[\"(1, \\\"z\\\"]\"]}") && both.contains("$_internalExprLte"), "{both}");
+    assert!(explain("{\"$lt\": [\"$b\", 1]}").contains("COLLSCAN"));
+}
+
+#[test]
+fn expressions_compare_by_indexes_as_by_a_scan() {
+    let answered: usize = (0..40).map(|seed| expressions(seed, seed % 2 == 0, 12)).sum();
+    assert!(answered > 1000, "{answered} documents were found");
 }
 
 #[test]

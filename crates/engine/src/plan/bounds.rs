@@ -53,6 +53,7 @@ pub fn of_either(node: &Node, negated: bool, field: Field<'_>) -> Option<Bounds>
 pub fn of(node: &Node, field: Field<'_>) -> Option<Bounds> {
     let mut bounds = match node {
         Node::Compare { op, value, .. } => compare(*op, value.view(), field),
+        Node::Implied { op, value, .. } => implied(*op, value.view(), field),
         Node::In { values, regexes, .. } => {
             let mut all = NOTHING;
             for v in values {
@@ -108,6 +109,19 @@ fn compare(op: CompareOp, value: Value<'_>, field: Field<'_>) -> Option<Bounds> 
             _ => range(op, v),
         },
     }
+}
+
+/// A comparison of an expression: over all types, and of arrays as a whole, which the index does not know. What is missing is less than all else.
+fn implied(op: CompareOp, value: Value<'_>, field: Field<'_>) -> Option<Bounds> {
+    if field.multikey || field.numbered || (field.strings_differ && has_strings(value)) {
+        return None;
+    }
+    let (interval, less) = match op {
+        CompareOp::Eq => (Interval::point(value), false),
+        CompareOp::Gt | CompareOp::Gte => (Interval::new(value, op == CompareOp::Gte, Value::MaxKey, true), false),
+        CompareOp::Lt | CompareOp::Lte => (Interval::new(Value::MinKey, true, value, op == CompareOp::Lte), true),
+    };
+    Some(Bounds { intervals: if interval.is_empty() { Vec::new() } else { vec![interval] }, exact: true, matches_missing: less })
 }
 
 /// Equality with null: null, and what is missing.

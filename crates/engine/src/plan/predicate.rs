@@ -100,6 +100,7 @@ fn join(prefix: &str, path: &str) -> String {
 pub fn path_of(node: &Node) -> Option<&str> {
     match node {
         Node::Compare { path, .. }
+        | Node::Implied { path, .. }
         | Node::In { path, .. }
         | Node::Exists { path }
         | Node::Type { path, .. }

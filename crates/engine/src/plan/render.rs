@@ -74,6 +74,7 @@ fn order_of(n: &Node) -> String {
         Node::Not(_) => 16,
         Node::Nor(_) => 17,
         Node::Type { .. } => 18,
+        Node::Implied { op, .. } => 20 + *op as usize,
         _ => 30,
     };
     format!("{kind:02}{}", super::predicate::path_of(n).unwrap_or_default())
@@ -84,6 +85,12 @@ fn operators(leaf: &Node, source: Doc<'_>, w: &mut DocWriter<'_>) {
     match leaf {
         Node::Compare { op, value, .. } => {
             w.append(op.name(), value.view());
+        }
+        Node::Implied { op, value, .. } => {
+            // MongoDB calls them `$_internalExprGt` and so on.
+            let name = op.name().trim_start_matches('$');
+            let (first, rest) = name.split_at(1);
+            w.append(&format!("$_internalExpr{}{rest}", first.to_uppercase()), value.view());
         }
         Node::In { values, regexes, .. } => {
             let mut all = w.array("$in");

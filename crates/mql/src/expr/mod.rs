@@ -31,6 +31,7 @@ use smongo_bson::{Doc, Result, Value};
 
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
+use crate::matcher::CompareOp;
 use node::Node;
 use parse::Scope;
 
@@ -133,10 +134,10 @@ impl Expr {
         matches!(&self.node, Node::Field(path) if path.is_empty())
     }
 
-    /// The paths that must be equal to a constant for the expression to be true: those of `$eq`, also in an `$and`.
-    pub(crate) fn equalities(&self) -> Vec<(String, Value<'_>)> {
+    /// The paths that must compare with a constant for the expression to be true: those of `$eq`, `$gt` …, also in an `$and`.
+    pub(crate) fn comparisons(&self) -> Vec<(String, CompareOp, Value<'_>)> {
         let mut found = Vec::new();
-        self.node.equalities(&mut found);
+        self.node.comparisons(&mut found);
         found
     }
 

@@ -12,6 +12,7 @@ use super::path::FieldPath;
 use crate::arena::Arena;
 use crate::collation::Collation;
 use crate::cx::Cx;
+use crate::matcher::CompareOp;
 
 pub(crate) enum Node {
     Const(ValueBuf),
@@ -231,14 +232,21 @@ impl Node {
 }
 
 impl Node {
-    /// See [`super::Expr::equalities`].
-    pub fn equalities<'n>(&'n self, found: &mut Vec<(String, Value<'n>)>) {
+    /// See [`super::Expr::comparisons`].
+    pub fn comparisons<'n>(&'n self, found: &mut Vec<(String, CompareOp, Value<'n>)>) {
         let Node::Call(call) = self else { return };
-        match (call.args.name, &*call.args.nodes) {
-            ("$and", nodes) => nodes.iter().for_each(|n| n.equalities(found)),
-            ("$eq", [Node::Field(path), Node::Const(v)] | [Node::Const(v), Node::Field(path)]) if !path.is_empty() => {
-                found.push((path.text(), v.view()));
-            }
+        let op = match call.args.name {
+            "$and" => return call.args.nodes.iter().for_each(|n| n.comparisons(found)),
+            "$eq" => CompareOp::Eq,
+            "$gt" => CompareOp::Gt,
+            "$gte" => CompareOp::Gte,
+            "$lt" => CompareOp::Lt,
+            "$lte" => CompareOp::Lte,
+            _ => return,
+        };
+        match &*call.args.nodes {
+            [Node::Field(path), Node::Const(v)] if !path.is_empty() => found.push((path.text(), op, v.view())),
+            [Node::Const(v), Node::Field(path)] if !path.is_empty() => found.push((path.text(), op.flipped(), v.view())),
             _ => {}
         }
     }

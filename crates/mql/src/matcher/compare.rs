@@ -26,6 +26,17 @@ impl CompareOp {
         }
     }
 
+    /// The operator with its operands exchanged.
+    pub fn flipped(self) -> CompareOp {
+        match self {
+            CompareOp::Eq => CompareOp::Eq,
+            CompareOp::Gt => CompareOp::Lt,
+            CompareOp::Gte => CompareOp::Lte,
+            CompareOp::Lt => CompareOp::Gt,
+            CompareOp::Lte => CompareOp::Gte,
+        }
+    }
+
     #[inline]
     fn holds(self, order: Ordering) -> bool {
         match self {

@@ -90,7 +90,7 @@ impl<'r> Eval<'r> {
             Node::Field { path, test } => Ok(self.field(path, doc, test.expands(), |e| e.is_some_and(|e| test.matches(e.value())))),
             Node::Near(near) => Ok(near.distance(doc).is_some()),
             Node::Opaque(predicate) => predicate.matches(doc, self.arena),
-            Node::Text(_) => Ok(true),
+            Node::Text(_) | Node::Implied { .. } => Ok(true),
             Node::AlwaysFalse => Ok(false),
         }
     }
@@ -255,7 +255,7 @@ impl<'r> Eval<'r> {
             Node::ElemMatchObject { filter, .. } => self.any_element(filter, e, Eval::object_element)?,
             Node::ElemMatchValue { filter, .. } => self.any_element(filter, e, Eval::value)?,
             Node::Field { test, .. } => test.matches(e.value()),
-            Node::Expr(_) | Node::Near(_) | Node::Text(_) | Node::Opaque(_) | Node::AlwaysFalse => false,
+            Node::Expr(_) | Node::Implied { .. } | Node::Near(_) | Node::Text(_) | Node::Opaque(_) | Node::AlwaysFalse => false,
         })
     }
 

@@ -1,24 +1,32 @@
 //! What an `$expr` implies that an index can answer.
 
+use smongo_bson::path::Path;
 use smongo_bson::{DocBuf, Result, Value};
 
-use super::{Node, parse};
+use super::{CompareOp, Node, parse};
 use crate::cx::CompileCx;
 
-/// Adds `{path: {$eq: value}}` beside each `$expr` that demands it. It accepts more than the `$expr`, which still decides, but it is quick and the
-/// planner understands it: this is how a `$lookup` with `let` uses indexes.
+/// Adds what each `$expr` demands of single paths beside it; the `$expr` still decides. This is how a `$lookup` with `let` uses indexes.
+///
+/// Equality becomes `{path: {$eq: value}}`, which accepts more than the `$expr`, but is quick. No filter accepts what the other comparisons
+/// of expressions do, for these look at values as a whole and order those of all types: they become [`Node::Implied`].
 pub(super) fn with_implied(root: Node, cx: &CompileCx) -> Result<Node> {
     let nodes = if let Node::And(children) = &root { children.as_slice() } else { std::slice::from_ref(&root) };
     let mut implied = Vec::new();
     for node in nodes {
         let Node::Expr(expr) = node else { continue };
-        for (path, value) in expr.equalities() {
+        for (path, op, value) in expr.comparisons() {
             // Null is also what is missing, and arrays are compared with as a whole or element by element.
             if matches!(value, Value::Missing | Value::Null | Value::Undefined | Value::Array(_)) {
                 continue;
             }
-            let filter = DocBuf::build(|w| { w.document(&path).append("$eq", value); });
-            implied.push(parse::filter(filter.as_doc(), parse::Place::Stage, cx)?);
+            implied.push(match op {
+                CompareOp::Eq => {
+                    let filter = DocBuf::build(|w| { w.document(&path).append("$eq", value); });
+                    parse::filter(filter.as_doc(), parse::Place::Stage, cx)?
+                }
+                op => Node::Implied { path: Path::new(&path), op, value: value.into() },
+            });
         }
     }
     if implied.is_empty() {

@@ -106,6 +106,13 @@ pub enum Node {
         filter: Box<Node>,
     },
     Expr(Expr),
+    /// For the planner, what an `$expr` beside it demands: the value at the path, as a whole, compares so with this one in the order of all
+    /// types. As a filter it holds.
+    Implied {
+        path: Path,
+        op: CompareOp,
+        value: ValueBuf,
+    },
     /// A test of the values at a path that only the matcher itself understands (geo).
     Field {
         path: Path,

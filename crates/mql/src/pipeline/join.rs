@@ -49,12 +49,20 @@ impl JoinTable {
     /// A table of what passes `stages` over the collection of `cx`. `None` when an index finds what is equal to a value, or a table cannot be made.
     pub fn over(path: &str, stages: &[DocBuf], cx: &CompileCx, host: &mut dyn Host) -> Result<Option<Arc<JoinTable>>> {
         let path = Path::new(path);
+        if host.finds(&cx.db, &cx.coll, path.text(), cx)? {
+            return Ok(None);
+        }
+        Ok(JoinTable::of(&path, stages, cx, host)?.map(Arc::new))
+    }
+
+    /// The same, whatever indexes there are.
+    pub fn of(path: &Path, stages: &[DocBuf], cx: &CompileCx, host: &mut dyn Host) -> Result<Option<JoinTable>> {
         // Where a number may be a position or a name, index keys do not tell what is equal to a value.
-        if path.parts().iter().any(|p| p.index.is_some()) || host.finds(&cx.db, &cx.coll, path.text(), cx)? {
+        if path.parts().iter().any(|p| p.index.is_some()) {
             return Ok(None);
         }
         let foreign = host.open(&cx.db, &cx.coll, stages, cx)?;
-        Ok(JoinTable::build(foreign, &path, cx, host)?.map(Arc::new))
+        JoinTable::build(foreign, path, cx, host)
     }
 
     /// Reads all of `foreign`. `None` when the table would outgrow the memory limit, or a document has no proper keys.

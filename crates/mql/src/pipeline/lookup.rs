@@ -6,6 +6,7 @@ use smongo_bson::path::{Part, Path};
 use smongo_bson::{Array, ArrayWriter, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 
 use super::args::{self, Spec, field_path, nested, show, with_unknown};
+use super::correlation;
 use super::join::{JoinTable, Matches};
 use super::spill::{Spool, SpoolReader};
 use super::unwind::Unwind;
@@ -43,8 +44,10 @@ enum Access {
     Query,
     /// All foreign documents were read into a table.
     Table(Arc<JoinTable>),
-    /// The results of a sub-pipeline that is the same for every local document.
-    Kept(Arc<Spool>),
+    /// The results of the first stages, which are the same for every local document; of all of them when nothing is correlated.
+    Kept { results: Arc<Spool>, stages: usize },
+    /// The results of the first stages in a table, which finds those that are equal to a variable; the next stage tests it again.
+    Joined { table: Arc<JoinTable>, stages: usize, variable: String },
 }
 
 const FIELDS: &[&str] = &["as", "foreignField", "from", "let", "localField", "pipeline"];
@@ -218,20 +221,27 @@ impl Lookup {
     /// Opens the foreign documents of one local document.
     fn open_foreign(&mut self, doc: Doc<'_>, arena: &Arena, host: &mut dyn Host) -> Result<Box<dyn Stream>> {
         self.choose_access(host)?;
-        if let Access::Kept(spool) = &self.access {
-            return Ok(Box::new(SpoolReader::new(spool.clone())));
-        }
         let mut cx = self.cx.clone();
         for (name, expr) in &self.lets {
             let value = expr.eval(&Cx::new(arena, doc, expr.slots()))?;
             cx.lets.push((name.clone(), ValueBuf::new(value)));
         }
+        let mut places = Vec::new();
+        match &self.access {
+            Access::Kept { results, stages } => return self.behind(*stages, Box::new(SpoolReader::new(results.clone())), &cx),
+            Access::Joined { table, stages, variable } => {
+                let value = cx.lets.iter().rfind(|(name, _)| name == variable).map_or(Value::Missing, |(_, v)| v.view());
+                if table.find(&[value], &mut places)? {
+                    return self.behind(*stages, Box::new(Matches::new(table.clone(), places)), &cx);
+                }
+            }
+            _ => {}
+        }
         let Some((local, foreign)) = &self.equality else { return host.open(&cx.db, &cx.coll, &self.stages, &cx) };
         let values = local_values(doc, local.parts());
         if let Access::Table(table) = &self.access {
-            let mut places = Vec::new();
             if table.find(&values, &mut places)? {
-                return self.behind_table(Box::new(Matches::new(table.clone(), places)), &cx);
+                return self.behind(self.filters(), Box::new(Matches::new(table.clone(), places)), &cx);
             }
         }
         // A pipeline that makes its own documents has nothing to match before it has made them.
@@ -247,7 +257,7 @@ impl Lookup {
             Access::Fresh => self.access = Access::Once,
             Access::Once => {
                 self.access = match &self.equality {
-                    None if self.lets.is_empty() => self.keep(host)?,
+                    None => self.keep(host)?,
                     Some((_, foreign)) if !self.cx.coll.is_empty() => self.tabulate(foreign, host)?,
                     _ => Access::Query,
                 }
@@ -257,18 +267,42 @@ impl Lookup {
         Ok(())
     }
 
-    /// Reads the results of an uncorrelated sub-pipeline, when they are few enough.
+    /// Keeps what is the same for all local documents, unless an index finds what a local document wants.
     fn keep(&self, host: &mut dyn Host) -> Result<Access> {
-        let mut results = host.open(&self.cx.db, &self.cx.coll, &self.stages, &self.cx)?;
+        let count = correlation::uncorrelated(&self.stages, &self.names());
+        let (front, next) = (self.stages.get(..count).unwrap_or_default(), self.stages.get(count));
+        let wanted = next.map(|s| correlation::comparisons(s.as_doc(), &self.names())).unwrap_or_default();
+        if self.filters() == count && !self.cx.coll.is_empty() {
+            for comparison in &wanted {
+                if host.finds(&self.cx.db, &self.cx.coll, comparison.path, &self.cx)? {
+                    return Ok(Access::Query);
+                }
+            }
+        }
+        if let Some(equal) = wanted.iter().find(|c| c.equal) {
+            if let Some(table) = JoinTable::of(&Path::new(equal.path), front, &self.cx, host)? {
+                return Ok(Access::Joined { table: Arc::new(table), stages: count, variable: equal.variable.to_owned() });
+            }
+        }
+        if front.is_empty() && next.is_some() {
+            return Ok(Access::Query);
+        }
+        let results = self.results(front, host)?;
+        Ok(results.map_or(Access::Query, |results| Access::Kept { results: Arc::new(results), stages: count }))
+    }
+
+    /// The results of uncorrelated stages, when they are few enough.
+    fn results(&self, stages: &[DocBuf], host: &mut dyn Host) -> Result<Option<Spool>> {
+        let mut results = host.open(&self.cx.db, &self.cx.coll, stages, &self.cx)?;
         let (mut spool, mut size) = (Spool::new("$lookup", true), 0);
         while results.advance(host)? {
             size += results.doc().as_bytes().len();
             if size > MAX_CACHE.min(host.memory_limit()) {
-                return Ok(Access::Query);
+                return Ok(None);
             }
             spool.push(results.doc().as_bytes(), host)?;
         }
-        Ok(Access::Kept(Arc::new(spool.finish()?)))
+        spool.finish().map(Some)
     }
 
     fn tabulate(&self, path: &str, host: &mut dyn Host) -> Result<Access> {
@@ -276,15 +310,20 @@ impl Lookup {
         Ok(JoinTable::over(path, filters, &self.cx, host)?.map_or(Access::Query, Access::Table))
     }
 
+    /// The variables of `let`.
+    fn names(&self) -> Vec<&str> {
+        self.lets.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
     /// How many filters at the front of the sub-pipeline hold for all local documents alike, so that the table is made of what passes them.
     fn filters(&self) -> usize {
         let is_match = |s: &&DocBuf| s.as_doc().first().is_some_and(|e| e.name() == "$match");
-        if self.lets.is_empty() { self.stages.iter().take_while(is_match).count() } else { 0 }
+        self.stages.iter().take(correlation::uncorrelated(&self.stages, &self.names())).take_while(is_match).count()
     }
 
-    /// The rest of the sub-pipeline over what the table found.
-    fn behind_table(&self, found: Box<dyn Stream>, cx: &CompileCx) -> Result<Box<dyn Stream>> {
-        let rest = self.stages.get(self.filters()..).unwrap_or_default();
+    /// The sub-pipeline behind its first `count` stages over what these have found.
+    fn behind(&self, count: usize, found: Box<dyn Stream>, cx: &CompileCx) -> Result<Box<dyn Stream>> {
+        let rest = self.stages.get(count..).unwrap_or_default();
         if rest.is_empty() {
             return Ok(found);
         }

@@ -8,6 +8,7 @@ mod basic;
 mod bucket;
 mod bucket_auto;
 pub mod change_stream;
+mod correlation;
 mod densify;
 mod documents;
 mod facet;

@@ -75,7 +75,7 @@ impl Needs {
             | Node::ElemMatchValue { path, .. }
             | Node::Field { path, .. } => self.path(path.text()),
             Node::Expr(expr) => self.expr(expr),
-            Node::AlwaysFalse => {}
+            Node::AlwaysFalse | Node::Implied { .. } => {}
             _ => self.0 = None,
         }
     }

@@ -125,9 +125,10 @@ fn accumulators(r: &mut Random) -> String {
 }
 
 fn lookup(r: &mut Random) -> String {
-    let pipeline = match r.below(4) {
+    let pipeline = match r.below(5) {
         0 => format!(", \"pipeline\": [{}]", join((0..r.below(2)).map(|_| stage(r, 0)))),
         1 => format!(", \"let\": {{\"v\": \"$b\"}}, \"pipeline\": [{{\"$match\": {{\"$expr\": {{\"$eq\": [\"${}\", \"$$v\"]}}}}}}]", r.pick(FIELDS)),
+        2 => format!(", \"let\": {{\"v\": \"${}\"}}, \"pipeline\": [{}, {{\"$match\": {{\"$expr\": {{\"{}\": [\"$$v\", \"${}\"]}}}}}}]", r.pick(FIELDS), stage(r, 0), r.pick(&["$eq", "$eq", "$lt", "$gte"]), r.pick(PATHS)),
         _ => String::new(),
     };
     let uncorrelated = !pipeline.is_empty() && r.chance(3);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use smongo_bson::{Doc, DocBuf, Result, Value};
@@ -34,6 +34,8 @@ pub struct Level {
     pub level: i32,
     /// Replaces `slow_ms` and `sample_rate`.
     pub filter: Option<Arc<Matcher>>,
+    /// When profiling began. What was running then is not told of, the command that began it included.
+    pub since: Option<Instant>,
 }
 
 pub struct Profiler {
@@ -54,6 +56,7 @@ pub struct Profiled<'a> {
     pub db: &'a str,
     pub coll: Option<&'a str>,
     pub body: Doc<'a>,
+    pub begun: Instant,
     pub elapsed: Duration,
     pub reply: &'a [u8],
     pub error: Option<&'a smongo_bson::Error>,
@@ -82,11 +85,8 @@ impl Profiler {
 
     /// Writes the entry of a command, if it is one to be told of.
     pub fn record(&self, shared: &Arc<Shared>, profiled: &Profiled<'_>) {
-        if profiled.coll == Some("system.profile") {
-            return;
-        }
         let (settings, level) = self.settings(profiled.db);
-        if level.level == 0 {
+        if level.level == 0 || level.since.is_some_and(|since| since > profiled.begun) {
             return;
         }
         let entry = profiled.entry();

@@ -1,6 +1,7 @@
 //! profile
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use smongo_bson::{DocWriter, Result, Value, bail, number};
 use smongo_mql::Matcher;
@@ -45,6 +46,9 @@ fn profile(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
     let asks = !(0..=2).contains(&level);
     if !asks || slow_ms.is_some() || sample_rate.is_some() || filter.is_some() {
         if !asks {
+            if current.level == 0 {
+                current.since = Some(Instant::now());
+            }
             current.level = level as i32;
         }
         if let Some(filter) = filter {

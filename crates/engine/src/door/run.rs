@@ -68,12 +68,13 @@ impl Session {
             out.truncate(start);
             reply::fail(&mut DocWriter::new(out), Some(&self.shared), error);
         }
-        self.account(command, request, begun.elapsed(), &out[start..], error.as_ref());
+        self.account(command, request, begun, &out[start..], error.as_ref());
         after
     }
 
     /// Counts a command that is over, and tells the profiler and the log of it where they want to know.
-    fn account(&self, command: Option<&Command>, request: &Request<'_>, elapsed: Duration, reply: &[u8], error: Option<&Error>) {
+    fn account(&self, command: Option<&Command>, request: &Request<'_>, begun: Instant, reply: &[u8], error: Option<&Error>) {
+        let elapsed = begun.elapsed();
         let shared = &self.shared;
         let usage = &shared.usage;
         let sequences: usize = request.sequences.iter().map(|s| s.docs.len()).sum();
@@ -93,6 +94,7 @@ impl Session {
                 db,
                 coll: usage::collection(kind, request),
                 body: request.body,
+                begun,
                 elapsed,
                 reply,
                 error,

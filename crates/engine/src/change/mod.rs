@@ -78,9 +78,10 @@ struct State {
 }
 
 impl State {
+    /// That of the last event, until something later was seen.
     fn token(&self) -> Token {
         match self.last {
-            Some(at) if at.ts >= self.next => Token::Event(at),
+            Some(at) if at.ts.saturating_add(1) >= self.next => Token::Event(at),
             _ => Token::Mark(self.next),
         }
     }

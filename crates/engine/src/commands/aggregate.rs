@@ -1,6 +1,6 @@
 //! aggregate
 
-use smongo_bson::{Array, DocWriter, Result, Value, bail, number};
+use smongo_bson::{Array, DocWriter, Error, Result, Value, bail, err, number};
 use smongo_mql::CompileCx;
 use smongo_mql::pipeline::change_stream::CHANGE_STREAM;
 use smongo_mql::pipeline::{Pipeline, stage_documents};
@@ -29,6 +29,11 @@ pub struct AggregateArgs<'a> {
     pub explain: bool,
 }
 
+/// Explained, an aggregation writes nothing.
+pub fn takes_no_write_concern() -> Error {
+    err!(FailedToParse, "Aggregation explain does not support the'writeConcern' option")
+}
+
 impl<'a> AggregateArgs<'a> {
     pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>, explained: bool) -> Result<AggregateArgs<'a>> {
         let coll = match args.first() {
@@ -44,7 +49,7 @@ impl<'a> AggregateArgs<'a> {
         };
         let explain = required_bool(args, "explain")?.unwrap_or(false);
         if explain && cx.write_concern.given {
-            bail!(FailedToParse, "Aggregation explain does not support the'writeConcern' option");
+            return Err(takes_no_write_concern());
         }
         let batch_size = cursor(args, explain || explained)?;
         cx.op.compile.allow_disk_use = required_bool(args, "allowDiskUse")?.unwrap_or(true);

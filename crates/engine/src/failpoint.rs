@@ -156,7 +156,9 @@ impl FailPoints {
             return None;
         }
         if let Some(wanted) = point.data.get("appName").as_str() {
-            let app = metadata.and_then(|m| m.get("application").as_doc()).and_then(|a| a.get("name").as_str());
+            // A connection's first hello is what brings the name.
+            let client = metadata.map(DocBuf::as_doc).or_else(|| body.get("client").as_doc());
+            let app = client.and_then(|m| m.get("application").as_doc()).and_then(|a| a.get("name").as_str());
             if app != Some(wanted) {
                 return None;
             }

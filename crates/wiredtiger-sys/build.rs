@@ -21,7 +21,58 @@ const ALLOC_C: &str = include_str!("csrc/alloc.c");
 /// Upstream's sources that ours wrap.
 const WRAPPED: [&str; 2] = ["src/support/global.c", "src/os_common/os_alloc.c"];
 /// Raise it when this file changes what is compiled.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
+
+/// Waits of the library for a thread that may have met a failing disk and be no more. Programs are expected to abort when the
+/// library has failed for good; ours goes on, and its callers must hear of it. A file, its text, and what stands there instead.
+const WAITS: &[(&str, &str, &str)] = &[
+    (
+        "src/evict/evict_lru.c",
+        "(initial_progress = __wt_atomic_loadv64(&evict->eviction_progress);; ret = 0) {\n",
+        "(initial_progress = __wt_atomic_loadv64(&evict->eviction_progress);; ret = 0) {\n        WT_ERR(WT_SESSION_CHECK_PANIC(session));\n",
+    ),
+    (
+        "src/log/log.c",
+        "while (__wt_log_cmp(&log->write_lsn, &slot->slot_release_lsn) != 0) {\n",
+        "while (!F_ISSET(S2C(session), WT_CONN_PANIC) && __wt_log_cmp(&log->write_lsn, &slot->slot_release_lsn) != 0) {\n",
+    ),
+    (
+        "src/log/log.c",
+        "while (log->sync_lsn.l.file < min_lsn->l.file) {\n",
+        "while (log->sync_lsn.l.file < min_lsn->l.file) {\n        WT_RET(WT_SESSION_CHECK_PANIC(session));\n",
+    ),
+    (
+        "src/log/log.c",
+        "while (F_ISSET_ATOMIC_16(slot, WT_SLOT_SYNC | WT_SLOT_SYNC_DIR)) {\n",
+        "while (F_ISSET_ATOMIC_16(slot, WT_SLOT_SYNC | WT_SLOT_SYNC_DIR)) {\n        WT_ERR(WT_SESSION_CHECK_PANIC(session));\n",
+    ),
+    (
+        "src/log/log.c",
+        "            __wt_cond_wait(session, log->log_write_cond, 10 * WT_THOUSAND, NULL);\n    } else",
+        "            if ((ret = WT_SESSION_CHECK_PANIC(session)) != 0)\n                break;\n            else\n                __wt_cond_wait(session, log->log_write_cond, 10 * WT_THOUSAND, NULL);\n    } else",
+    ),
+    (
+        "src/log/log.c",
+        "            __wt_cond_wait(session, log->log_sync_cond, 10 * WT_THOUSAND, NULL);\n    }\n\nerr:",
+        "            if ((ret = WT_SESSION_CHECK_PANIC(session)) != 0)\n                break;\n            else\n                __wt_cond_wait(session, log->log_sync_cond, 10 * WT_THOUSAND, NULL);\n    }\n\nerr:",
+    ),
+    (
+        "src/log/log.c",
+        "while (__wt_log_cmp(&last_lsn, &lsn) > 0) {\n",
+        "while (__wt_log_cmp(&last_lsn, &lsn) > 0) {\n        WT_RET(WT_SESSION_CHECK_PANIC(session));\n",
+    ),
+    // Joining a slot has no result: who gets no slot knows why.
+    (
+        "src/log/log.c",
+        "    __wti_log_slot_join(session, rdup_len, flags, &myslot);\n",
+        "    __wti_log_slot_join(session, rdup_len, flags, &myslot);\n    if (myslot.slot == NULL)\n        return (WT_PANIC);\n",
+    ),
+    (
+        "src/log/log_slot.c",
+        "    for (;;) {\n        WT_COMPILER_BARRIER();\n        slot = __wt_atomic_load_pointer(&log->active_slot);\n        old_state",
+        "    for (;;) {\n        if (F_ISSET(S2C(session), WT_CONN_PANIC)) {\n            myslot->slot = NULL;\n            return;\n        }\n        WT_COMPILER_BARRIER();\n        slot = __wt_atomic_load_pointer(&log->active_slot);\n        old_state",
+    ),
+];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -95,6 +146,7 @@ fn build_into(home: &Path) -> Result<()> {
     fs::create_dir_all(scratch.join("out/include"))?;
     let built = fetch(&scratch).and_then(|sdist| {
         let source = unpack(&sdist, &scratch)?;
+        end_waits(&source)?;
         compile(&source, &scratch.join("out"))
     });
     if built.is_ok() {
@@ -136,6 +188,18 @@ fn unpack(sdist: &Path, scratch: &Path) -> Result<PathBuf> {
         return Err(format!("tar cannot unpack {}: {status}", sdist.display()).into());
     }
     Ok(scratch.join(top))
+}
+
+fn end_waits(source: &Path) -> Result<()> {
+    for (file, wait, ending) in WAITS {
+        let path = source.join(file);
+        let text = fs::read_to_string(&path)?;
+        if text.matches(wait).count() != 1 {
+            return Err(format!("{file} does not have, or has more than once: {wait}").into());
+        }
+        fs::write(&path, text.replace(wait, ending))?;
+    }
+    Ok(())
 }
 
 fn compile(source: &Path, out: &Path) -> Result<()> {

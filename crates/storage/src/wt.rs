@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -26,10 +27,14 @@ thread_local! {
     static MESSAGE: RefCell<(c_int, String)> = const { RefCell::new((0, String::new())) };
 }
 
+/// Homes of connections that failed and could not be closed, once for each.
+static ABANDONED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 /// An open database.
 pub(crate) struct Connection {
     raw: NonNull<sys::WT_CONNECTION>,
     events: Arc<Events>,
+    home: String,
 }
 
 // SAFETY: WiredTiger's connection handle may be used by any number of threads.
@@ -202,19 +207,22 @@ fn as_ptr(config: Option<&CStr>) -> *const c_char {
 impl Connection {
     /// Opens the database in `home`, which is a name only for one in memory.
     pub fn open(home: &str, config: &str) -> Result<Arc<Self>> {
-        let (home, config) = (c_string(home)?, c_string(config)?);
+        // The library refuses a home it has open already by comparing names. One that failed writes nothing any more, and must
+        // not keep its database closed for as long as the process lives.
+        let abandoned = ABANDONED.lock().iter().filter(|other| *other == home).count();
+        let (name, config) = (c_string(&(home.to_owned() + &"/.".repeat(abandoned)))?, c_string(config)?);
         let _ = MESSAGE.try_with(|last| last.take());
         let mut raw = ptr::null_mut();
         let events = Events::new();
         let handler = Arc::as_ptr(&events).cast::<sys::WT_EVENT_HANDLER>().cast_mut();
         // SAFETY: strings are NUL-terminated; the handler is complete, so never written by the library,
         // and lives until the connection is closed; `raw` is a valid place for the answer.
-        let code = unsafe { sys::wiredtiger_open(home.as_ptr(), handler, config.as_ptr(), &mut raw) };
+        let code = unsafe { sys::wiredtiger_open(name.as_ptr(), handler, config.as_ptr(), &mut raw) };
         if code != 0 {
             return Err(events.error(code));
         }
         let raw = NonNull::new(raw).ok_or_else(|| Error::new(ErrorKind::Other, "WiredTiger gave no connection"))?;
-        Ok(Arc::new(Self { raw, events }))
+        Ok(Arc::new(Self { raw, events, home: home.to_owned() }))
     }
 
     pub fn session(self: &Arc<Self>) -> Result<RawSession> {
@@ -240,7 +248,10 @@ impl Drop for Connection {
         if self.events.stuck.load(Atomic::Acquire) {
             // The handler must outlive what is left open.
             std::mem::forget(Arc::clone(&self.events));
-            tracing::error!("the failed store stays open in this process: a transaction was under way");
+            ABANDONED.lock().push(self.home.clone());
+            // A process loses its locks of a file when it closes any handle of it: from here on others can open the database.
+            let _ = std::fs::File::open(std::path::Path::new(&self.home).join("WiredTiger.lock"));
+            tracing::error!("the failed store stays in the memory of this process: a transaction was under way");
             return;
         }
         // SAFETY: the last owner is going, so no session or cursor is left. A clean close writes a

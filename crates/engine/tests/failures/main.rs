@@ -3,8 +3,8 @@
 //! A preloaded library (`shim.c`) makes the calls fail in a victim, which is this test started again. Half of the victims
 //! reopen the database in the same process, half just end; this process opens it afterwards in any case.
 //!
-//! By itself it tries one call of each workload. `SMONGO_FAULTS=kinds` tries one of each kind, `all` every n, and
-//! `KIND/ERRNO/N/WORKLOAD` that one.
+//! By itself it tries one call of each workload. `SMONGO_FAULTS=kinds` tries one of each kind, `all` every n until there is no
+//! n-th call any more (8,000 victims, half an hour of two cores), and `KIND/ERRNO/N/WORKLOAD` that one.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -14,6 +14,7 @@ mod workloads;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use model::Model;
@@ -109,7 +110,7 @@ fn examine(dir: &Path) -> Vec<String> {
 }
 
 fn try_one(shim: &Path, name: &str, fault: Fault) -> Ending {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let reopen = if fault.at % 2 == 1 { "reopen" } else { "" };
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "victim", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -142,6 +143,11 @@ fn try_one(shim: &Path, name: &str, fault: Fault) -> Ending {
     Ending { fired, told: journal.contains("failed"), faults }
 }
 
+/// A directory in memory, where there is one: how long a sync takes is nothing to these tests.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// Waits for the victim; `None` when it does not end.
 fn finish(mut child: std::process::Child) -> Option<(std::process::ExitStatus, String)> {
     let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -172,33 +178,76 @@ fn build_shim(dir: &Path) -> Option<PathBuf> {
     Some(shim)
 }
 
+/// Faults of one kind in one workload, from one call to another or to the last there is.
+struct Series {
+    workload: usize,
+    kind: usize,
+    next: usize,
+    last: usize,
+}
+
+/// What is to be tried, by several threads at a time.
+struct Plan(Vec<Series>);
+
+impl Plan {
+    fn new(wanted: &str) -> Plan {
+        let mut plan = Vec::new();
+        for (w, (name, _)) in workloads::ALL.iter().enumerate() {
+            for (k, &(ops, errno, _)) in FAULTS.iter().enumerate() {
+                // Another call each time, near the beginning, where most kinds still have one.
+                let sample = 1 + (5 * w + 3 * k) % 11;
+                let (next, last) = match wanted.split('/').collect::<Vec<_>>()[..] {
+                    ["all"] => (1, usize::MAX),
+                    ["kinds"] => (sample, sample),
+                    [""] if w % FAULTS.len() == k => (sample, sample),
+                    [""] => continue,
+                    [o, e, n, only] => {
+                        if (o, e, only) != (ops, &errno.to_string(), name) {
+                            continue;
+                        }
+                        let n = n.parse().unwrap();
+                        (n, n)
+                    }
+                    _ => panic!("SMONGO_FAULTS={wanted}"),
+                };
+                plan.push(Series { workload: w, kind: k, next, last });
+            }
+        }
+        Plan(plan)
+    }
+
+    /// The next fault to try: its series and the call.
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let (n, series) = self.0.iter_mut().enumerate().find(|(_, s)| s.next <= s.last)?;
+        series.next += 1;
+        Some((n, series.next - 1))
+    }
+}
+
 #[derive(Default)]
 struct Tally {
-    tried: usize,
-    fired: usize,
+    tried: [usize; workloads::ALL.len()],
+    fired: [usize; workloads::ALL.len()],
     /// Calls whose failure nobody was told of, by call and file.
     silent: BTreeMap<String, usize>,
     faults: Vec<String>,
 }
 
 impl Tally {
-    /// Tries one fault; whether it fired.
-    fn try_one(&mut self, shim: &Path, name: &str, fault: Fault) -> bool {
-        let ending = try_one(shim, name, fault);
+    fn add(&mut self, workload: usize, fault: Fault, ending: &Ending) {
         let Fault { ops, errno, stays, at } = fault;
-        self.tried += 1;
-        self.fired += usize::from(ending.fired.is_some());
+        self.tried[workload] += 1;
+        self.fired[workload] += usize::from(ending.fired.is_some());
         if let Some(call) = ending.fired.as_ref().filter(|_| !ending.told) {
             let what = call.rsplit_once('/').map_or("", |(_, file)| file).trim_matches(|c: char| c.is_ascii_digit() || c == '.');
             *self.silent.entry(format!("{} {what}", call.split(' ').next().unwrap())).or_default() += 1;
         }
         for fault in &ending.faults {
-            let stays = if stays { " for good" } else { "" };
+            let (stays, name) = (if stays { " for good" } else { "" }, workloads::ALL[workload].0);
             let text = format!("{ops}{stays} {errno}, call {at} of {name:?} ({}): {fault}", ending.fired.as_deref().unwrap_or("none"));
             eprintln!("FAULT {}", text.chars().take(3000).collect::<String>());
             self.faults.push(text);
         }
-        ending.fired.is_some()
     }
 }
 
@@ -206,28 +255,30 @@ impl Tally {
 fn every_failing_call_becomes_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let Some(shim) = build_shim(dir.path()) else { return };
-    let wanted = std::env::var("SMONGO_FAULTS").unwrap_or_default();
-    let mut tally = Tally::default();
-    for (w, (name, _)) in workloads::ALL.iter().enumerate() {
-        for (k, &(ops, errno, stays)) in FAULTS.iter().enumerate() {
-            if wanted.contains('/') {
-                let [o, e, n, w] = wanted.split('/').collect::<Vec<_>>()[..] else { panic!("{wanted}") };
-                if w == *name && o == ops && e == errno.to_string() {
-                    tally.try_one(&shim, name, Fault { ops, errno, stays, at: n.parse().unwrap() });
-                }
-                continue;
+    let plan = Mutex::new(Plan::new(&std::env::var("SMONGO_FAULTS").unwrap_or_default()));
+    let tally = Mutex::<Tally>::default();
+    let work = || {
+        loop {
+            let Some((series, at)) = plan.lock().unwrap().next() else { return };
+            let Series { workload, kind, .. } = plan.lock().unwrap().0[series];
+            let (ops, errno, stays) = FAULTS[kind];
+            let fault = Fault { ops, errno, stays, at };
+            let ending = try_one(&shim, workloads::ALL[workload].0, fault);
+            if ending.fired.is_none() {
+                // There are not that many calls.
+                plan.lock().unwrap().0[series].last = 0;
             }
-            if wanted == "all" {
-                let _ = (1..).find(|&at| !tally.try_one(&shim, name, Fault { ops, errno, stays, at }));
-                continue;
-            }
-            // Another call each time, near the beginning, where most kinds still have one.
-            if wanted == "kinds" || w % FAULTS.len() == k {
-                tally.try_one(&shim, name, Fault { ops, errno, stays, at: 1 + (5 * w + 3 * k) % 11 });
-            }
+            tally.lock().unwrap().add(workload, fault, &ending);
         }
-        eprintln!("{name}: {} tried, {} fired, {} faults", tally.tried, tally.fired, tally.faults.len());
+    };
+    // Victims wait more than they work.
+    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let tally = tally.into_inner().unwrap();
+    for (w, (name, _)) in workloads::ALL.iter().enumerate() {
+        println!("{name}: {} calls failed in {} runs", tally.fired[w], tally.tried[w]);
     }
-    println!("{} calls failed in {} runs; nobody was told of {:#?}", tally.fired, tally.tried, tally.silent);
+    let sum = |of: &[usize]| of.iter().sum::<usize>();
+    println!("{} calls failed in {} runs; nobody was told of {:#?}", sum(&tally.fired), sum(&tally.tried), tally.silent);
     assert!(tally.faults.is_empty(), "{} faults, the first:\n{}", tally.faults.len(), tally.faults[0]);
 }

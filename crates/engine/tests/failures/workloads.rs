@@ -69,7 +69,7 @@ pub const ALL: &[(&str, Workload)] = &[
         h.put("t.a", 300);
     }),
     ("creates", |h| {
-        for n in 0..6 {
+        for n in 0..4 {
             let ns = format!("t{}.c{n}", n % 2);
             h.put(&ns, 1);
             h.index(&ns, "v_1", r#"{"v": 1}"#, "");
@@ -151,7 +151,7 @@ pub const ALL: &[(&str, Workload)] = &[
         h.put("t.a", 1);
     }),
     ("opening and closing", |h| {
-        for round in 0..3 {
+        for round in 0..2 {
             h.put("t.a", round);
             h.close();
             h.open();

@@ -6,6 +6,7 @@
 mod checker;
 mod checker_tests;
 mod history;
+mod mutations;
 mod workload;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,18 +14,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use history::{Outcome, Txn};
 use smongo_bson::DocBuf;
 use smongo_engine::{Client, Engine, Options, Request, Session};
-use workload::{Answer, Door, Plan, Run};
+use workload::{Door, Plan, Run};
 
 struct Embedded(Session);
 
 impl Door for Embedded {
-    fn run(&mut self, db: &str, command: DocBuf) -> Answer {
+    fn run(&mut self, db: &str, command: DocBuf) -> Option<DocBuf> {
         let body = DocBuf::build(|w| {
             w.append_all(command.as_doc()).append("$db", db);
         });
         let mut out = Vec::new();
         self.0.run(&Request::new(body.as_doc()), &mut out);
-        Answer::Reply(DocBuf::from_checked(out))
+        Some(DocBuf::from_checked(out))
     }
 }
 
@@ -40,6 +41,16 @@ fn play(engine: &Engine, plan: Plan) -> Vec<Txn> {
     history
 }
 
+/// Clients in threads on a database of its own.
+fn record(plan: Plan, on_disk: bool) -> Vec<Txn> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = on_disk.then(|| dir.path().to_owned());
+    let engine = Engine::open(Options { path, cache_bytes: 16 << 20, ..Options::default() }).unwrap();
+    let history = play(&engine, plan);
+    engine.close().unwrap();
+    history
+}
+
 #[test]
 fn random_histories_are_snapshot_isolated() {
     let histories = std::env::var("SMONGO_ISOLATION_HISTORIES").map_or(24, |n| n.parse().unwrap());
@@ -48,11 +59,7 @@ fn random_histories_are_snapshot_isolated() {
     let (mut committed, mut all) = (0, 0);
     for n in 0..histories {
         let plan = Plan::random(seed.wrapping_add(n), 200, false);
-        let dir = tempfile::tempdir().unwrap();
-        let path = (n % 4 == 3).then(|| dir.path().to_owned());
-        let engine = Engine::open(Options { path, cache_bytes: 16 << 20, ..Options::default() }).unwrap();
-        let history = play(&engine, plan);
-        engine.close().unwrap();
+        let history = record(plan, n % 4 == 3);
         let anomalies = checker::check(&history);
         assert!(anomalies.is_empty(), "{plan:?}: {}", anomalies.iter().map(|a| format!("\n{a}")).collect::<String>());
         committed += history.iter().filter(|t| t.outcome == Outcome::Committed).count();

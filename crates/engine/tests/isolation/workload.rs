@@ -7,16 +7,10 @@ use smongo_bson::{DocBuf, Value};
 
 use crate::history::{Element, Key, Op, Outcome, Txn};
 
-/// What a command came to.
-pub enum Answer {
-    Reply(DocBuf),
-    /// The connection broke: whether the command was run is unknown.
-    Lost,
-}
-
 /// A client's way to the database.
 pub trait Door {
-    fn run(&mut self, db: &str, command: DocBuf) -> Answer;
+    /// The reply; `None` when the connection broke, so that it is unknown whether the command was run.
+    fn run(&mut self, db: &str, command: DocBuf) -> Option<DocBuf>;
 }
 
 /// splitmix64: a seed tells what each client wants to do, though not how threads interleave.
@@ -79,7 +73,7 @@ impl Run {
     pub fn prepare(&self, door: &mut dyn Door) {
         for db in ["even", "odd"] {
             let index = r#"{"createIndexes": "lists", "indexes": [{"key": {"key": 1}, "name": "key_1"}]}"#;
-            let Answer::Reply(reply) = door.run(db, command(index)) else { panic!("lost") };
+            let Some(reply) = door.run(db, command(index)) else { panic!("lost") };
             assert!(reply.get("ok").truthy(), "{reply:?}");
         }
     }
@@ -88,8 +82,12 @@ impl Run {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
+    pub fn done(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
+    }
+
     pub fn over(&self) -> bool {
-        self.done.load(Ordering::Relaxed) >= self.plan.transactions
+        self.done() >= self.plan.transactions
     }
 
     /// A client's life. `connect` gives it a new way to the database when the old one broke.
@@ -197,7 +195,7 @@ impl<D: Door> Client<'_, D> {
     }
 
     fn command(&mut self, db: &str, text: &str) -> Result<DocBuf, Failure> {
-        let Answer::Reply(reply) = self.door.run(db, command(text)) else { return Err(Failure::Lost) };
+        let Some(reply) = self.door.run(db, command(text)) else { return Err(Failure::Lost) };
         let failed = match reply.get("writeErrors").as_array().and_then(|a| a.iter().next()) {
             Some(Value::Document(error)) => Some(error.get("code")),
             _ if !reply.get("ok").truthy() => Some(reply.get("code")),

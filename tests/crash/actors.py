@@ -3,13 +3,27 @@
 An actor has one command or transaction in flight. It remembers what was acknowledged (`done`) and what it had asked for
 last (`asked`); after the kill the database must be in the one state or in the other, and wholly so.
 """
-import itertools, random
+import itertools, random, time
 
 from bson import Binary, Int64
 from pymongo import WriteConcern
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 MAJORITY = WriteConcern(w="majority")
+# ShutdownInProgress, InterruptedAtShutdown
+ENDING = (91, 11600)
+
+
+def killed(error):
+    """Whether the server is gone, or says that it is going: what was asked for may or may not have been done."""
+    details = getattr(error, "details", None) or {}
+    codes = [getattr(error, "code", None)] + [e.get("code") for e in details.get("writeErrors", [])]
+    return isinstance(error, ConnectionFailure) or any(code in ENDING for code in codes)
+
+
+def changes(writes):
+    """Writes as a watcher hears of them: the document's `_id`, and the `n` it has from then on."""
+    return [(key, doc and doc["n"]) for key, doc in writes]
 
 
 class Actor:
@@ -28,9 +42,9 @@ class Actor:
             try:
                 self.step(client)
                 self.acknowledged += 1
-            except ConnectionFailure:
-                return  # killed
             except PyMongoError as e:
+                if killed(e):
+                    return
                 # A transaction that gave way to data definition begins anew.
                 if not e.has_error_label("TransientTransactionError"):
                     self.faults.append("%s: %r" % (self.name, e))
@@ -242,42 +256,81 @@ class Creators(Actor):
         self.done = self.asked = found
 
 
-class Watcher(Actor):
-    """A change stream over what the writers write. It resumes behind the last event it has seen: what it has been told is, after
-    every kill, what the collection holds. An event that comes twice, or of a document that is not there, is one too many."""
+class Checkpoints(Actor):
+    """Checkpoints at any time, and an oplog that is cut off behind the watchers."""
 
-    def prepare(self, client):
-        self.replica, self.token = {}, None
-        with client.crash.docs.watch() as stream:
-            self.token = stream.resume_token
-        self.replica = {d["_id"]: d for d in client.crash.docs.find()}
+    # Entries; more than the watchers are ever behind.
+    KEEP = 3000
 
     def step(self, client):
-        with client.crash.docs.watch(resume_after=self.token, max_await_time_ms=100) as stream:
+        time.sleep(self.random.uniform(0, 0.1))
+        client.admin.command("fsync")
+        if self.random.random() < 0.05:
+            client.admin.command("compactOplog", keep=self.KEEP)
+
+    def check(self, client):
+        return ()
+
+
+class Stream(Actor):
+    """A change stream that resumes behind the last event it has seen, also after a kill."""
+
+    def prepare(self, client):
+        with self.watch(client, None) as stream:
+            self.token = stream.resume_token
+
+    def step(self, client):
+        with self.watch(client, self.token) as stream:
             while stream.alive:
-                if (event := stream.try_next()) is not None:
-                    self.see(event)
-                    self.acknowledged += 1
-                self.token = stream.resume_token
+                self.advance(stream)
+
+    def advance(self, stream):
+        """Whether there was an event."""
+        event = stream.try_next()
+        if event is not None:
+            self.see(event)
+            self.acknowledged += 1
+        self.token = stream.resume_token
+        return event is not None
+
+    def catch_up(self, client):
+        with self.watch(client, self.token) as stream:
+            while self.advance(stream):
+                pass
+        return self.take_faults()
+
+
+class Watcher(Stream):
+    """Watches what the writers write: every change that was acknowledged comes, once, in each writer's order, and no other. What the
+    events make of the documents is, after every kill, what the collection holds."""
+
+    def prepare(self, client):
+        # What `kill9.py` knows to have been done, and the events, since the last check.
+        self.expected, self.seen = [], []
+        super().prepare(client)
+        self.replica = {d["_id"]: d for d in client.crash.docs.find()}
+
+    def watch(self, client, token):
+        return client.crash.docs.watch(resume_after=token, max_await_time_ms=100)
 
     def see(self, event):
         kind, key = event["operationType"], event["documentKey"]["_id"]
-        known = key in self.replica
-        if known == (kind == "insert"):
-            self.faults.append("Watcher: %s of %s, which is %s" % (kind, key, "known" if known else "not known"))
         if kind == "insert":
             self.replica[key] = event["fullDocument"]
         elif kind == "update":
             self.replica.setdefault(key, {"_id": key}).update(event["updateDescription"]["updatedFields"])
         else:
             self.replica.pop(key, None)
+        self.seen += changes([(key, self.replica.get(key))])
 
     def check(self, client):
-        with client.crash.docs.watch(resume_after=self.token, max_await_time_ms=100) as stream:
-            while (event := stream.try_next()) is not None:
-                self.see(event)
-            self.token = stream.resume_token
-        yield from self.take_faults()
+        yield from self.catch_up(client)
+        expected, seen, self.expected, self.seen = self.expected, self.seen, [], []
+        for writer in sorted({key.split(":")[0] for key, _ in expected + seen}):
+            due, came = ([c for c in changes if c[0].startswith(writer + ":")] for changes in (expected, seen))
+            if due != came:
+                at = next((n for n, pair in enumerate(zip(due, came)) if pair[0] != pair[1]), min(len(due), len(came)))
+                yield "writer %s: of %d changes and %d events, those from %d on differ: %r, %r" % (writer, len(due), len(came), at, due[at:at + 3], came[at:at + 3])
         found = {d["_id"]: d for d in client.crash.docs.find()}
         wrong = [k for k in found.keys() | self.replica.keys() if found.get(k) != self.replica.get(k)]
         for key in wrong[:5]:
@@ -285,7 +338,38 @@ class Watcher(Actor):
         self.replica = found
 
 
-ALL = [Transfers, Aborts, Builder, Definer, Creators, Retries, Watcher]
+class Auditor(Stream):
+    """Watches everything: each transfer comes whole and once, in the order of the journal, and nothing of what was aborted."""
+
+    def prepare(self, client):
+        self.last, self.open = 0, []
+        super().prepare(client)
+
+    def watch(self, client, token):
+        return client.watch(resume_after=token, max_await_time_ms=100)
+
+    def see(self, event):
+        ns, transaction = event.get("ns", {}), (event.get("lsid"), event.get("txnNumber"))
+        if ns.get("db") == "bank":
+            self.open.append(transaction)
+        elif ns.get("db") == "journal":
+            if self.open != [transaction] * 2:
+                self.faults.append("Auditor: entry %r of %r comes behind changes of %r" % (event["documentKey"], transaction, self.open))
+            if event["documentKey"]["_id"] != self.last + 1:
+                self.faults.append("Auditor: entry %r behind %d" % (event["documentKey"], self.last))
+            self.last, self.open = event["documentKey"]["_id"], []
+        elif ns.get("db") == "aborts":
+            self.faults.append("Auditor: an event of what was aborted: %r" % event)
+
+    def check(self, client):
+        yield from self.catch_up(client)
+        count = client.journal.entries.count_documents({})
+        if self.last != count or self.open:
+            yield "the last of %d entries that was heard of is %d; left over: %r" % (count, self.last, self.open)
+        self.last, self.open = count, []
+
+
+ALL = [Transfers, Aborts, Builder, Definer, Creators, Retries, Checkpoints, Watcher, Auditor]
 
 
 def invalid(client):

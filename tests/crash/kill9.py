@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
 """kill -9 at random instants under writers, transactions, data definition and retried writes: nothing acknowledged may be lost.
 
-    tests/crash/kill9.py [--bin target/release/smongo] [--kills 20] [--writers 4] [--seed N] [--dbpath DIR]
+    tests/crash/kill9.py [--bin target/release/smongo] [--kills 20] [--fresh 50] [--writers 4] [--seed N] [--home DIR]
 
-One database lives through all kills. Each writer owns its documents and has at most one command in flight, so after
-reopening every document must be as last acknowledged; only those of the command in flight may be as before or as after it.
-The actors beside the writers are in actors.py. Every collection is validated after every kill.
-Every fifth kill is followed by another one while the server recovers; now and then the server ends cleanly and starts again
-before the next kill. Exit code 1 at any fault.
+A database lives through `--fresh` kills, then another one begins, since what is checked grows with it: after every kill
+everything it ever held, and all its collections are validated. Each writer owns its documents and has at most one command in
+flight, so after reopening every document must be as last acknowledged; only those of the command in flight may be as before
+or as after it. The actors beside the writers are in actors.py.
+
+Every fifth kill is followed by another one while the server recovers. Some hit a server that has been asked to end and writes
+its last checkpoint; now and then the server ends cleanly and starts again before the next kill. Exit code 1 at any fault.
 """
-import argparse, pathlib, random, shutil, signal, subprocess, sys, tempfile, threading, time
+import argparse, pathlib, random, shutil, signal, subprocess, sys, tempfile, threading, time, traceback
 
 import pymongo
+from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
 
 import actors
-from pymongo.errors import ConnectionFailure, PyMongoError
-from pymongo.write_concern import WriteConcern
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 INDEXES = {"key_1": [("key", 1)], "tag_1_n_-1": [("tag", 1), ("n", -1)]}
@@ -47,16 +49,16 @@ class Writer(threading.Thread):
     def __init__(self, number, coll, docs, seq, seed):
         super().__init__(daemon=True)
         self.number, self.coll, self.docs, self.seq = number, coll, docs, seq
-        self.random, self.acknowledged, self.pending, self.fault = random.Random(seed), 0, {}, None
+        # `done` has what was acknowledged in its order; what is pending at the end may or may not have been done.
+        self.random, self.done, self.pending, self.fault = random.Random(seed), [], {}, None
 
     def run(self):
         try:
-            while True:
+            while not self.fault:
                 self.step()
-        except ConnectionFailure:
-            pass  # killed: what is pending may or may not have been done
         except PyMongoError as e:
-            self.fault = "writer %d: %r" % (self.number, e)
+            if not actors.killed(e):
+                self.fault = "writer %d: %r" % (self.number, e)
 
     def new(self):
         self.seq += 1
@@ -87,7 +89,7 @@ class Writer(threading.Thread):
         for key, doc in after.items():
             put(self.docs, key, doc)
         self.pending = {}
-        self.acknowledged += len(after)
+        self.done += after.items()
 
 
 def put(docs, key, doc):
@@ -124,36 +126,47 @@ def check(db, coll, expected, pending):
     return found, wrong, faults
 
 
-class Run:
-    def __init__(self, args, dbpath):
-        self.args, self.dbpath, self.random = args, dbpath, random.Random(args.seed)
+class Life:
+    """One database and what it must hold, from its first opening to the check after the last kill."""
+
+    def __init__(self, args, dbpath, seed):
+        self.args, self.dbpath, self.random = args, dbpath, random.Random(seed)
         self.model = [{} for _ in range(args.writers)]
         self.seqs, self.pending = [0] * args.writers, {}
         self.acknowledged, self.kills, self.lost, self.faults, self.openings, self.server = 0, 0, 0, [], [], None
         self.actors = [] if args.writers_only else [kind(self.random.random()) for kind in actors.ALL]
+        self.watcher = next((a for a in self.actors if isinstance(a, actors.Watcher)), None)
 
     def open(self):
         began = time.monotonic()
         server = self.server = Server(self.args.bin, self.dbpath)
         uri = server.ready()
         self.openings.append(time.monotonic() - began)
-        client = pymongo.MongoClient(uri, retryWrites=False, serverSelectionTimeoutMS=1000)
+        # After the kill nobody waits long for a server that will not come back.
+        client = pymongo.MongoClient(uri, retryWrites=False, serverSelectionTimeoutMS=200)
         return server, client
 
+    def fault(self, text):
+        print("FAULT after kill %d: %s" % (self.kills, text[:6000]), flush=True)
+        self.faults.append(text)
+
     def verify(self, client):
-        coll = client.crash.docs
+        coll, late = client.crash.docs, []
         if self.kills % 2:
-            self.delete_one(coll)  # a write before anybody has counted what the crash left
-        found, wrong, faults = check(client.crash, coll, {k: d for docs in self.model for k, d in docs.items()}, self.pending)
-        for text in wrong + faults:
-            print("FAULT after kill %d: %s" % (self.kills, text[:400]), flush=True)
+            late = self.delete_one(coll)  # a write before anybody has counted what the crash left
+        expected = {k: d for docs in self.model for k, d in docs.items()}
+        found, wrong, faults = check(client.crash, coll, expected, self.pending)
         self.lost += len(wrong)
+        for text in wrong + faults:
+            self.fault(text)
+        if self.watcher:
+            done = [(k, d) for k, d in self.pending.items() if found.get(k) == d and expected.get(k) != d]
+            self.watcher.expected += actors.changes(done + late)
         for actor in self.actors:
             for text in actor.check(client):
-                print("FAULT after kill %d: %s: %s" % (self.kills, actor.name, text[:400]), flush=True)
-                faults.append("%s: %s" % (actor.name, text))
-        faults += actors.invalid(client)
-        self.faults += faults
+                self.fault("%s: %s" % (actor.name, text))
+        for text in actors.invalid(client):
+            self.fault(text)
         for number, docs in enumerate(self.model):
             docs.clear()
             docs.update((k, d) for k, d in found.items() if k.startswith("%d:" % number))
@@ -162,89 +175,125 @@ class Run:
     def delete_one(self, coll):
         docs = next((d for d in self.model if d), {})
         key = next((k for k in docs if k not in self.pending), None)
-        if key is not None and coll.delete_one({"_id": key}).deleted_count:
-            del docs[key]
+        if key is None or not coll.delete_one({"_id": key}).deleted_count:
+            return []
+        del docs[key]
+        return [(key, None)]
 
     def restart(self, server, client):
         """A clean end and a new beginning: what is kept at a clean end must not be believed after the next crash."""
         client.close()
         if server.end(signal.SIGTERM) != 0:
-            self.faults.append("the server's exit status after SIGTERM")
+            self.fault("the server's exit status after SIGTERM")
         return self.open()
 
-    def round(self):
-        """Writers at work on a fresh process until it is killed."""
+    def start(self):
+        """A server whose data are as they should be."""
         server, client = self.open()
-        coll = client.crash.get_collection("docs", write_concern=WriteConcern(w=1, j=True))
-        if self.kills == 0:
+        if self.openings[1:]:
+            self.verify(client)
+        else:
+            coll = client.crash.get_collection("docs", write_concern=WriteConcern(w=1, j=True))
             for name, keys in INDEXES.items():
                 coll.create_index(keys, name=name, unique=name == "key_1")
             for actor in self.actors:
                 actor.prepare(client)
-        else:
-            self.verify(client)
-        if self.kills % 3 == 2:
+        return server, client
+
+    def round(self):
+        """Writers at work on a fresh process until it is killed."""
+        server, client = self.start()
+        if self.random.random() < 0.3:
             server, client = self.restart(server, client)
-            coll = client.crash.get_collection("docs", write_concern=WriteConcern(w=1, j=True))
+        coll = client.crash.get_collection("docs", write_concern=WriteConcern(w=1, j=True))
         writers = [Writer(i, coll, self.model[i], self.seqs[i], self.random.random()) for i in range(self.args.writers)]
         for w in writers:
             w.start()
-        threads = [threading.Thread(target=actor.run, args=(client,), daemon=True) for actor in self.actors]
+        threads = [threading.Thread(name=actor.name, target=actor.run, args=(client,), daemon=True) for actor in self.actors]
         for thread in threads:
             thread.start()
         time.sleep(self.random.uniform(0.02, self.args.seconds))
-        server.end(signal.SIGKILL)
-        self.kills += 1
+        self.kill(server, closing=self.random.random() < 0.15)
         for i, w in enumerate(writers):
             w.join(timeout=30)
             self.seqs[i] = w.seq
             self.pending |= w.pending
-            self.acknowledged += w.acknowledged
-            self.faults += [w.fault] if w.fault else []
+            self.acknowledged += len(w.done)
+            if self.watcher:
+                self.watcher.expected += actors.changes(w.done)
+            if w.fault:
+                self.fault(w.fault)
         for thread, actor in zip(threads, self.actors):
             thread.join(timeout=30)
-            self.faults += actor.take_faults()
+            for text in actor.take_faults():
+                self.fault(text)
+        for thread in writers + threads:
+            if thread.is_alive():
+                stack = traceback.format_stack(sys._current_frames()[thread.ident])
+                self.fault("%s hangs although the server was killed:\n%s" % (thread.name, "".join(stack)))
         client.close()
-        if self.kills % 5 == 0 and self.kills < self.args.kills:
-            again = Server(self.args.bin, self.dbpath)
-            time.sleep(self.random.uniform(0, 0.2))
-            again.end(signal.SIGKILL)
-            self.kills += 1
+        if self.random.random() < 0.2:
+            again = self.server = Server(self.args.bin, self.dbpath)
+            time.sleep(self.random.uniform(0, 1.2 * self.openings[-1]))
+            self.kill(again)
 
-    def finish(self):
-        server, client = self.open()
-        self.verify(client)
-        count = client.crash.docs.estimated_document_count()
-        client.close()
-        if server.end(signal.SIGTERM) != 0:
-            self.faults.append("the server's exit status after SIGTERM")
-        return count
+    def kill(self, server, closing=False):
+        if closing:
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(self.random.uniform(0, 0.1))
+        server.end(signal.SIGKILL)
+        self.kills += 1
+
+    def run(self, kills):
+        while self.kills < kills:
+            self.round()
+        server, client = self.start()
+        documents = client.crash.docs.estimated_document_count()
+        self.restart(server, client)[1].close()
+        self.server.end(signal.SIGKILL)
+        return documents
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--bin", default=str(ROOT / "target" / "release" / "smongo"))
     ap.add_argument("--kills", type=int, default=20)
+    ap.add_argument("--fresh", type=int, default=50, help="kills of one database")
     ap.add_argument("--writers", type=int, default=4)
-    ap.add_argument("--seconds", type=float, default=0.8, help="longest time of writing before a kill")
+    ap.add_argument("--seconds", type=float, default=0.6, help="longest time of writing before a kill")
     ap.add_argument("--writers-only", action="store_true")
     ap.add_argument("--seed", type=int, default=int(time.time()))
-    ap.add_argument("--dbpath", help="kept afterwards; by default a temporary directory")
+    ap.add_argument("--home", help="where the databases are made; by default a temporary directory")
     args = ap.parse_args()
-    home = tempfile.mkdtemp(prefix="smongo-kill9-")
-    run, began = Run(args, args.dbpath or home + "/data"), time.monotonic()
-    try:
-        while run.kills < args.kills:
-            run.round()
-        documents = run.finish()
-    finally:
-        if run.server and run.server.process.poll() is None:
-            run.server.process.kill()
-    print("kill -9: %d kills, %d writers, %d acknowledged j:true writes, %d lost or wrong, %d index or count faults, %d documents at the end; opening %.0f ms at most; %.0f s; seed %d%s"
-          % (run.kills, args.writers, run.acknowledged, run.lost, len(run.faults), documents, 1000 * max(run.openings), time.monotonic() - began, args.seed, "".join("\n  %s: %d acknowledged" % (a.name, a.acknowledged) for a in run.actors)))
-    if run.lost or run.faults or not run.acknowledged:
-        sys.exit("\n".join(["kill -9: FAILED; the data stay in %s" % run.dbpath, *run.faults]))
-    shutil.rmtree(home, ignore_errors=True)
+    home, lives, began = args.home or tempfile.mkdtemp(prefix="smongo-kill9-"), [], time.monotonic()
+    while (kills := sum(life.kills for life in lives)) < args.kills:
+        dbpath = "%s/data%d" % (home, len(lives))
+        pathlib.Path(dbpath).mkdir(parents=True)
+        life = Life(args, dbpath, args.seed + len(lives))
+        lives.append(life)
+        try:
+            documents = life.run(min(args.fresh, args.kills - kills))
+        finally:
+            if life.server and life.server.process.poll() is None:
+                life.server.process.kill()
+        print("database %d: %d kills, %d acknowledged writes, %d lost or wrong, %d faults, %d documents at the end, %.0f s so far"
+              % (len(lives), life.kills, life.acknowledged, life.lost, len(life.faults), documents, time.monotonic() - began), flush=True)
+        if not life.faults:
+            shutil.rmtree(dbpath)
+    report(args, lives, time.monotonic() - began)
+    if any(life.faults or not life.acknowledged for life in lives):
+        sys.exit("\n".join(["kill -9: FAILED; the data stay in %s" % home, *(fault for life in lives for fault in life.faults)]))
+    if not args.home:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def report(args, lives, seconds):
+    total = lambda of: sum(of(life) for life in lives)
+    print("kill -9: %d kills of %d databases, %d writers, %d acknowledged j:true writes, %d lost or wrong, %d faults in all; opening %.0f ms at most; %.0f s; seed %d"
+          % (total(lambda l: l.kills), len(lives), args.writers, total(lambda l: l.acknowledged), total(lambda l: l.lost), total(lambda l: len(l.faults)),
+             1000 * max(max(l.openings) for l in lives), seconds, args.seed))
+    for n, actor in enumerate(lives[0].actors):
+        print("  %s: %d acknowledged" % (actor.name, total(lambda l: l.actors[n].acknowledged)))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ fn venv() -> Result<(), String> {
 /// kill -9 under writers, transactions and data definition; the full run is 1,000 kills.
 fn kill9() -> Result<(), String> {
     venv()?;
-    run(&format!("{VENV}/bin/python"), &["tests/crash/kill9.py", "--bin", "target/release/smongo", "--kills", "25"])
+    run(&format!("{VENV}/bin/python"), &["tests/crash/kill9.py", "--bin", "target/release/smongo", "--kills", "50"])
 }
 
 fn quickstart() -> Result<(), String> {

@@ -16,7 +16,7 @@ pub const FEATURE_COMPATIBILITY: &str = "8.2";
 pub fn run(shared: &Arc<Shared>) -> Result<()> {
     crate::commands::load_cluster_parameters(shared)?;
     let ns = Ns::unchecked("admin", "system.version");
-    let mut op = OpCx::new(shared)?;
+    let mut op = OpCx::new(shared);
     if !shared.catalog.create_own(&mut op, &ns, DocBuf::new())? {
         return Ok(());
     }

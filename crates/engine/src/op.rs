@@ -18,7 +18,7 @@ use crate::oplog::Pending;
 use crate::retry::{self, Retry, Statements};
 use crate::sessions::Lsid;
 use crate::shared::Shared;
-use crate::snapshots::Snapshot;
+use crate::snapshots::{Pin, Snapshot};
 use crate::watchers::Touched;
 
 /// Set by whoever kills an operation: zero while it may run, else the code it must fail with.
@@ -50,18 +50,19 @@ impl KillSwitch {
 /// one, this very context is kept by the logical session from command to command.
 pub struct OpCx {
     pub shared: Arc<Shared>,
-    store: storage::Session,
+    /// There from the first read or write on. While a kept snapshot is read, it is that one's.
+    store: Option<storage::Session>,
     active: bool,
     /// The catalog's generation when the snapshot was taken.
     generation: u64,
     /// What existed when the snapshot was taken, where that matters: for transactions and snapshot reads.
     existing: Option<Arc<Collections>>,
-    /// While a kept snapshot is read, the session in `store` is its own; here is the operation's.
-    aside: Option<storage::Session>,
     /// What the transaction has created.
     pub created: Created,
-    /// The time of the kept snapshot.
-    kept_at: Timestamp,
+    /// The time of the kept snapshot that is read.
+    kept_at: Option<Timestamp>,
+    /// Keeps it between the commands of a transaction.
+    pin: Option<Pin>,
     /// A multi-document transaction: nothing commits before `commitTransaction`.
     pub multi: bool,
     pub pending: Pending,
@@ -96,20 +97,20 @@ pub struct OpCx {
 }
 
 impl OpCx {
-    pub fn new(shared: &Arc<Shared>) -> Result<OpCx> {
+    pub fn new(shared: &Arc<Shared>) -> OpCx {
         OpCx::with_kill_switch(shared, Arc::default())
     }
 
-    pub fn with_kill_switch(shared: &Arc<Shared>, kill: Arc<KillSwitch>) -> Result<OpCx> {
-        Ok(OpCx {
-            store: shared.store.session()?,
+    pub fn with_kill_switch(shared: &Arc<Shared>, kill: Arc<KillSwitch>) -> OpCx {
+        OpCx {
+            store: None,
             shared: shared.clone(),
             active: false,
             generation: 0,
             existing: None,
-            aside: None,
             created: Created::default(),
-            kept_at: Timestamp::default(),
+            kept_at: None,
+            pin: None,
             multi: false,
             pending: Pending::default(),
             guards: Vec::new(),
@@ -128,39 +129,60 @@ impl OpCx {
             doomed: Cell::new(false),
             close: false,
             litter: None,
-        })
+        }
     }
 
     /// The storage session, with a transaction begun.
     pub fn store(&mut self) -> Result<&mut storage::Session> {
         if !self.active {
             match self.read_time {
-                Some(at) if !self.multi => self.read_kept(Some(at))?,
-                _ => self.begin()?,
+                Some(at) => self.read_kept(Some(at))?,
+                None => self.begin()?,
             }
         }
-        Ok(&mut self.store)
+        match &mut self.store {
+            Some(store) => Ok(store),
+            None => unreachable!("an active operation has a session"),
+        }
     }
 
     fn begin(&mut self) -> Result<()> {
         self.generation = self.shared.catalog.generation();
         self.existing = self.multi.then(|| self.shared.catalog.snapshot());
-        self.store.begin(storage::Begin::default())?;
+        self.session()?.begin(storage::Begin::default())?;
         self.active = true;
-        self.check_read_time()
+        Ok(())
+    }
+
+    /// The storage session, whether or not there is a transaction.
+    fn session(&mut self) -> storage::Result<&mut storage::Session> {
+        let session = match self.store.take() {
+            Some(session) => session,
+            None => self.shared.store.session()?,
+        };
+        Ok(self.store.insert(session))
+    }
+
+    /// Before a long sleep: who needs a table for itself cannot reach the cursors of a session that is not in the pool. Streams
+    /// must be parked.
+    pub fn give_session_back(&mut self) {
+        if !self.active {
+            self.store = None;
+        }
     }
 
     /// Reads a kept snapshot from here on: that of a time, or else of the present.
     pub fn read_kept(&mut self, at: Option<Timestamp>) -> Result<()> {
         let shared = self.shared.clone();
         let interrupt = || self.check_interrupt();
-        let Snapshot { at: found, session, catalog, generation } = match at {
+        let Snapshot { at: found, session, catalog, generation, pin } = match at {
             Some(at) => shared.snapshots.of(&shared, at, interrupt)?,
             None => shared.snapshots.take(&shared, interrupt)?,
         };
-        self.aside = Some(std::mem::replace(&mut self.store, session));
+        self.store = Some(session);
         (self.generation, self.existing) = (generation, Some(catalog));
-        self.kept_at = found;
+        self.kept_at = Some(found);
+        self.pin = Some(pin);
         self.read_time = Some(at.unwrap_or(found));
         self.active = true;
         Ok(())
@@ -171,12 +193,21 @@ impl OpCx {
         self.read_time.filter(|_| !self.multi)
     }
 
+    /// A command of a transaction of a given time begins: it reads the snapshot that the commands before it read.
+    pub fn resume_snapshot(&mut self) -> Result<()> {
+        if self.multi && self.read_time.is_some() {
+            self.store()?;
+        }
+        Ok(())
+    }
+
     /// Gives a kept snapshot back; `false` when none is read.
     fn end_kept(&mut self) -> bool {
-        let Some(own) = self.aside.take() else { return false };
-        let session = std::mem::replace(&mut self.store, own);
+        let Some(at) = self.kept_at.take() else { return false };
         let catalog = self.existing.take().unwrap_or_default();
-        self.shared.snapshots.give_back(Snapshot { at: self.kept_at, session, catalog, generation: self.generation });
+        if let Some((session, pin)) = self.store.take().zip(self.pin.clone()) {
+            self.shared.snapshots.give_back(Snapshot { at, session, catalog, generation: self.generation, pin });
+        }
         self.active = false;
         true
     }
@@ -215,23 +246,12 @@ impl OpCx {
         self.litter.get_or_insert_default().clone()
     }
 
-    /// The storage keeps no history: a transaction of an earlier time can be had only while nothing was written since.
-    fn check_read_time(&mut self) -> Result<()> {
-        let Some(at) = self.read_time else { return Ok(()) };
-        // The snapshot begins with the first read; an entry that comes between it and the next line only makes for a needless error.
-        self.store.get(&self.shared.oplog, &at.to_u64().to_be_bytes())?;
-        let newest = self.store.largest_key(&self.shared.oplog)?;
-        let newest = newest.as_deref().and_then(|k| k.first_chunk::<8>()).map_or(0, |k| u64::from_be_bytes(*k));
-        if newest > at.to_u64() {
-            self.rollback();
-            bail!(SnapshotTooOld, "Read timestamp {at:?} is older than the oldest available timestamp.");
-        }
-        Ok(())
-    }
-
     /// The storage session for reading what a cursor lends; a transaction must have been begun.
     pub fn lent(&self) -> &storage::Session {
-        &self.store
+        match &self.store {
+            Some(store) => store,
+            None => unreachable!("nothing is lent before a transaction has begun"),
+        }
     }
 
     /// Runs one statement that writes. Outside a multi-document transaction it commits, and is tried again after a write conflict.
@@ -284,14 +304,15 @@ impl OpCx {
             return Ok(());
         }
         let wrote = !self.pending.is_empty() || !self.guards.is_empty();
-        if let (true, Some((lsid, number))) = (wrote, &self.transaction) {
-            retry::note_commit(&self.shared, &mut self.store, lsid, *number)?;
+        if let (true, Some((lsid, number)), Some(store)) = (wrote, &self.transaction, &mut self.store) {
+            retry::note_commit(&self.shared, store, lsid, *number)?;
         }
         self.write_oplog()?;
         let created = std::mem::take(&mut self.created);
+        let mut commit = || self.store.as_mut().map_or(Ok(()), |store| store.commit(storage::Durability::Lazy));
         let done = match created.is_empty() {
-            true => self.store.commit(storage::Durability::Lazy),
-            false => self.shared.catalog.commit_created(created, || self.store.commit(storage::Durability::Lazy)),
+            true => commit(),
+            false => self.shared.catalog.commit_created(created, commit),
         };
         self.active = false;
         let timestamps = self.pending.timestamps();
@@ -317,7 +338,8 @@ impl OpCx {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let written = self.pending.write(&self.shared, &mut self.store, self.multi);
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let written = self.pending.write(&self.shared, store, self.multi);
         if written.is_err() {
             self.shared.ended(self.pending.timestamps(), Touched::Nothing);
         }
@@ -341,7 +363,7 @@ impl OpCx {
     pub fn rollback(&mut self) {
         if self.active && !self.end_kept() {
             // A failed rollback leaves the session unusable; the pool notices when it gets it back.
-            let _ = self.store.rollback();
+            let _ = self.store.as_mut().map(|store| store.rollback());
             self.active = false;
         }
         self.release();
@@ -356,9 +378,9 @@ impl OpCx {
     pub fn note(&mut self, statements: Option<(i32, i32)>, reply: impl FnOnce() -> DocBuf) -> Result<()> {
         let Some((first, last)) = statements else { return Ok(()) };
         self.store()?;
-        match &mut self.retry {
-            Some(retry) => retry.note(&self.shared, &mut self.store, Statements { first, last, reply: reply() }),
-            None => Ok(()),
+        match (&mut self.retry, &mut self.store) {
+            (Some(retry), Some(store)) => retry.note(&self.shared, store, Statements { first, last, reply: reply() }),
+            _ => Ok(()),
         }
     }
 
@@ -376,8 +398,16 @@ impl OpCx {
         }
     }
 
-    /// Keeps `fsync: {lock: true}` away until the transaction ends; waits while it is locked.
+    /// The way into every write. Keeps `fsync: {lock: true}` away until the transaction ends; waits while it is locked. A kept
+    /// snapshot that was read so far is the transaction's own from here on.
     pub fn enter_gate(&mut self) -> Result<()> {
+        if let Some(at) = self.kept_at {
+            if !self.multi {
+                bail!(InvalidOptions, "a snapshot of an earlier time is only read outside of transactions");
+            }
+            self.shared.snapshots.forget(at);
+            (self.kept_at, self.pin) = (None, None);
+        }
         while self.gate.is_none() {
             self.gate = self.shared.fsync.enter(if self.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL });
             if self.gate.is_none() {
@@ -459,9 +489,17 @@ impl OpCx {
 
     /// Between two commands of a transaction: nothing may point into the command that is over.
     pub fn rest(&mut self) {
+        self.end_kept();
         self.deadline = None;
         self.kill = Arc::default();
         self.compile = CompileCx::default();
+    }
+
+    /// Checks the files of tables; what is wrong with each of them.
+    pub fn verify(&mut self, tables: &[&storage::Table]) -> Result<Vec<storage::Result<()>>> {
+        self.end_read();
+        let store = self.shared.store.clone();
+        Ok(store.verify(self.session()?, tables)?)
     }
 
     /// Whether a transaction of the storage is under way.

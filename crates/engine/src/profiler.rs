@@ -141,7 +141,7 @@ impl Profiled<'_> {
 
 /// Inserts an entry into `system.profile`, which is made when there is none. It is nothing to replicate.
 fn store(shared: &Arc<Shared>, db: &str, entry: Doc<'_>) -> Result<()> {
-    let mut op = OpCx::new(shared)?;
+    let mut op = OpCx::new(shared);
     let ns = Ns::unchecked(db, "system.profile");
     let options = DocBuf::build(|w| crate::commands::write_capped(w, PROFILE_BYTES, 0));
     shared.catalog.create_own(&mut op, &ns, options)?;

@@ -136,7 +136,7 @@ impl Sessions {
                 bail!(ConflictingOperationInProgress, "Cannot start transaction with number {number} on session because a transaction or retryable write with the same number has already started on this session");
             }
             s.advance(number)?;
-            let mut op = Box::new(OpCx::new(shared)?);
+            let mut op = Box::new(OpCx::new(shared));
             op.multi = true;
             op.transaction = Some((lsid.clone(), number));
             op.read_time = generic.read_concern.at_cluster_time;

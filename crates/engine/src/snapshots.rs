@@ -4,7 +4,8 @@
 //! that names no time opens one and leaves it here under the time it is of; later batches and later reads that name this time
 //! read the very same. A time is served by any snapshot with no oplog entry between the two. They go when they are older than
 //! `minSnapshotHistoryWindowInSeconds`, when there are too many, or when so much was written since that keeping the old versions
-//! costs too much.
+//! costs too much; but not while a transaction of that time is open. Such a transaction reads the shared snapshot from command to
+//! command until it writes: from then on the snapshot is its own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +37,17 @@ struct Kept {
     used: Instant,
     /// Bytes of oplog entries that had been written when it was taken.
     written: u64,
+    pin: Pin,
+}
+
+/// Keeps a snapshot for a transaction that will read it again.
+pub type Pin = Arc<()>;
+
+impl Kept {
+    /// Nobody reads it, and nobody will come back to it.
+    fn is_free(&self) -> bool {
+        self.session.is_some() && Arc::strong_count(&self.pin) == 1
+    }
 }
 
 /// A snapshot that an operation reads; to be given back.
@@ -45,6 +57,7 @@ pub struct Snapshot {
     /// What existed at that time.
     pub catalog: Arc<Collections>,
     pub generation: u64,
+    pub pin: Pin,
 }
 
 impl Snapshots {
@@ -58,7 +71,8 @@ impl Snapshots {
         }
         let mut session = shared.store.session()?;
         let (generation, catalog) = (shared.catalog.generation(), shared.catalog.snapshot());
-        session.begin(Begin { read_only: true })?;
+        // For writing, too: it may become a transaction's own.
+        session.begin(Begin::default())?;
         // The storage's snapshot begins with the first read.
         let (at, read) = shared.clock.settled(|| session.get(&shared.oplog, &[0; 8]).map(|_| ()));
         read?;
@@ -66,16 +80,17 @@ impl Snapshots {
         let written = shared.oplog_written.load(Ordering::Relaxed);
         let mut kept = self.kept.lock();
         while kept.len() >= limits::KEPT_SNAPSHOTS {
-            let oldest = (0..kept.len()).filter(|n| kept[*n].session.is_some()).min_by_key(|n| kept[*n].used);
+            let oldest = (0..kept.len()).filter(|n| kept[*n].is_free()).min_by_key(|n| kept[*n].used);
             match oldest {
                 Some(n) => drop(kept.swap_remove(n)),
                 None => break,
             }
         }
+        let pin = Pin::default();
         if !kept.iter().any(|k| k.at == at.to_u64()) {
-            kept.push(Kept { at: at.to_u64(), session: None, catalog: catalog.clone(), generation, taken: now, used: now, written });
+            kept.push(Kept { at: at.to_u64(), session: None, catalog: catalog.clone(), generation, taken: now, used: now, written, pin: pin.clone() });
         }
-        Ok(Snapshot { at, session, catalog, generation })
+        Ok(Snapshot { at, session, catalog, generation, pin })
     }
 
     /// A snapshot that reads as the database was at a time; SnapshotTooOld when there is none any more.
@@ -113,8 +128,8 @@ impl Snapshots {
             let Some(found) = kept.iter_mut().find(|k| k.at == at) else { return Ok(None) };
             if let Some(session) = found.session.take() {
                 found.used = Instant::now();
-                let (catalog, generation) = (found.catalog.clone(), found.generation);
-                return Ok(Some(Snapshot { at: Timestamp::from_u64(at), session, catalog, generation }));
+                let (catalog, generation, pin) = (found.catalog.clone(), found.generation, found.pin.clone());
+                return Ok(Some(Snapshot { at: Timestamp::from_u64(at), session, catalog, generation, pin }));
             }
             self.returned.wait_for(&mut kept, limits::LOCK_POLL);
             interrupt()?;
@@ -136,13 +151,19 @@ impl Snapshots {
         self.returned.notify_all();
     }
 
+    /// Leaves the snapshot of this time to the transaction that reads it just now and is about to write.
+    pub fn forget(&self, at: Timestamp) {
+        self.kept.lock().retain(|k| k.at != at.to_u64() || k.session.is_some());
+        self.returned.notify_all();
+    }
+
     /// Lets go of snapshots that are too old or cost too much.
     pub fn expire(&self, shared: &Shared) {
         let window = Duration::from_secs(shared.parameters.snapshot_window());
         let written = shared.oplog_written.load(Ordering::Relaxed);
         let limit = shared.options.snapshot_bytes();
         let fresh = |k: &Kept| k.taken.elapsed() < window && written.saturating_sub(k.written) < limit;
-        self.kept.lock().retain(|k| k.session.is_none() || fresh(k));
+        self.kept.lock().retain(|k| !k.is_free() || fresh(k));
     }
 
     /// Lets go of all that nobody reads just now.

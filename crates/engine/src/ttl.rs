@@ -34,7 +34,7 @@ fn expire(shared: &Arc<Shared>, coll: &Arc<Collection>, path: &str, seconds: i64
     let filter = DocBuf::build(|w| {
         w.document(path).append("$lte", Value::DateTime(limit));
     });
-    let mut op = OpCx::new(shared)?;
+    let mut op = OpCx::new(shared);
     let target = Target::compile(filter.as_doc(), Doc::EMPTY, None, &op.compile)?;
     let ids = target.all(&mut op, coll)?;
     let mut arena = Arena::new();

@@ -1,14 +1,16 @@
 //! What commands did and how long they took: serverStatus's counters, and top's times of each collection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use smongo_bson::{DocWriter, Value};
 
+use crate::catalog::Catalog;
 use crate::commands::{Command, WRITES};
 use crate::door::Request;
+use crate::namespace::Ns;
 
 /// What serverStatus and top divide commands into; the order is theirs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,6 +132,9 @@ struct Times {
     writes: Latencies,
 }
 
+/// Times of so many collections are kept without asking whether they exist.
+const FEW: usize = 1000;
+
 #[derive(Default)]
 pub struct Usage {
     /// Statements by kind: documents of an insert, statements of an update or delete.
@@ -143,14 +148,14 @@ pub struct Usage {
 
 impl Usage {
     /// Counts a command that is over.
-    pub fn record(&self, command: &Command, request: &Request<'_>, db: &str, elapsed: Duration) {
+    pub fn record(&self, catalog: &Catalog, command: &Command, request: &Request<'_>, db: &str, elapsed: Duration) {
         let kind = command.kind;
         self.count(kind, statements(kind, request));
         let Some(coll) = collection(kind, request) else { return };
         NAME.with_borrow_mut(|name| {
             name.clear();
             name.extend([db, ".", coll]);
-            self.time(name, kind, command.is(WRITES), elapsed);
+            self.time(catalog, name, kind, command.is(WRITES), elapsed);
         });
     }
 
@@ -159,12 +164,18 @@ impl Usage {
     }
 
     /// Adds the time of a command to its collection's.
-    pub fn time(&self, ns: &str, kind: Kind, writes: bool, elapsed: Duration) {
+    pub fn time(&self, catalog: &Catalog, ns: &str, kind: Kind, writes: bool, elapsed: Duration) {
         let micros = (elapsed.as_micros() as u64).max(1);
         let mut collections = self.collections.lock();
         let times = match collections.get_mut(ns) {
             Some(times) => times,
-            None => collections.entry(ns.to_owned()).or_default(),
+            None => {
+                // Names come from clients, and most may be of what is gone or never was.
+                if collections.len() >= FEW.max(2 * catalog.len()) {
+                    forget_missing(&mut collections, catalog);
+                }
+                collections.entry(ns.to_owned()).or_default()
+            }
         };
         times.kinds[kind as usize].add(micros);
         if writes { times.writes.add(micros) } else { times.reads.add(micros) }
@@ -200,9 +211,15 @@ impl Usage {
     }
 
     /// Forgets the collections that are gone.
-    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
-        self.collections.lock().retain(|ns, _| exists(ns));
+    pub fn forget_missing(&self, catalog: &Catalog) {
+        forget_missing(&mut self.collections.lock(), catalog);
     }
+}
+
+fn forget_missing(times: &mut HashMap<String, Times>, catalog: &Catalog) {
+    let existing = catalog.snapshot();
+    let names: HashSet<&str> = existing.keys().map(Ns::as_str).collect();
+    times.retain(|ns, _| names.contains(&**ns));
 }
 
 /// The documents or statements a write command brings; one for every other command.

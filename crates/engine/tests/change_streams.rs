@@ -281,3 +281,41 @@ fn what_others_write_between_is_nobodys_event() -> Result<()> {
     assert_eq!(whole.summary(), expected);
     Ok(())
 }
+
+#[test]
+fn a_wait_holds_no_table_and_ends_when_it_is_killed() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() })?;
+    let (mut session, mut killer) = (engine.session(Client::default()), engine.session(Client::default()));
+    insert(&mut session, "c", 1)?;
+    let opened = session.run_command("test", &doc(|w| {
+        w.append("aggregate", "c");
+        w.array("pipeline").document().document("$changeStream");
+        w.document("cursor");
+    }))?;
+    let id = opened.get("cursor").as_doc().map_or(Value::Missing, |c| c.get("id"));
+    let get_more = doc(|w| {
+        w.append("getMore", id).append("collection", "c").append("maxTimeMS", 60_000);
+    });
+    let begun = std::time::Instant::now();
+    let waiting = std::thread::spawn(move || session.run_command("test", &get_more).map(|_| ()));
+    let opid = loop {
+        let running = killer.run_command("admin", &doc(|w| { w.append("currentOp", 1).append("op", "getmore"); }))?;
+        let found = running.get("inprog").as_array().and_then(|a| a.iter().next()).and_then(|v| v.as_doc()).map(|d| d.get("opid"));
+        if let Some(Value::Int64(opid)) = found {
+            break opid;
+        }
+        assert!(!waiting.is_finished(), "{:?}", waiting.join());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    // Give it the time to fall asleep.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let report = killer.run_command("test", &doc(|w| { w.append("validate", "c").append("full", true); }))?;
+    assert!(report.get("valid").truthy(), "{report:?}");
+    assert_eq!(report.get("warnings").as_array().map(|warnings| warnings.iter().count()), Some(0), "{report:?}");
+    killer.run_command("admin", &doc(|w| { w.append("killOp", 1).append("op", opid); }))?;
+    let error = waiting.join().map_err(|_| "panicked")?.err().ok_or("no error")?;
+    assert_eq!(error.code().0, 11601);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30));
+    Ok(())
+}

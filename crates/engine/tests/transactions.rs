@@ -240,3 +240,63 @@ fn snapshots_are_of_one_time_while_others_write() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_transaction_of_an_earlier_time_reads_it_and_conflicts_with_what_came_later() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let engine = open(&dir)?;
+    let (mut session, mut other) = (engine.session(Client::default()), engine.session(Client::default()));
+    let snapshot = |at: Value<'_>, more: &dyn Fn(&mut DocWriter<'_>)| {
+        doc(|w| {
+            w.append("find", "a");
+            w.document("readConcern").append("level", "snapshot").append("atClusterTime", at);
+            more(w);
+        })
+    };
+    let ids = |reply: &DocBuf| -> Vec<i64> {
+        let batch = reply.get("cursor").as_doc().map(|c| c.get("firstBatch"));
+        let docs = batch.and_then(|b| b.as_array()).into_iter().flat_map(|a| a.iter().filter_map(|v| v.as_doc()));
+        docs.filter_map(|d| smongo_bson::number::to_i64_exact(d.get("_id"))).collect()
+    };
+    let read_on = |lsid: u8| {
+        doc(|w| {
+            w.append("find", "a");
+            within(w, lsid, false);
+        })
+    };
+    for id in [1, 2] {
+        session.run_command("test", &insert("a", id, |_| {}))?;
+    }
+    let kept = session.run_command("test", &snapshot(Value::Missing, &|_| {}))?;
+    let at = kept.get("cursor").as_doc().map_or(Value::Missing, |c| c.get("atClusterTime"));
+    session.run_command("test", &insert("a", 3, |_| {}))?;
+
+    // Two transactions, and a read outside of them, share the snapshot.
+    for lsid in [1, 2] {
+        assert_eq!(ids(&session.run_command("test", &snapshot(at, &|w| within(w, lsid, true)))?), [1, 2]);
+    }
+    assert_eq!(ids(&other.run_command("test", &snapshot(at, &|_| {}))?), [1, 2]);
+    assert_eq!(ids(&session.run_command("test", &read_on(2))?), [1, 2]);
+
+    // One that writes has it for itself, and commits what nobody else has touched since.
+    session.run_command("test", &insert("a", 4, |w| within(w, 1, false)))?;
+    assert_eq!(ids(&session.run_command("test", &read_on(1))?), [1, 2, 4]);
+    assert_eq!(ids(&other.run_command("test", &doc(|w| { w.append("find", "a"); }))?), [1, 2, 3]);
+    let gone = session.run_command("test", &read_on(2)).err().ok_or("a snapshot that another transaction writes in")?;
+    assert_eq!(gone.code().0, 239);
+    end(&mut session, "commitTransaction", 1)?;
+    assert_eq!(ids(&other.run_command("test", &doc(|w| { w.append("find", "a"); }))?), [1, 2, 3, 4]);
+
+    // Of the past as it was kept; its writes meet those that came after it.
+    let kept = session.run_command("test", &snapshot(Value::Missing, &|_| {}))?;
+    let at = kept.get("cursor").as_doc().map_or(Value::Missing, |c| c.get("atClusterTime"));
+    session.run_command("test", &insert("a", 5, |_| {}))?;
+    assert_eq!(ids(&session.run_command("test", &snapshot(at, &|w| within(w, 3, true)))?), [1, 2, 3, 4]);
+    let conflict = session.run_command("test", &insert("a", 5, |w| within(w, 3, false))).err().ok_or("no conflict")?;
+    assert_eq!(conflict.code().0, 112);
+    // A time that nobody has kept.
+    let old = smongo_bson::Timestamp { time: 1, increment: 1 };
+    let error = session.run_command("test", &snapshot(Value::Timestamp(old), &|w| within(w, 4, true))).err().ok_or("too old")?;
+    assert_eq!(error.code().0, 239);
+    Ok(())
+}

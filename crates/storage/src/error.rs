@@ -26,6 +26,8 @@ pub enum ErrorKind {
     LockedByOther,
     DiskFull,
     PermissionDenied,
+    /// No place for a database or a copy: a file, a directory with something in it.
+    InvalidPath,
     Io,
     /// A call that the store's contract does not allow: a stale cursor, a write in a read-only
     /// transaction, an empty key.
@@ -84,6 +86,7 @@ impl From<std::io::Error> for Error {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                 ErrorKind::PermissionDenied
             }
+            std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => ErrorKind::InvalidPath,
             _ => ErrorKind::Io,
         };
         Self::with_code(kind, error.raw_os_error().unwrap_or(0), error.to_string())

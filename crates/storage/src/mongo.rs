@@ -14,6 +14,7 @@ impl From<Error> for MongoError {
             ErrorKind::CacheFull => (Code::ExceededMemoryLimit, "the database in memory is full: delete documents, or open it with a larger cache"),
             ErrorKind::LockedByOther => (Code::LockBusy, e.message()),
             ErrorKind::DiskFull => (Code::OutOfDiskSpace, e.message()),
+            ErrorKind::InvalidPath => (Code::InvalidPath, e.message()),
             ErrorKind::PermissionDenied => (Code::FileOpenFailed, e.message()),
             ErrorKind::Closed => (Code::InterruptedAtShutdown, e.message()),
             ErrorKind::Corrupt | ErrorKind::Panic | ErrorKind::Io | ErrorKind::Invalid | ErrorKind::Other => (Code::InternalError, e.message()),

@@ -82,7 +82,7 @@ impl Store {
     pub fn open(options: Options) -> Result<Self> {
         let (home, path) = home(&options)?;
         let created = match &path {
-            Some(path) => library_files(path)?.is_empty(),
+            Some(path) => library_files(path).map_err(|e| explain(path, e))?.is_empty(),
             None => false,
         };
         if let Some(path) = &path {
@@ -257,11 +257,16 @@ impl Store {
         }
     }
 
-    /// Checks a table's file; `Busy` when a session uses the table, `Corrupt` when it is damaged.
-    pub fn verify(&self, table: &Table) -> Result<()> {
+    /// Checks tables' files with a session outside of a transaction, whose kept cursors are no hindrance then; a result for each.
+    /// `Busy` when another session at work uses the table, `Corrupt` when it is damaged. In memory there is nothing to check.
+    pub fn verify(&self, session: &mut Session, tables: &[&Table]) -> Result<Vec<Result<()>>> {
+        if self.inner.path.is_none() {
+            return Ok(tables.iter().map(|_| Ok(())).collect());
+        }
         // Changes that are not in the file yet make it busy.
-        self.checkpoint()?;
-        self.inner.exclusively(table, PATIENCE, |work| work.raw().verify(table.uri()))
+        session.raw().checkpoint(None)?;
+        let verify = |table: &&Table| self.inner.exclusively(session, table, PATIENCE, |work| work.raw().verify(table.uri()));
+        Ok(tables.iter().map(verify).collect())
     }
 
     /// Gives free blocks of a table's file back to the file system.
@@ -297,9 +302,9 @@ impl Store {
         let Some(from) = self.path() else {
             return Err(Error::new(ErrorKind::Invalid, "a store in memory has no files to back up"));
         };
-        std::fs::create_dir_all(directory)?;
-        if std::fs::read_dir(directory)?.next().is_some() {
-            return Err(Error::new(ErrorKind::Invalid, format!("{} is not empty", directory.display())));
+        make_directory(directory)?;
+        if std::fs::read_dir(directory).map_err(|e| explain(directory, e))?.next().is_some() {
+            return Err(Error::new(ErrorKind::InvalidPath, format!("{} is not empty", directory.display())));
         }
         self.sync_log()?;
         let mut session = self.session()?;
@@ -326,6 +331,20 @@ impl Store {
     }
 }
 
+fn make_directory(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|e| explain(path, e))
+}
+
+/// What is wrong with a directory.
+fn explain(path: &Path, error: std::io::Error) -> Error {
+    let error = Error::from(error);
+    let message = match error.kind() {
+        ErrorKind::InvalidPath => format!("{} is not a directory, or lies below a file", path.display()),
+        _ => format!("{}: {}", path.display(), error.message()),
+    };
+    Error::with_code(error.kind(), error.code(), message)
+}
+
 fn copy_durably(from: &Path, to: &Path) -> Result<()> {
     let mut target = std::fs::File::create_new(to)?;
     std::io::copy(&mut std::fs::File::open(from)?, &mut target)?;
@@ -339,20 +358,16 @@ fn home(options: &Options) -> Result<(String, Option<PathBuf>)> {
     let Some(path) = &options.path else {
         return Ok((format!("memory-{}", IN_MEMORY.fetch_add(1, Ordering::Relaxed)), None));
     };
-    let explain = |error: std::io::Error| {
-        let error = Error::from(error);
-        Error::with_code(error.kind(), error.code(), format!("{}: {}", path.display(), error.message()))
-    };
-    std::fs::create_dir_all(path).map_err(explain)?;
-    let path = path.canonicalize().map_err(explain)?;
+    make_directory(path)?;
+    let path = path.canonicalize().map_err(|e| explain(path, e))?;
     match path.to_str() {
         Some(home) => Ok((home.to_owned(), Some(path))),
-        None => Err(Error::new(ErrorKind::Invalid, format!("{}: not a UTF-8 path", path.display()))),
+        None => Err(Error::new(ErrorKind::InvalidPath, format!("{}: not a UTF-8 path", path.display()))),
     }
 }
 
 /// The names of WiredTiger's files in a directory.
-fn library_files(directory: &Path) -> Result<Vec<String>> {
+fn library_files(directory: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -385,6 +400,10 @@ fn refuse_without_root(directory: &Path) -> Result<()> {
 fn explain_open(error: Error, path: Option<&Path>) -> Error {
     let Some(path) = path else { return error };
     let path = path.display();
+    if error.kind() == ErrorKind::PermissionDenied {
+        let message = format!("cannot open {path}: the directory and the files in it must be writable ({})", error.message());
+        return Error::with_code(error.kind(), error.code(), message);
+    }
     if error.kind() == ErrorKind::Busy {
         let message = format!(
             "{path} is in use: the database is open in another process, or a second time in this one"
@@ -417,11 +436,14 @@ impl Inner {
     }
 
     fn drop_table(&self, table: &Table, patience: Duration) -> Result<()> {
-        self.exclusively(table, patience, |work| {
+        let mut work = self.work_even_closed()?;
+        let dropped = self.exclusively(&mut work, table, patience, |work| {
             // A checkpoint at work makes the table busy; do not wait for it. Without `force` a table
             // with changes since the last checkpoint is busy, too.
             work.raw().drop_object(table.uri(), Some(c"force=true,checkpoint_wait=false"))
-        })?;
+        });
+        self.take_back(work);
+        dropped?;
         self.tables.lock().remove(table);
         Ok(())
     }
@@ -429,6 +451,7 @@ impl Inner {
     /// Runs what needs a table for itself, after asking all sessions to close their kept cursors.
     fn exclusively(
         &self,
+        work: &mut Work,
         table: &Table,
         patience: Duration,
         mut run: impl FnMut(&mut Work) -> Result<()>,
@@ -438,14 +461,11 @@ impl Inner {
         self.shared.drops.fetch_add(1, Ordering::AcqRel);
         let started = Instant::now();
         let result = loop {
-            for work in self.pool.lock().iter_mut() {
-                work.close_cached(wish.0, wish.1);
+            for resting in self.pool.lock().iter_mut() {
+                resting.close_cached(wish.0, wish.1);
             }
-            let mut work = self.work_even_closed()?;
             work.close_cached(wish.0, wish.1);
-            let result = run(&mut work);
-            self.take_back(work);
-            match result {
+            match run(work) {
                 Err(error) if error.kind() == ErrorKind::Busy && started.elapsed() < patience => {
                     std::thread::sleep(Duration::from_millis(1));
                 }

@@ -33,7 +33,7 @@ fn a_copy_made_under_writers_has_what_was_committed() {
             let before = committed.load(Ordering::Acquire);
             let to = dir.path().join(format!("copy{n}"));
             store.backup(&to).unwrap();
-            assert_eq!(store.backup(&to).unwrap_err().kind(), ErrorKind::Invalid, "a directory with a copy in it");
+            assert_eq!(store.backup(&to).unwrap_err().kind(), ErrorKind::InvalidPath, "a directory with a copy in it");
             let copy = Store::open(Options::at(&to)).unwrap();
             let count = |name: &str| {
                 let (table, mut session) = (copy.table(name).unwrap().unwrap(), copy.session().unwrap());

@@ -96,10 +96,10 @@ fn durable_commits_survive_kill_9() {
         }
         assert_eq!(counts[0], counts[1], "an index out of step with its records");
         assert_eq!(counts[2], 1000, "a finished bulk load");
-        drop(session);
-        for table in [records, index, bulk] {
-            store.verify(&table).unwrap();
+        for (verified, name) in store.verify(&mut session, &[&records, &index, &bulk]).unwrap().into_iter().zip(["records", "index", "bulk"]) {
+            verified.unwrap_or_else(|e| panic!("{name}: {e}"));
         }
+        drop(session);
         store.close().unwrap();
     }
 }

@@ -145,11 +145,22 @@ fn verify_compact_and_figures() {
     for n in 0..5_000_u32 {
         session.insert(&table, &n.to_be_bytes(), &[n as u8; 500]).unwrap();
     }
-    drop(session);
     let stats = store.stats().unwrap();
     assert_eq!(stats.cache_max, 256 << 20);
     assert!(stats.cache_used > 1_000_000 && stats.log_written > 1_000_000, "{stats:?}");
-    store.verify(&table).unwrap();
+    // Its own cursors are no hindrance, those of another session at work are.
+    assert!(store.verify(&mut session, &[&table]).unwrap()[0].is_ok());
+    session.begin(Begin::default()).unwrap();
+    let cursor = session.open(&table).unwrap();
+    while session.next(cursor).unwrap() {}
+    session.release(cursor);
+    session.rollback().unwrap();
+    store.verify(&mut session, &[&table]).unwrap().remove(0).unwrap();
+    let mut other = store.session().unwrap();
+    let cursor = other.open(&table).unwrap();
+    assert_eq!(store.verify(&mut session, &[&table]).unwrap()[0].as_ref().unwrap_err().kind(), ErrorKind::Busy);
+    other.release(cursor);
+    drop((session, other));
     store.compact(&table).unwrap();
     assert!(store.table_stats(&table).unwrap().file_bytes > 50_000);
     let stats = store.stats().unwrap();
@@ -170,7 +181,7 @@ fn a_backup_made_during_writes_opens_as_a_store() {
     }
     let copy = tempfile::tempdir().unwrap();
     store.backup(copy.path()).unwrap();
-    assert_eq!(store.backup(dir.path()).unwrap_err().kind(), ErrorKind::Invalid, "not empty");
+    assert_eq!(store.backup(dir.path()).unwrap_err().kind(), ErrorKind::InvalidPath, "not empty");
     session.insert(&table, b"later", b"").unwrap();
 
     let copy = Store::open(Options::at(copy.path())).unwrap();

@@ -54,7 +54,7 @@ impl Catalog {
 /// The oldest record of those that a capped collection of this size would keep.
 pub fn first_that_fits(op: &mut OpCx, from: &Storage, to: &Collection) -> Result<RecordId> {
     let Some(capped) = to.storage().and_then(|s| s.capped) else { return Ok(0) };
-    let mut reader = OpCx::new(&op.shared)?;
+    let mut reader = OpCx::new(&op.shared);
     let cursor = reader.store()?.open(&from.records)?;
     let (mut bytes, mut count, mut first) = (0, 0, RecordId::MAX);
     while reader.store()?.prev(cursor)? {
@@ -74,7 +74,7 @@ pub fn first_that_fits(op: &mut OpCx, from: &Storage, to: &Collection) -> Result
 fn copy(op: &mut OpCx, from: &Storage, first: RecordId, to: &Collection) -> Result<()> {
     const GROUP: i64 = 1000;
     let Some(target) = to.storage() else { return Ok(()) };
-    let mut reader = OpCx::new(&op.shared)?;
+    let mut reader = OpCx::new(&op.shared);
     let cursor = reader.store()?.open(&from.records)?;
     let mut writer = op.shared.store.session()?;
     writer.begin(smongo_storage::Begin::default())?;

@@ -130,7 +130,7 @@ impl Catalog {
     }
 
     fn create_made(&self, op: &mut OpCx, coll: &Arc<Collection>, log: bool) -> Result<()> {
-        let mut own = OpCx::new(&op.shared)?;
+        let mut own = OpCx::new(&op.shared);
         if !self.claim(own.store()?, &coll.ns)? {
             // Its creator has committed and publishes it just now.
             bail!(WriteConflict, "Collection {} is being created", coll.ns);
@@ -176,7 +176,7 @@ impl Catalog {
         if !op.multi && !op.is_active() {
             return op.write(change);
         }
-        let mut own = OpCx::new(&op.shared)?;
+        let mut own = OpCx::new(&op.shared);
         let done = own.write(&mut change);
         op.committed |= own.committed;
         done
@@ -214,7 +214,7 @@ impl Catalog {
     pub fn recount(&self, op: &mut OpCx, coll: &Arc<Collection>) -> Result<()> {
         let Some(storage) = coll.storage() else { return Ok(()) };
         let _alone = self.exclusive(op, coll)?;
-        let mut reader = OpCx::new(&op.shared)?;
+        let mut reader = OpCx::new(&op.shared);
         let cursor = reader.store()?.open(&storage.records)?;
         let (mut documents, mut bytes) = (0, 0);
         while reader.store()?.next(cursor)? {
@@ -467,7 +467,7 @@ pub(super) fn tables_of(coll: &Collection) -> impl Iterator<Item = Table> {
 pub(super) fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -> Result<()> {
     const GROUP: usize = 1000;
     let Some(storage) = coll.storage() else { bail!(CommandNotSupportedOnView, "Cannot create indexes on a view: {}", coll.ns) };
-    let mut reader = OpCx::new(&op.shared)?;
+    let mut reader = OpCx::new(&op.shared);
     let cursor = reader.store()?.open(&storage.records)?;
     let mut writer = op.shared.store.session()?;
     writer.begin(smongo_storage::Begin::default())?;

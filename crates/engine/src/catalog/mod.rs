@@ -74,6 +74,11 @@ impl Catalog {
         self.collections.read().clone()
     }
 
+    /// How many collections and views there are.
+    pub fn len(&self) -> usize {
+        self.collections.read().len()
+    }
+
     pub fn all(&self) -> Vec<Arc<Collection>> {
         self.collections.read().values().cloned().collect()
     }

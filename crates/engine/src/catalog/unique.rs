@@ -87,7 +87,7 @@ fn unique_spec(index: &Index) -> DocBuf {
 /// The `_id`s of documents that share a key, key by key.
 fn duplicates(op: &mut OpCx, coll: &Collection, index: &Index) -> Result<Vec<Vec<ValueBuf>>> {
     let Some(storage) = coll.storage() else { return Ok(Vec::new()) };
-    let mut reader = OpCx::new(&op.shared)?;
+    let mut reader = OpCx::new(&op.shared);
     let cursor = reader.store()?.open(&index.table)?;
     let (mut groups, mut group, mut last) = (Vec::new(), Vec::new(), Vec::new());
     while groups.len() < VIOLATIONS && reader.store()?.next(cursor)? {

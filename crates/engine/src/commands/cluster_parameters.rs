@@ -150,7 +150,7 @@ fn home() -> Ns {
 /// Reads what was set before the database was opened.
 pub fn load(shared: &Arc<Shared>) -> Result<()> {
     let Some(coll) = shared.catalog.get(&home()) else { return Ok(()) };
-    let mut op = OpCx::new(shared)?;
+    let mut op = OpCx::new(shared);
     for parameter in PARAMETERS {
         if let Some((_, doc)) = exec::find_by_id(&mut op, &coll, Value::String(parameter.name))? {
             let stored = DocBuf::from(doc);

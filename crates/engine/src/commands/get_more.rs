@@ -113,7 +113,10 @@ fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut Do
             match &watcher {
                 // From here on changes are noticed; what came before is looked for once more.
                 None => watcher = Some(shared.watchers.watch(cursor.interest())),
-                Some(watcher) => watcher.wait(until),
+                Some(watcher) => {
+                    cx.op.give_session_back();
+                    watcher.wait(until);
+                }
             }
             cx.op.interrupt()?;
             if !shared.cursors.exists(cursor.id) {

@@ -30,12 +30,15 @@ fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
         bail!(26823, "invalid op : {id}. Op ID cannot be represented with 32 bits");
     }
     cx.op.shared.operations.kill(id as u64);
+    // One that awaits data must notice.
+    cx.op.shared.watchers.wake_all();
     reply.append("info", "attempting to kill op");
     Ok(())
 }
 
 fn current_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     // What is left of the arguments is a filter over the listing.
+    args.first();
     args.accept(&["$ownOps"]);
     let show = Show { idle_connections: args.value("$all").truthy(), idle_cursors: false, idle_sessions: true, truncate: true };
     let filter = smongo_bson::DocBuf::build(|w| {
@@ -141,6 +144,7 @@ fn kill(cx: &Cx<'_>, ids: &[Lsid]) {
     let own = cx.lsid.as_ref();
     let others: Vec<Lsid> = ids.iter().filter(|id| Some(*id) != own).cloned().collect();
     shared.operations.kill_sessions(&others);
+    shared.watchers.wake_all();
     shared.cursors.kill_where(|c| c.lsid.as_ref().is_some_and(|l| ids.contains(l)));
     shared.sessions.abort(ids);
 }

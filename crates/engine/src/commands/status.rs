@@ -155,7 +155,7 @@ fn top(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resul
     args.rest();
     let shared = &cx.op.shared;
     let all = shared.catalog.all();
-    shared.usage.retain(|ns| all.iter().any(|c| c.ns.as_str() == ns));
+    shared.usage.forget_missing(&shared.catalog);
     let mut totals = reply.document("totals");
     totals.append("note", "all times in microseconds");
     for coll in &all {

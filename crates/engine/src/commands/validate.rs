@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smongo_bson::{Binary, Doc, DocWriter, Result, Value, bail};
+use smongo_storage::ErrorKind;
 
 use super::create::compact_number;
 use super::{Args, Command};
@@ -38,6 +39,7 @@ struct Report {
     corrupt: i64,
     indexes: BTreeMap<String, Found>,
     errors: Vec<String>,
+    warnings: Vec<String>,
     repaired: bool,
 }
 
@@ -89,7 +91,7 @@ fn validate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     if !options.metadata {
         check_contents(cx, &coll, storage, &options, &mut report)?;
         if options.full {
-            check_tables(cx, &coll, storage, &mut report);
+            check_tables(cx, &coll, storage, &mut report)?;
         }
     }
     write_report(&coll, &options, &report, reply);
@@ -136,14 +138,17 @@ fn check_contents(cx: &mut Cx<'_>, coll: &Arc<Collection>, storage: &Storage, op
     Ok(())
 }
 
-fn check_tables(cx: &Cx<'_>, coll: &Collection, storage: &Storage, report: &mut Report) {
-    for table in coll.indexes.iter().map(|i| &i.table).chain([&storage.records]) {
-        if let Err(e) = cx.op.shared.store.verify(table)
-            && e.kind() == smongo_storage::ErrorKind::Corrupt
-        {
-            report.errors.push(format!("table {}: {e}", table.name()));
+fn check_tables(cx: &mut Cx<'_>, coll: &Collection, storage: &Storage, report: &mut Report) -> Result<()> {
+    let tables: Vec<_> = coll.indexes.iter().map(|i| &i.table).chain([&storage.records]).collect();
+    for (table, verified) in tables.iter().zip(cx.op.verify(&tables)?) {
+        match verified.map_err(|e| (e.kind(), e)) {
+            Ok(()) => {}
+            Err((ErrorKind::Busy, _)) => report.warnings.push(format!("table {} was not verified: other operations are using the collection", table.name())),
+            Err((ErrorKind::Corrupt, e)) => report.errors.push(format!("table {}: {e}", table.name())),
+            Err((_, e)) => return Err(e.into()),
         }
     }
+    Ok(())
 }
 
 fn write_report(coll: &Collection, options: &Options, report: &Report, reply: &mut DocWriter<'_>) {
@@ -167,11 +172,10 @@ fn write_report(coll: &Collection, options: &Options, report: &Report, reply: &m
         }
     }
     reply.append("valid", report.errors.is_empty()).append("repairMode", options.mode()).append("repaired", report.repaired);
-    reply.array("warnings");
-    {
-        let mut list = reply.array("errors");
-        for e in &report.errors {
-            list.push(&**e);
+    for (name, texts) in [("warnings", &report.warnings), ("errors", &report.errors)] {
+        let mut list = reply.array(name);
+        for text in texts {
+            list.push(&**text);
         }
     }
     for name in ["extraIndexEntries", "missingIndexEntries", "corruptRecords"] {

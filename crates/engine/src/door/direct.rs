@@ -37,7 +37,7 @@ impl Session {
             Ok(read(found.map(|(_, doc)| doc)))
         }));
         shared.usage.count(Kind::Query, 1);
-        shared.usage.time(ns.as_str(), Kind::Query, false, begun.elapsed());
+        shared.usage.time(&shared.catalog, ns.as_str(), Kind::Query, false, begun.elapsed());
         Some(found.unwrap_or_else(|panic| Err(panicked(&*panic))))
     }
 
@@ -51,12 +51,12 @@ impl Session {
             return None;
         }
         let done = catch_unwind(AssertUnwindSafe(|| {
-            let mut op = OpCx::new(shared)?;
+            let mut op = OpCx::new(shared);
             insert_plain(&mut op, coll, doc)?;
             op.make_durable(concern.durable)
         }));
         shared.usage.count(Kind::Insert, 1);
-        shared.usage.time(ns.as_str(), Kind::Insert, true, begun.elapsed());
+        shared.usage.time(&shared.catalog, ns.as_str(), Kind::Insert, true, begun.elapsed());
         Some(done.unwrap_or_else(|panic| Err(panicked(&*panic))))
     }
 

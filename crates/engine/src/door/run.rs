@@ -86,7 +86,7 @@ impl Session {
         }
         let Some(command) = command else { return };
         let db = request.body.get("$db").as_str().unwrap_or("admin");
-        usage.record(command, request, db, elapsed);
+        usage.record(&shared.catalog, command, request, db, elapsed);
         if shared.profiler.is_active() {
             let kind = command.kind;
             let profiled = Profiled {
@@ -180,8 +180,8 @@ impl Session {
                 op.kill = running.kill_switch();
                 (*op, Some((slot, turn)))
             }
-            Some(TxnRef { op: None, slot, turn }) => (fresh()?, Some((slot, turn))),
-            None => (fresh()?, None),
+            Some(TxnRef { op: None, slot, turn }) => (fresh(), Some((slot, turn))),
+            None => (fresh(), None),
         };
         op.retry = retry;
         op.compile = Default::default();
@@ -227,7 +227,9 @@ impl Session {
         };
         let start = out.len();
         let mut w = DocWriter::new(out);
-        let mut done = (command.run)(&mut cx, args, &mut w);
+        let ends = matches!(command.name, "commitTransaction" | "abortTransaction");
+        let resumed = if ends { Ok(()) } else { cx.op.resume_snapshot() };
+        let mut done = resumed.and_then(|()| (command.run)(&mut cx, args, &mut w));
         let (after, ok) = (cx.after, cx.ok);
         let mut op = cx.op;
         if op.close {

@@ -23,7 +23,7 @@ const GROUP_BYTES: usize = 4 << 20;
 const BATCH_BYTES: usize = 16 << 20;
 
 pub fn open(op: &mut OpCx, spec: &WriteSpec) -> Result<Box<dyn Sink>> {
-    let mut own = OpCx::new(&op.shared)?;
+    let mut own = OpCx::new(&op.shared);
     own.deadline = op.deadline;
     own.kill = op.kill.clone();
     own.compile = op.compile.clone();

@@ -44,8 +44,12 @@ impl Disk {
 
     /// Nothing that was written is read any more.
     pub fn clear(&mut self) -> Result<()> {
+        match &self.file {
+            Some(file) if self.written > 0 => file.set_len(0).map_err(io)?,
+            _ => {}
+        }
         self.written = 0;
-        self.file.as_ref().map_or(Ok(()), |file| file.set_len(0).map_err(io))
+        Ok(())
     }
 }
 

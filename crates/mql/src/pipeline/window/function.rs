@@ -109,16 +109,11 @@ impl Function {
             }
             "$minMaxScaler" => parse_scaler(arg, frame(window, around)?, cx),
             name if crate::accum::is_accumulator(name) && !matches!(name, "$mergeObjects" | "$accumulator") => {
-                let arg = rename_sort(name, arg);
                 Ok(Function::Accumulate { accumulator: Accumulator::compile(name, arg, cx)?, frame: frame(window, around)? })
             }
             other => bail!(FailedToParse, "Unrecognized window function, {other}"),
         }
     }
-}
-
-fn rename_sort<'v>(_name: &str, arg: Value<'v>) -> Value<'v> {
-    arg
 }
 
 fn frame(window: Value<'_>, around: &Surroundings) -> Result<Frame> {

@@ -187,8 +187,8 @@ impl Stream for WindowStream {
         if *row % 64 == 0 {
             host.interrupt()?;
         }
-        rows.held = 0;
         for (_, function) in functions.iter_mut() {
+            rows.held = rows.held.saturating_sub(function.size());
             function.next(*row, rows, host)?;
             rows.check_held(function.size(), host)?;
             rows.held += function.size();

@@ -104,7 +104,7 @@ pub(super) struct Rows {
     inputs: Vec<(Input, Column)>,
     disk: Disk,
     allow_disk: bool,
-    /// Bytes that the functions hold, those that have made their value of the row at hand.
+    /// Bytes that the functions hold, but for the one at work.
     pub held: usize,
     arena: Arena,
     scratch: Vec<u8>,
@@ -194,7 +194,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Fails when one function that holds so many bytes makes all of them hold too much: that cannot go to disk.
+    /// Fails when the function at work holds so many bytes that all of them hold too much: that cannot go to disk.
     pub fn check_held(&self, size: usize, host: &dyn Host) -> Result<()> {
         let (size, limit) = (self.held + size, host.memory_limit());
         if size > limit { Err(too_large(size, limit)) } else { Ok(()) }

@@ -196,6 +196,7 @@ fn parse_shift(arg: Value<'_>, around: &Surroundings, cx: &CompileCx) -> Result<
             ("default", v) => {
                 let expr = Expr::compile(v, cx)?;
                 match expr.constant() {
+                    Some(v) if v.is_missing() => {}
                     Some(v) => default = ValueBuf::new(v),
                     None => bail!(FailedToParse, "'$shift:default' expression must yield a constant value"),
                 }

@@ -208,24 +208,31 @@ impl Stream for WindowStream {
 /// The document with the functions' values.
 fn write(doc: Doc<'_>, functions: &[(Path, Box<dyn Running>)], plain: bool, out: &mut Vec<u8>) {
     out.clear();
-    let fields = functions.iter().map(|(path, f)| (path, f.value()));
     if plain {
         let mut w = DocWriter::new(out);
+        let mut replaced = 0;
         for field in doc {
-            match fields.clone().find(|(p, _)| p.text() == field.name()) {
-                Some((_, value)) => w.append(field.name(), value),
-                None => w.append_element(&field),
-            };
+            match functions.iter().find(|(path, _)| path.text().as_bytes() == field.name_bytes()) {
+                Some((path, function)) => {
+                    w.append(path.text(), function.value());
+                    replaced += 1;
+                }
+                None => {
+                    w.append_element(&field);
+                }
+            }
         }
-        for (path, value) in fields.filter(|(p, _)| !doc.contains(p.text())) {
-            w.append(path.text(), value);
+        for (path, function) in functions {
+            if replaced == 0 || !doc.contains(path.text()) {
+                w.append(path.text(), function.value());
+            }
         }
         return;
     }
     let mut current = doc.as_bytes().to_vec();
-    for (path, value) in fields {
+    for (path, function) in functions {
         out.clear();
-        set_path::write(&mut DocWriter::new(out), Doc::from_checked(&current), path.parts(), value);
+        set_path::write(&mut DocWriter::new(out), Doc::from_checked(&current), path.parts(), function.value());
         current.clone_from(out);
     }
     *out = current;

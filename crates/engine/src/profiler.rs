@@ -10,6 +10,7 @@ use smongo_bson::{Doc, DocBuf, Result, Value};
 use smongo_mql::{Arena, Matcher};
 
 use crate::clock::now_millis;
+use crate::door::Request;
 use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::shared::Shared;
@@ -55,7 +56,7 @@ pub struct Profiled<'a> {
     pub op: &'static str,
     pub db: &'a str,
     pub coll: Option<&'a str>,
-    pub body: Doc<'a>,
+    pub request: &'a Request<'a>,
     pub begun: Instant,
     pub elapsed: Duration,
     pub reply: &'a [u8],
@@ -89,27 +90,46 @@ impl Profiler {
         if level.level == 0 || level.since.is_some_and(|since| since > profiled.begun) {
             return;
         }
-        let entry = profiled.entry();
-        let wanted = match &level.filter {
-            Some(filter) => filter.matches(entry.as_doc(), &Arena::new()).unwrap_or(false),
-            None if level.level == 2 => true,
-            None => profiled.elapsed.as_millis() as i64 > i64::from(settings.slow_ms) && smongo_mql::rand::fraction() < settings.sample_rate,
-        };
-        if wanted && let Err(e) = store(shared, profiled.db, entry.as_doc()) {
-            tracing::warn!("writing to {}.system.profile: {e}", profiled.db);
+        for entry in profiled.entries() {
+            let wanted = match &level.filter {
+                Some(filter) => filter.matches(entry.as_doc(), &Arena::new()).unwrap_or(false),
+                None if level.level == 2 => true,
+                None => profiled.elapsed.as_millis() as i64 > i64::from(settings.slow_ms) && smongo_mql::rand::fraction() < settings.sample_rate,
+            };
+            if wanted && let Err(e) = store(shared, profiled.db, entry.as_doc()) {
+                tracing::warn!("writing to {}.system.profile: {e}", profiled.db);
+            }
         }
     }
 }
 
 impl Profiled<'_> {
-    fn entry(&self) -> DocBuf {
+    /// One, but of an update or a deletion one for each statement, which is shown with the command's comment.
+    fn entries(&self) -> Vec<DocBuf> {
+        let body = self.request.body;
+        let name = match self.op {
+            "update" => "updates",
+            "remove" => "deletes",
+            _ => return vec![self.entry(body, true)],
+        };
+        let listed = body.get(name).as_array().into_iter().flat_map(|a| a.iter().filter_map(|v| v.as_doc()));
+        let sent = self.request.sequences.iter().filter(|s| s.name == name).flat_map(|s| s.iter());
+        let statements: Vec<Doc<'_>> = listed.chain(sent).collect();
+        let shown = |statement: &Doc<'_>| DocBuf::build(|w| {
+            w.append_all(*statement).append("comment", body.get("comment"));
+        });
+        statements.iter().map(|s| self.entry(shown(s).as_doc(), statements.len() == 1)).collect()
+    }
+
+    /// `counts`: the reply's numbers are those of what is shown.
+    fn entry(&self, shown: Doc<'_>, counts: bool) -> DocBuf {
         let reply = Doc::from_checked(self.reply);
         DocBuf::build(|w| {
             w.append("op", self.op).append("ns", &*format!("{}.{}", self.db, self.coll.unwrap_or("$cmd")));
-            if self.body.as_bytes().len() <= COMMAND_BYTES {
-                w.append("command", self.body);
+            if shown.as_bytes().len() <= COMMAND_BYTES {
+                w.append("command", shown);
             } else {
-                w.document("command").append("$truncated", &*format!("{:?}", self.body).chars().take(COMMAND_BYTES).collect::<String>());
+                w.document("command").append("$truncated", &*format!("{shown:?}").chars().take(COMMAND_BYTES).collect::<String>());
             }
             match self.error {
                 Some(e) => {
@@ -121,7 +141,7 @@ impl Profiled<'_> {
                         w.append("cursorExhausted", matches!(cursor.map(|c| c.get("id")), Some(Value::Int64(0)))).append("nreturned", batch.iter().count() as i32);
                     }
                     for (field, name) in [("n", if self.op == "insert" { "ninserted" } else if self.op == "remove" { "ndeleted" } else { "nMatched" }), ("nModified", "nModified")] {
-                        if ["insert", "update", "remove"].contains(&self.op) {
+                        if counts && ["insert", "update", "remove"].contains(&self.op) {
                             w.append(name, reply.get(field));
                         }
                     }

@@ -130,6 +130,9 @@ fn check_path(path: &str) -> Result<()> {
     Ok(())
 }
 
+/// What the specification of the index on `_id` may say; nobody minds `background`.
+const ID_INDEX_FIELDS: &[&str] = &["key", "name", "v", "ns", "collation", "background"];
+
 fn check_options(spec: Doc<'_>, key: Doc<'_>, id: bool, cx: &CompileCx) -> Result<()> {
     match spec.get("hidden") {
         Value::Missing | Value::Bool(_) => {}
@@ -147,8 +150,8 @@ fn check_options(spec: Doc<'_>, key: Doc<'_>, id: bool, cx: &CompileCx) -> Resul
             bail!(NotImplemented, "the index option '{unsupported}' is not implemented");
         }
     }
-    if id && ["sparse", "hidden", "partialFilterExpression", "expireAfterSeconds"].iter().any(|o| spec.get(o).truthy()) {
-        bail!(InvalidIndexSpecificationOption, "The field is not valid for an _id index specification. Specification: {spec:?}");
+    if id && let Some(e) = spec.iter().find(|e| !ID_INDEX_FIELDS.contains(&e.name())) {
+        bail!(InvalidIndexSpecificationOption, "The field '{}' is not valid for an _id index specification. Specification: {spec:?}", e.name());
     }
     match spec.get("expireAfterSeconds") {
         Value::Missing => {}

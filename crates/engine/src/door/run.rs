@@ -93,7 +93,7 @@ impl Session {
                 op: kind.op(),
                 db,
                 coll: usage::collection(kind, request),
-                body: request.body,
+                request,
                 begun,
                 elapsed,
                 reply,
@@ -281,7 +281,7 @@ const STATES: &[Code] = &[Code::NamespaceExists, Code::NamespaceNotFound, Code::
 
 /// Labels by which drivers decide what to try again.
 fn label(e: Error, generic: &Generic<'_>, command: &Command) -> Error {
-    let transient = [Code::WriteConflict, Code::SnapshotUnavailable, Code::LockTimeout, Code::InterruptedAtShutdown, Code::NoSuchTransaction];
+    let transient = [Code::WriteConflict, Code::SnapshotUnavailable, Code::SnapshotTooOld, Code::LockTimeout, Code::InterruptedAtShutdown, Code::NoSuchTransaction];
     let commit = command.name == "commitTransaction";
     if generic.in_transaction() && !commit && transient.contains(&e.code()) {
         return e.with_label("TransientTransactionError");

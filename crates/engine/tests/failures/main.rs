@@ -4,7 +4,8 @@
 //! reopen the database in the same process, half just end; this process opens it afterwards in any case.
 //!
 //! By itself it tries one call of each workload. `SMONGO_FAULTS=kinds` tries one of each kind, `all` every n until there is no
-//! n-th call any more (8,000 victims, half an hour of two cores), and `KIND/ERRNO/N/WORKLOAD` that one.
+//! n-th call any more (8,000 victims, half an hour of two cores), `all/WORKLOAD` those of one workload, and
+//! `KIND/ERRNO/N/WORKLOAD` that one.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -198,6 +199,8 @@ impl Plan {
                 let sample = 1 + (5 * w + 3 * k) % 11;
                 let (next, last) = match wanted.split('/').collect::<Vec<_>>()[..] {
                     ["all"] => (1, usize::MAX),
+                    ["all", only] if only == *name => (1, usize::MAX),
+                    ["all", _] => continue,
                     ["kinds"] => (sample, sample),
                     [""] if w % FAULTS.len() == k => (sample, sample),
                     [""] => continue,

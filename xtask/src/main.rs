@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 cargo xtask test         all tests: Rust, Python, real drivers; installs what they need into .tools/
-cargo xtask ci           what CI runs: tidy, clippy, test
+cargo xtask ci           what CI runs: tidy, test
 cargo xtask tidy         the rules of the house
 cargo xtask case TEXT    the case files whose path contains TEXT
 cargo xtask bless TEXT   rewrites the expectations of those files as the engine answers now: review what it did

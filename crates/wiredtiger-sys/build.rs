@@ -24,7 +24,8 @@ const WRAPPED: [&str; 2] = ["src/support/global.c", "src/os_common/os_alloc.c"];
 const RECIPE: &str = "3";
 
 /// Waits of the library for a thread that may have met a failing disk and be no more. Programs are expected to abort when the
-/// library has failed for good; ours goes on, and its callers must hear of it. A file, its text, and what stands there instead.
+/// library has failed for good; ours goes on, and its callers must hear of it. A file, its text, and what stands there instead;
+/// these few words are WiredTiger's, under its licence.
 const WAITS: &[(&str, &str, &str)] = &[
     (
         "src/evict/evict_lru.c",

@@ -10,6 +10,7 @@ use smongo_bson::{Doc, DocBuf, Result, Value};
 use smongo_mql::{Arena, Matcher};
 
 use crate::clock::now_millis;
+use crate::commands::Args;
 use crate::door::Request;
 use crate::namespace::Ns;
 use crate::op::OpCx;
@@ -112,9 +113,8 @@ impl Profiled<'_> {
             "remove" => "deletes",
             _ => return vec![self.entry(body, true)],
         };
-        let listed = body.get(name).as_array().into_iter().flat_map(|a| a.iter().filter_map(|v| v.as_doc()));
-        let sent = self.request.sequences.iter().filter(|s| s.name == name).flat_map(|s| s.iter());
-        let statements: Vec<Doc<'_>> = listed.chain(sent).collect();
+        // A command that is malformed has none.
+        let statements = Args::new(self.op, body, self.request.sequences).docs(name).ok().flatten().unwrap_or_default();
         let shown = |statement: &Doc<'_>| DocBuf::build(|w| {
             w.append_all(*statement).append("comment", body.get("comment"));
         });

@@ -1,6 +1,6 @@
 //! aggregate
 
-use smongo_bson::{Array, DocWriter, Error, Result, Value, bail, err, number};
+use smongo_bson::{Array, DocWriter, Result, Value, bail, number};
 use smongo_mql::CompileCx;
 use smongo_mql::pipeline::change_stream::CHANGE_STREAM;
 use smongo_mql::pipeline::{Pipeline, stage_documents};
@@ -29,11 +29,6 @@ pub struct AggregateArgs<'a> {
     pub explain: bool,
 }
 
-/// Explained, an aggregation writes nothing.
-pub fn takes_no_write_concern() -> Error {
-    err!(FailedToParse, "Aggregation explain does not support the'writeConcern' option")
-}
-
 impl<'a> AggregateArgs<'a> {
     pub fn parse(cx: &mut Cx<'_>, args: &mut Args<'a>, explained: bool) -> Result<AggregateArgs<'a>> {
         let coll = match args.first() {
@@ -48,8 +43,10 @@ impl<'a> AggregateArgs<'a> {
             _ => bail!(TypeMismatch, "'pipeline' option must be specified as an array"),
         };
         let explain = required_bool(args, "explain")?.unwrap_or(false);
-        if explain && cx.write_concern.given {
-            return Err(takes_no_write_concern());
+        // Explained, an aggregation writes nothing. The command explain has taken its own writeConcern for itself.
+        let concerned = if explained { !args.value("writeConcern").is_missing() } else { explain && cx.write_concern.given };
+        if concerned {
+            bail!(FailedToParse, "Aggregation explain does not support the'writeConcern' option");
         }
         let batch_size = cursor(args, explain || explained)?;
         cx.op.compile.allow_disk_use = required_bool(args, "allowDiskUse")?.unwrap_or(true);

@@ -9,7 +9,7 @@ use smongo_mql::pipeline::{Stage, stage_documents};
 use smongo_mql::stream::Docs;
 use smongo_mql::{Arena, Host, Matcher, Pipeline, Stream, Update};
 
-use super::aggregate::{AggregateArgs, takes_no_write_concern};
+use super::aggregate::AggregateArgs;
 use super::count::CountArgs;
 use super::distinct::DistinctArgs;
 use super::find::{FindArgs, default_collation};
@@ -77,9 +77,6 @@ fn explain(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
             query_of(cx, find.ns, query, Kind::Read, verbosity, inner, reply)
         }
         "aggregate" => {
-            if inner.contains("writeConcern") {
-                return Err(takes_no_write_concern());
-            }
             let aggregate = AggregateArgs::parse(cx, &mut inner_args, true)?;
             self::aggregate(cx, aggregate, verbosity, inner, reply)
         }

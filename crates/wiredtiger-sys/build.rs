@@ -21,12 +21,13 @@ const ALLOC_C: &str = include_str!("csrc/alloc.c");
 /// Upstream's sources that ours wrap.
 const WRAPPED: [&str; 2] = ["src/support/global.c", "src/os_common/os_alloc.c"];
 /// Raise it when this file changes what is compiled.
-const RECIPE: &str = "3";
+const RECIPE: &str = "5";
 
-/// Waits of the library for a thread that may have met a failing disk and be no more. Programs are expected to abort when the
-/// library has failed for good; ours goes on, and its callers must hear of it. A file, its text, and what stands there instead;
-/// these few words are WiredTiger's, under its licence.
-const WAITS: &[(&str, &str, &str)] = &[
+/// What is changed in the library: a file, its text, and what stands there instead; these few words are WiredTiger's, under its
+/// licence.
+const PATCHES: &[(&str, &str, &str)] = &[
+    // Waits for a thread that may have met a failing disk and be no more. Programs are expected to abort when the library has
+    // failed for good; ours goes on, and its callers must hear of it.
     (
         "src/evict/evict_lru.c",
         "(initial_progress = __wt_atomic_loadv64(&evict->eviction_progress);; ret = 0) {\n",
@@ -72,6 +73,19 @@ const WAITS: &[(&str, &str, &str)] = &[
         "src/log/log_slot.c",
         "    for (;;) {\n        WT_COMPILER_BARRIER();\n        slot = __wt_atomic_load_pointer(&log->active_slot);\n        old_state",
         "    for (;;) {\n        if (F_ISSET(S2C(session), WT_CONN_PANIC)) {\n            myslot->slot = NULL;\n            return;\n        }\n        WT_COMPILER_BARRIER();\n        slot = __wt_atomic_load_pointer(&log->active_slot);\n        old_state",
+    ),
+    // The journal's buffers, 32 MB: taken by turns, each is out of the processor's cache when its turn comes. From the front on,
+    // a few are used again and again.
+    (
+        "src/log/log_slot.c",
+        "for (i = 0, pool_i = log->pool_index; i < WT_SLOT_POOL; i++, pool_i++) {\n",
+        "for (i = 0, pool_i = 0; i < WT_SLOT_POOL; i++, pool_i++) {\n",
+    ),
+    // A value is about to be copied to where it clears the memory first.
+    (
+        "src/include/txn_inline.h",
+        "    WT_RET(__wt_calloc(session, 1, allocsz, &upd));\n",
+        "    WT_RET(__wt_malloc(session, allocsz, &upd));\n    memset(upd, 0, WT_MIN(allocsz, sizeof(WT_UPDATE)));\n",
     ),
 ];
 
@@ -147,7 +161,7 @@ fn build_into(home: &Path) -> Result<()> {
     fs::create_dir_all(scratch.join("out/include"))?;
     let built = fetch(&scratch).and_then(|sdist| {
         let source = unpack(&sdist, &scratch)?;
-        end_waits(&source)?;
+        patch(&source)?;
         compile(&source, &scratch.join("out"))
     });
     if built.is_ok() {
@@ -191,14 +205,14 @@ fn unpack(sdist: &Path, scratch: &Path) -> Result<PathBuf> {
     Ok(scratch.join(top))
 }
 
-fn end_waits(source: &Path) -> Result<()> {
-    for (file, wait, ending) in WAITS {
+fn patch(source: &Path) -> Result<()> {
+    for (file, old, new) in PATCHES {
         let path = source.join(file);
         let text = fs::read_to_string(&path)?;
-        if text.matches(wait).count() != 1 {
-            return Err(format!("{file} does not have, or has more than once: {wait}").into());
+        if text.matches(old).count() != 1 {
+            return Err(format!("{file} does not have, or has more than once: {old}").into());
         }
-        fs::write(&path, text.replace(wait, ending))?;
+        fs::write(&path, text.replace(old, new))?;
     }
     Ok(())
 }

@@ -39,6 +39,13 @@ struct State {
     settling: usize,
 }
 
+/// A timestamp, and the machine's time when it was taken, in milliseconds since the epoch. The first never goes backwards.
+#[derive(Clone, Copy)]
+pub struct Taken {
+    pub ts: Timestamp,
+    pub millis: i64,
+}
+
 struct Flight {
     ts: Timestamp,
     /// What its transaction changed, once it has ended.
@@ -51,30 +58,31 @@ impl Clock {
         Clock { state: Mutex::new(State { last, ..State::default() }), calm: Condvar::new() }
     }
 
-    fn next(state: &mut State) -> Timestamp {
-        let now = (now_millis() / 1000) as u32;
+    fn next(state: &mut State) -> Taken {
+        let millis = now_millis();
+        let now = (millis / 1000) as u32;
         state.last = if now > state.last.time {
             Timestamp { time: now, increment: 1 }
         } else {
             Timestamp::from_u64(state.last.to_u64() + 1)
         };
-        state.last
+        Taken { ts: state.last, millis }
     }
 
     /// Takes the next timestamp; it is in flight until [`Clock::done`]. `first`: the transaction has no other yet.
-    pub fn take(&self, first: bool) -> Timestamp {
+    pub fn take(&self, first: bool) -> Taken {
         let mut state = self.state.lock();
         while first && state.settling > 0 {
             self.calm.wait(&mut state);
         }
-        let ts = Clock::next(&mut state);
-        state.flights.push_back(Flight { ts, landed: None });
-        ts
+        let taken = Clock::next(&mut state);
+        state.flights.push_back(Flight { ts: taken.ts, landed: None });
+        taken
     }
 
     /// A timestamp for a document's empty timestamp field: unique, and nobody waits for it.
     pub fn take_stamp(&self) -> Timestamp {
-        Clock::next(&mut self.state.lock())
+        Clock::next(&mut self.state.lock()).ts
     }
 
     /// The transaction of these timestamps has committed or is gone. Returns what has become visible by that, which may
@@ -147,7 +155,7 @@ mod tests {
     #[test]
     fn what_landed_behind_another_is_visible_when_that_has_landed() {
         let clock = Clock::default();
-        let (first, second) = (clock.take(true), clock.take(true));
+        let (first, second) = (clock.take(true).ts, clock.take(true).ts);
         assert!(matches!(clock.done(&[second], Touched::Everything), Touched::Nothing));
         assert!(clock.visible() < first);
         assert!(clock.last_settled().is_none());
@@ -159,7 +167,7 @@ mod tests {
     #[test]
     fn who_looks_at_a_settled_moment_waits_for_those_in_flight() {
         let clock = std::sync::Arc::new(Clock::default());
-        let ts = [clock.take(true), clock.take(false)];
+        let ts = [clock.take(true).ts, clock.take(false).ts];
         let looker = std::thread::spawn({
             let clock = clock.clone();
             move || clock.settled(|| clock.state.is_locked())
@@ -169,6 +177,6 @@ mod tests {
         clock.done(&ts, Touched::Nothing);
         let (at, locked) = looker.join().unwrap();
         assert!(locked && at >= ts[1]);
-        assert!(clock.take(true) > at);
+        assert!(clock.take(true).ts > at);
     }
 }

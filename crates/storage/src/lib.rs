@@ -6,6 +6,7 @@
 
 mod commit;
 mod error;
+mod journal;
 mod memory;
 mod mongo;
 mod options;

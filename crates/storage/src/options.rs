@@ -103,9 +103,10 @@ impl Options {
         // Log files are allocated whole, so their size is also that of an empty database; below
         // 16 MB changing them costs writers time, above it gains nothing.
         config.push_str(&format!(
-            ",log=(enabled=true,file_max=16MB,prealloc=false,remove=true),\
+            ",log=(enabled=true,file_max=16MB,prealloc=false,remove=true,compressor={}),\
              transaction_sync=(enabled=false,method={method}),\
-             builtin_extension_config=(zstd=(compression_level=1))"
+             builtin_extension_config=(zstd=(compression_level=1))",
+            crate::wt::journal_compressor()
         ));
         if self.sync == SyncMethod::None {
             config.push_str(",checkpoint_sync=false");

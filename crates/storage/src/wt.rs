@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal;
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -140,6 +141,71 @@ extern "C" fn on_event(
     _: c_int,
     _: *mut c_void,
 ) -> c_int {
+    0
+}
+
+/// The compressor of the journal, `journal.rs`; tables name theirs themselves.
+static COMPRESSOR: sys::WT_COMPRESSOR =
+    sys::WT_COMPRESSOR { compress: on_compress, decompress: on_decompress, pre_size: None, terminate: None };
+const COMPRESSOR_NAME: &CStr = c"smongo";
+
+/// What a connection's configuration says of the journal's compressor.
+pub(crate) fn journal_compressor() -> &'static str {
+    let name = COMPRESSOR_NAME.to_str().ok();
+    name.filter(|_| sys::ASKS_FOR_JOURNAL_COMPRESSOR).unwrap_or("none")
+}
+
+/// Called by the library when a connection opens, before it reads the journal.
+// SAFETY: nobody else defines a function of this name, which begins with ours.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn smongo_journal_init(connection: *mut sys::WT_CONNECTION, _: *mut c_void) -> c_int {
+    // SAFETY: the connection is being opened by this thread. The library reads the compressor only, and no longer than the
+    // connection is open.
+    unsafe {
+        let add = (*connection).add_compressor;
+        add(connection, COMPRESSOR_NAME.as_ptr(), ptr::from_ref(&COMPRESSOR).cast_mut(), ptr::null())
+    }
+}
+
+unsafe extern "C" fn on_compress(
+    _: *mut sys::WT_COMPRESSOR,
+    _: *mut sys::WT_SESSION,
+    source: *mut u8,
+    source_len: usize,
+    place: *mut u8,
+    place_len: usize,
+    result_len: *mut usize,
+    failed: *mut c_int,
+) -> c_int {
+    // SAFETY: the library lends `source_len` bytes to read and `place_len` others to write for this call.
+    let (record, out) =
+        unsafe { (std::slice::from_raw_parts(source, source_len), std::slice::from_raw_parts_mut(place, place_len)) };
+    let compressed = journal::compress(record, out);
+    // SAFETY: both are places for the answer.
+    unsafe {
+        *result_len = compressed.unwrap_or(source_len);
+        *failed = c_int::from(compressed.is_none());
+    }
+    0
+}
+
+unsafe extern "C" fn on_decompress(
+    _: *mut sys::WT_COMPRESSOR,
+    _: *mut sys::WT_SESSION,
+    source: *mut u8,
+    source_len: usize,
+    place: *mut u8,
+    place_len: usize,
+    result_len: *mut usize,
+) -> c_int {
+    // SAFETY: as in `on_compress`.
+    let (bytes, out) =
+        unsafe { (std::slice::from_raw_parts(source, source_len), std::slice::from_raw_parts_mut(place, place_len)) };
+    if journal::decompress(bytes, out).is_none() {
+        return sys::WT_ERROR;
+    }
+    // SAFETY: a place for the answer.
+    unsafe { *result_len = place_len };
     0
 }
 

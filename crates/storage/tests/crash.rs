@@ -19,6 +19,21 @@ fn start_victim(dir: &Path) -> Child {
         .unwrap()
 }
 
+/// A document, as far as the journal looks at it, which writes one once that a transaction holds twice.
+fn document(key: [u8; 8]) -> Vec<u8> {
+    let mut bytes = vec![key[7]; 700];
+    bytes[..4].copy_from_slice(&700_u32.to_le_bytes());
+    bytes[4..9].copy_from_slice(b"\x12_id\0");
+    bytes[9..17].copy_from_slice(&key);
+    bytes[699] = 0;
+    bytes
+}
+
+/// An entry of the oplog for a document.
+fn entry(document: &[u8]) -> Vec<u8> {
+    [b"an entry".as_slice(), document, b"of the oplog"].concat()
+}
+
 /// Not a test by itself: writes durably with four threads, says what it has written, until killed.
 #[test]
 fn victim() {
@@ -26,6 +41,7 @@ fn victim() {
     let store = Store::open(Options::at(dir)).unwrap();
     let records = store.create_table("records", TableKind::Records).unwrap();
     let index = store.create_table("index", TableKind::Index).unwrap();
+    let oplog = store.create_table("oplog", TableKind::Records).unwrap();
     let largest = store.session().unwrap().largest_key(&records).unwrap();
     let next = AtomicU64::new(largest.map_or(0, |key| u64::from_be_bytes(key.try_into().unwrap()) + 1));
     let bulk = store.create_table("bulk", TableKind::Index).unwrap();
@@ -43,8 +59,10 @@ fn victim() {
                 loop {
                     let key = next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
                     session.begin(Begin::default()).unwrap();
-                    session.insert(&records, &key, &[key[7]; 700]).unwrap();
+                    let document = document(key);
+                    session.insert(&records, &key, &document).unwrap();
                     session.insert(&index, &[&[1][..], &key].concat(), b"").unwrap();
+                    session.insert(&oplog, &key, &entry(&document)).unwrap();
                     session.commit(Durability::Durable).unwrap();
                     let mut out = std::io::stdout().lock();
                     writeln!(out, "wrote {}", u64::from_be_bytes(key)).unwrap();
@@ -79,15 +97,18 @@ fn durable_commits_survive_kill_9() {
         }
 
         let store = Store::open(Options::at(dir.path())).unwrap();
-        let [records, index, bulk] = ["records", "index", "bulk"].map(|name| store.table(name).unwrap().unwrap());
+        let [records, index, oplog, bulk] = ["records", "index", "oplog", "bulk"].map(|name| store.table(name).unwrap().unwrap());
         let mut session = store.session().unwrap();
         for &number in &acknowledged {
             let key = number.to_be_bytes();
+            let document = document(key);
             let found = session.get(&records, &key).unwrap();
-            assert_eq!(found, Some([key[7]; 700].as_slice()), "round {round}: {number} was lost");
+            assert_eq!(found, Some(document.as_slice()), "round {round}: {number} was lost");
+            let found = session.get(&oplog, &key).unwrap();
+            assert_eq!(found, Some(entry(&document).as_slice()), "round {round}: the entry of {number} was lost");
         }
-        let mut counts = [0; 3];
-        for (count, table) in counts.iter_mut().zip([&records, &index, &bulk]) {
+        let mut counts = [0; 4];
+        for (count, table) in counts.iter_mut().zip([&records, &index, &oplog, &bulk]) {
             let cursor = session.open(table).unwrap();
             while session.next(cursor).unwrap() {
                 *count += 1;
@@ -95,13 +116,32 @@ fn durable_commits_survive_kill_9() {
             session.release(cursor);
         }
         assert_eq!(counts[0], counts[1], "an index out of step with its records");
-        assert_eq!(counts[2], 1000, "a finished bulk load");
-        for (verified, name) in store.verify(&mut session, &[&records, &index, &bulk]).unwrap().into_iter().zip(["records", "index", "bulk"]) {
-            verified.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(counts[0], counts[2], "an oplog out of step with the records");
+        assert_eq!(counts[3], 1000, "a finished bulk load");
+        for verified in store.verify(&mut session, &[&records, &index, &oplog, &bulk]).unwrap() {
+            verified.unwrap();
         }
         drop(session);
         store.close().unwrap();
     }
+}
+
+#[test]
+fn the_journal_holds_a_document_once_that_goes_to_two_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::at(dir.path())).unwrap();
+    let tables = ["records", "oplog"].map(|name| store.create_table(name, TableKind::Records).unwrap());
+    let mut session = store.session().unwrap();
+    let before = store.stats().unwrap().log_written;
+    for key in 0..1000_u64 {
+        let document = document(key.to_be_bytes());
+        session.begin(Begin::default()).unwrap();
+        session.insert(&tables[0], &key.to_be_bytes(), &document).unwrap();
+        session.insert(&tables[1], &key.to_be_bytes(), &entry(&document)).unwrap();
+        session.commit(Durability::Lazy).unwrap();
+    }
+    let written = store.stats().unwrap().log_written - before;
+    assert!((700_000..1_100_000).contains(&written), "{written} bytes for 700,000");
 }
 
 #[test]

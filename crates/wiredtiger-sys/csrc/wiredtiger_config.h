@@ -12,6 +12,12 @@
 
 #define HAVE_BUILTIN_EXTENSION_LZ4 1
 #define HAVE_BUILTIN_EXTENSION_ZSTD 1
+/*
+ * smongo-storage's, in the place of a compressor for hardware that is not built: a compressor of the journal
+ * has to be there before recovery, when only the library itself can bring it.
+ */
+#define HAVE_BUILTIN_EXTENSION_IAA 1
+#define iaa_extension_init smongo_journal_init
 
 #define HAVE_CLOCK_GETTIME 1
 #define HAVE_DLFCN_H 1

@@ -85,13 +85,41 @@ pub struct WT_CONNECTION {
     pub load_extension: Slot,
     pub add_data_source: Slot,
     pub add_collator: Slot,
-    pub add_compressor: Slot,
+    pub add_compressor:
+        unsafe extern "C" fn(*mut WT_CONNECTION, *const c_char, *mut WT_COMPRESSOR, *const c_char) -> c_int,
     pub add_encryptor: Slot,
     pub add_extractor: Slot,
     pub set_file_system: Slot,
     pub add_storage_source: Slot,
     pub get_storage_source: Slot,
     pub get_extension_api: Slot,
+}
+
+/// What shortens blocks or the journal's records: from a source to a destination, with a place for the length of the result and,
+/// for `compress`, one for whether the source is to be kept as it is.
+#[repr(C)]
+pub struct WT_COMPRESSOR {
+    pub compress: unsafe extern "C" fn(
+        *mut WT_COMPRESSOR,
+        *mut WT_SESSION,
+        *mut u8,
+        usize,
+        *mut u8,
+        usize,
+        *mut usize,
+        *mut c_int,
+    ) -> c_int,
+    pub decompress: unsafe extern "C" fn(
+        *mut WT_COMPRESSOR,
+        *mut WT_SESSION,
+        *mut u8,
+        usize,
+        *mut u8,
+        usize,
+        *mut usize,
+    ) -> c_int,
+    pub pre_size: Option<unsafe extern "C" fn(*mut WT_COMPRESSOR, *mut WT_SESSION, *mut u8, usize, *mut usize) -> c_int>,
+    pub terminate: Option<unsafe extern "C" fn(*mut WT_COMPRESSOR, *mut WT_SESSION) -> c_int>,
 }
 
 /// A call on a session with a configuration string.
@@ -190,6 +218,10 @@ unsafe extern "C" {
     ) -> c_int;
     pub fn wiredtiger_strerror(error: c_int) -> *const c_char;
 }
+
+/// Whether a connection that opens calls `smongo_journal_init`, with itself and a pointer that means nothing, for a compressor of
+/// the journal. It does in the library built here; whoever links that has to define it.
+pub const ASKS_FOR_JOURNAL_COMPRESSOR: bool = cfg!(wiredtiger_layout);
 
 #[cfg(all(test, wiredtiger_layout))]
 mod layout;

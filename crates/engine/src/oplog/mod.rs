@@ -11,7 +11,7 @@ use smongo_storage::{Session, Store, Table};
 use uuid::Uuid;
 
 use crate::change::images;
-use crate::clock::now_millis;
+use crate::clock::Taken;
 use crate::limits;
 use crate::namespace::Ns;
 use crate::shared::Shared;
@@ -190,12 +190,12 @@ impl Pending {
         }
         let mut images = self.images.iter().peekable();
         for (n, op) in self.iter().enumerate() {
-            let ts = log.take(taken);
-            log.write(ts, |w| {
+            let at = log.take(taken);
+            log.write(at, |w| {
                 w.append_all(op);
             })?;
             while let Some((_, image)) = images.next_if(|(of, _)| *of == n) {
-                images::write(shared, log.session, ts.to_u64(), 0, image.as_doc())?;
+                images::write(shared, log.session, at.ts.to_u64(), 0, image.as_doc())?;
             }
         }
         Ok(())
@@ -203,10 +203,10 @@ impl Pending {
 
     /// One entry with nothing to go in front, the usual thing: it gets its end where it stands, and is not copied again.
     fn write_one(&mut self, shared: &Shared, session: &mut Session) -> Result<()> {
-        let ts = shared.clock.take(true);
-        self.taken.push(ts);
-        append_end(&mut DocWriter::reopen(&mut self.bytes, 0), ts);
-        insert_entry(shared, session, ts, &self.bytes)
+        let at = shared.clock.take(true);
+        self.taken.push(at.ts);
+        append_end(&mut DocWriter::reopen(&mut self.bytes, 0), at);
+        insert_entry(shared, session, at.ts, &self.bytes)
     }
 
     /// A multi-document transaction is one `applyOps` entry, or several that are linked by `prevOpTime`, each within the size of a
@@ -221,8 +221,8 @@ impl Pending {
                 bytes <= limits::DOCUMENT_BYTES
             };
             let to = from + ops[from..].iter().take_while(fits).count().max(1);
-            let ts = log.take(taken);
-            log.write(ts, |w| {
+            let at = log.take(taken);
+            log.write(at, |w| {
                 w.append("op", "c").append("ns", "admin.$cmd");
                 {
                     let mut command = w.document("o");
@@ -240,7 +240,7 @@ impl Pending {
                 }
                 w.document("prevOpTime").append("ts", previous).append("t", if from == 0 { -1i64 } else { TERM });
             })?;
-            (from, previous) = (to, ts);
+            (from, previous) = (to, at.ts);
         }
         for (n, image) in &self.images {
             images::write(log.shared, log.session, previous.to_u64(), *n as u32, image.as_doc())?;
@@ -265,32 +265,32 @@ struct Log<'a> {
 }
 
 impl Log<'_> {
-    fn take(&self, taken: &mut Vec<Timestamp>) -> Timestamp {
-        let ts = self.shared.clock.take(taken.is_empty());
-        taken.push(ts);
-        ts
+    fn take(&self, taken: &mut Vec<Timestamp>) -> Taken {
+        let at = self.shared.clock.take(taken.is_empty());
+        taken.push(at.ts);
+        at
     }
 
-    fn write(&mut self, ts: Timestamp, fields: impl FnOnce(&mut DocWriter<'_>)) -> Result<()> {
+    fn write(&mut self, at: Taken, fields: impl FnOnce(&mut DocWriter<'_>)) -> Result<()> {
         self.entry.clear();
         let mut w = DocWriter::new(&mut self.entry);
         if let Some(origin) = self.origin {
             w.append_all(origin.as_doc());
         }
         fields(&mut w);
-        append_end(&mut w, ts);
+        append_end(&mut w, at);
         w.finish();
-        insert_entry(self.shared, self.session, ts, &self.entry)
+        insert_entry(self.shared, self.session, at.ts, &self.entry)
     }
 }
 
 /// The fields every entry ends with: `ts` and `wall` are to be filled in, `t` is the [`TERM`], `v` the version of the oplog.
 const END: [u8; 48] = *b"\x11ts\0........\x12t\0\x01\0\0\0\0\0\0\0\x12v\0\x02\0\0\0\0\0\0\0\x09wall\0........";
 
-fn append_end(w: &mut DocWriter<'_>, ts: Timestamp) {
+fn append_end(w: &mut DocWriter<'_>, at: Taken) {
     let mut end = END;
-    end[4..12].copy_from_slice(&ts.to_u64().to_le_bytes());
-    end[40..].copy_from_slice(&now_millis().to_le_bytes());
+    end[4..12].copy_from_slice(&at.ts.to_u64().to_le_bytes());
+    end[40..].copy_from_slice(&at.millis.to_le_bytes());
     w.append_raw(&end);
 }
 

@@ -6,11 +6,12 @@ use smongo_bson::{DocBuf, Result, Value};
 use super::{CompareOp, Node, parse};
 use crate::cx::CompileCx;
 
-/// Adds what each `$expr` demands of single paths beside it; the `$expr` still decides. This is how a `$lookup` with `let` uses indexes.
+/// Adds what each `$expr` demands of single paths in front of the filter's own nodes, and returns how much that is; the `$expr` still
+/// decides. This is how a `$lookup` with `let` uses indexes.
 ///
 /// Equality becomes `{path: {$eq: value}}`, which accepts more than the `$expr`, but is quick. No filter accepts what the other comparisons
 /// of expressions do, for these look at values as a whole and order those of all types: they become [`Node::Implied`].
-pub(super) fn with_implied(root: Node, cx: &CompileCx) -> Result<Node> {
+pub(super) fn with_implied(root: Node, cx: &CompileCx) -> Result<(Node, usize)> {
     let nodes = if let Node::And(children) = &root { children.as_slice() } else { std::slice::from_ref(&root) };
     let mut implied = Vec::new();
     for node in nodes {
@@ -30,8 +31,9 @@ pub(super) fn with_implied(root: Node, cx: &CompileCx) -> Result<Node> {
         }
     }
     if implied.is_empty() {
-        return Ok(root);
+        return Ok((root, 0));
     }
+    let count = implied.len();
     implied.push(root);
-    Ok(Node::and(implied))
+    Ok((Node::and(implied), count))
 }

@@ -46,6 +46,8 @@ pub struct Matcher {
     pub root: Node,
     pub collation: Option<Arc<Collation>>,
     source: DocBuf,
+    /// How many nodes at the front of the `And` are not the filter's own, but follow from its `$expr`.
+    implied: usize,
 }
 
 /// One predicate, normalised: `And`, `Or` and `Nor` are flat and hold at least two children (`Nor` one), except
@@ -171,16 +173,19 @@ pub trait Predicate: Send + Sync {
 impl Matcher {
     /// Compiles a filter. Errors carry MongoDB's codes: 2 for most malformed operators, 9, 14, 51091 …
     pub fn compile(filter: Doc<'_>, cx: &CompileCx) -> Result<Matcher> {
-        let root = parse::filter(filter, parse::Place::Query, cx)?;
-        Ok(Matcher { root, collation: cx.collation.clone(), source: filter.into() })
+        Matcher::of(parse::filter(filter, parse::Place::Query, cx)?, filter, cx)
     }
 
     /// Compiles the filter of a `$match` stage, where `$where` (2) and `$near` (5626500) are refused, and `$text` unless
     /// it is the `first` stage (17313).
     pub fn compile_stage(filter: Doc<'_>, first: bool, cx: &CompileCx) -> Result<Matcher> {
         let place = if first { parse::Place::FirstStage } else { parse::Place::Stage };
-        let root = implied::with_implied(parse::filter(filter, place, cx)?, cx)?;
-        Ok(Matcher { root, collation: cx.collation.clone(), source: filter.into() })
+        Matcher::of(parse::filter(filter, place, cx)?, filter, cx)
+    }
+
+    fn of(root: Node, source: Doc<'_>, cx: &CompileCx) -> Result<Matcher> {
+        let (root, implied) = implied::with_implied(root, cx)?;
+        Ok(Matcher { root, collation: cx.collation.clone(), source: source.into(), implied })
     }
 
     /// The query of a `$geoNear` stage together with its nearness.
@@ -193,7 +198,7 @@ impl Matcher {
             }
             one => Node::And(vec![one, Node::Near(near)]),
         };
-        Ok(Matcher { root, collation: cx.collation.clone(), source: query.into() })
+        Matcher::of(root, query, cx)
     }
 
     pub fn matches(&self, doc: Doc<'_>, arena: &Arena) -> Result<bool> {
@@ -242,7 +247,10 @@ impl Matcher {
     /// The fields an upsert takes from the filter: paths held to one value by equality, also through `$and`, `$eq`,
     /// a single `$in` or `$all` value, or an `$or` of one. Error 54 when a path is fixed twice.
     pub fn equalities(&self) -> Result<Vec<(&str, Value<'_>)>> {
-        upsert::equalities(&self.root)
+        match &self.root {
+            Node::And(children) => upsert::equalities(children.get(self.implied..).unwrap_or_default()),
+            root => upsert::equalities(std::slice::from_ref(root)),
+        }
     }
 
     /// Compiles `{name: condition}` or `{"name.path": condition}` to be applied to array elements; see [`ElementMatcher`].

@@ -4,10 +4,10 @@ use smongo_bson::{Result, Value, bail};
 
 use super::{CompareOp, Node};
 
-/// Paths the filter holds to one value. Error 54 when two of them are the same or one lies inside the other.
-pub(super) fn equalities(root: &Node) -> Result<Vec<(&str, Value<'_>)>> {
+/// Paths that all of these nodes together hold to one value. Error 54 when two of them are the same or one lies inside the other.
+pub(super) fn equalities(nodes: &[Node]) -> Result<Vec<(&str, Value<'_>)>> {
     let mut found = Vec::new();
-    collect(root, &mut found);
+    nodes.iter().for_each(|node| collect(node, &mut found));
     for (i, (a, _)) in found.iter().enumerate() {
         for (b, _) in found.iter().take(i) {
             if a == b {

@@ -128,6 +128,8 @@ fn filter(r: &mut Random, depth: usize) -> String {
         if depth > 0 && r.chance(6) {
             let branches: Vec<String> = (0..2 + r.below(2)).map(|_| filter(r, depth - 1)).collect();
             parts.push(format!("{{\"{}\": [{}]}}", r.pick(&["$or", "$or", "$and", "$nor"]), branches.join(", ")));
+        } else if r.chance(10) {
+            parts.push(format!("{{\"$expr\": {}}}", with_constant(r)));
         } else if r.chance(8) {
             parts.push(format!("{{\"c\": {{\"$elemMatch\": {{\"x\": {}, \"y\": {}}}}}}}", condition(r), condition(r)));
         } else {
@@ -318,6 +320,10 @@ fn comparison(r: &mut Random, other: &dyn Fn(&mut Random) -> String) -> String {
     if r.chance(2) { one(r) } else { format!("{{\"$and\": [{}, {}]}}", one(r), one(r)) }
 }
 
+fn with_constant(r: &mut Random) -> String {
+    comparison(r, &|r| format!("{{\"$literal\": {}}}", value(r, true)))
+}
+
 /// Comparisons of expressions, with constants and with the variables of a `$lookup`.
 fn expressions(seed: u64, arrays: bool, queries: usize) -> usize {
     let mut r = Random(seed);
@@ -327,8 +333,7 @@ fn expressions(seed: u64, arrays: bool, queries: usize) -> usize {
     db.aggregate("{\"$out\": \"plain\"}", "").expect("a copy without indexes");
     let mut answered = 0;
     for _ in 0..queries {
-        let constant = comparison(&mut r, &|r| format!("{{\"$literal\": {}}}", value(r, true)));
-        let stage = format!("{{\"$match\": {{\"$expr\": {constant}}}}}");
+        let stage = format!("{{\"$match\": {{\"$expr\": {}}}}}", with_constant(&mut r));
         let expected = db.aggregate(&stage, ", \"hint\": {\"$natural\": 1}").expect("an answer");
         let found = db.aggregate(&stage, "").expect("an answer");
         assert_eq!(ids(&expected), ids(&found), "seed {seed}: {stage}");

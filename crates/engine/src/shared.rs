@@ -82,7 +82,7 @@ impl Shared {
         let held = store.table_stats(&oplog)?;
         let shared = Shared {
             oplog_bytes: AtomicU64::new(held.file_bytes.saturating_sub(held.reusable_bytes)),
-            oplog_trimmed: AtomicU64::new(oplog::trimmed(&store, &catalog)?),
+            oplog_trimmed: AtomicU64::new(oplog::trimmed(store, &catalog)?),
             oplog_written: AtomicU64::new(0),
             last_command: AtomicU64::new(0),
             opened_at: clock.last().to_u64(),

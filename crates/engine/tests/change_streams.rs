@@ -1,4 +1,5 @@
 //! Change streams through the door: what happens is reported once, in order, and a token brings a stream back to its place.
+#![allow(clippy::expect_used, clippy::panic)]
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Value};
 use smongo_engine::{Client, Engine, Options, Session};

@@ -1,4 +1,5 @@
 //! The law of geospatial indexes: with them a query answers what it answers without, and searches near a point come in order.
+#![allow(clippy::expect_used, clippy::panic)]
 
 use smongo_bson::json::parse_doc;
 use smongo_bson::{Doc, DocBuf, Value, number};

@@ -1,4 +1,5 @@
 //! The law of the planner: whatever indexes there are, a query answers what a collection scan answers, in order when it is sorted.
+#![allow(clippy::expect_used, clippy::panic)]
 
 use smongo_bson::json::{parse_doc, to_relaxed};
 use smongo_bson::{Doc, DocBuf, Value, keystring};

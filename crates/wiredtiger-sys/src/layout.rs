@@ -87,7 +87,7 @@ fn layout_is_that_of_the_header() {
     // SAFETY: the row count is read first; the array behind it is constant and as long as it says.
     let c = unsafe {
         assert_eq!(smongo_wiredtiger_layout_rows, ROWS);
-        &*(&raw const smongo_wiredtiger_layout)
+        &smongo_wiredtiger_layout
     };
     let wrong: Vec<_> = LAYOUT.iter().zip(c).filter(|((_, rust), c)| rust != *c).collect();
     assert!(wrong.is_empty(), "{wrong:?}");

@@ -34,7 +34,7 @@ pub(super) struct Digits {
 
 impl Digits {
     fn new(mut coefficient: u128, mut exponent: i32) -> Digits {
-        while coefficient != 0 && coefficient % 10 == 0 {
+        while coefficient != 0 && coefficient.is_multiple_of(10) {
             coefficient /= 10;
             exponent += 1;
         }

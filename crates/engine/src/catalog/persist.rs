@@ -51,12 +51,12 @@ impl Catalog {
             collections.insert(coll.ns.clone(), Arc::new(coll));
         }
         for orphan in store.list_tables()?.into_iter().filter(|t| !known.contains(t)) {
-            if let Some(table) = store.table(&orphan)? {
-                if let Err(e) = store.drop_table(&table) {
-                    // It must not be taken for a new table of its number.
-                    tracing::warn!("dropping the left-over table {orphan}: {e}");
-                    next_id = next_id.max(number_of(&orphan) + 1);
-                }
+            if let Some(table) = store.table(&orphan)?
+                && let Err(e) = store.drop_table(&table)
+            {
+                // It must not be taken for a new table of its number.
+                tracing::warn!("dropping the left-over table {orphan}: {e}");
+                next_id = next_id.max(number_of(&orphan) + 1);
             }
         }
         Ok(Catalog {

@@ -63,7 +63,7 @@ impl Catalog {
         let changed = Arc::new(coll.with_indexes(indexes));
         let done = build(op, coll, &new).and_then(|()| {
             new.completed(self.generation.fetch_add(1, Ordering::AcqRel) + 1);
-            self.replace(op, &coll, &changed, command)
+            self.replace(op, coll, &changed, command)
         });
         let gone = if done.is_ok() { &old.table } else { &new.table };
         self.doom(std::iter::once(gone.clone()));

@@ -21,7 +21,7 @@ fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     args.refuse(&["timeseriesBucketsMayHaveMixedSchemaData", "isTimeseriesNamespace"])?;
     let expire = args.value("expireAfterSeconds");
     args.finish()?;
-    if dry_run && !index.as_ref().is_some_and(|i| i.unique == Some(true)) {
+    if dry_run && index.as_ref().is_none_or(|i| i.unique != Some(true)) {
         bail!(InvalidOptions, "dryRun mode is only supported for the conversion of an index to unique");
     }
     check_validator(cx, &ns, change.validator)?;

@@ -79,7 +79,7 @@ impl Rows for CollScan {
         while self.step(op)? {
             let cursor = self.cursor.require()?;
             self.counters.docs += 1;
-            if self.counters.docs % INTERRUPT_EVERY == 0 {
+            if self.counters.docs.is_multiple_of(INTERRUPT_EVERY) {
                 op.interrupt()?;
             }
             let store = op.lent();

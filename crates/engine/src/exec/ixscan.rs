@@ -138,7 +138,7 @@ impl IndexScan {
         let cursor = self.cursor.require()?;
         while more {
             self.counters.keys += 1;
-            if self.counters.keys % INTERRUPT_EVERY == 0 {
+            if self.counters.keys.is_multiple_of(INTERRUPT_EVERY) {
                 op.interrupt()?;
             }
             let key = op.lent().key(cursor);

@@ -94,7 +94,7 @@ impl Rows for TextRows {
         }
         while let Some((rid, score)) = self.found.as_mut().and_then(Vec::pop) {
             self.counters.docs += 1;
-            if self.counters.docs % INTERRUPT_EVERY == 0 {
+            if self.counters.docs.is_multiple_of(INTERRUPT_EVERY) {
                 op.interrupt()?;
             }
             let Some(found) = op.store()?.get(&self.records, &record_key(rid))? else { continue };

@@ -121,10 +121,10 @@ impl Best {
         if at >= self.n {
             return;
         }
-        if self.entries.len() >= self.n {
-            if let Some((k, v)) = self.entries.pop() {
-                self.size -= k.len() + v.size();
-            }
+        if self.entries.len() >= self.n
+            && let Some((k, v)) = self.entries.pop()
+        {
+            self.size -= k.len() + v.size();
         }
         let value = null_if_missing(value);
         self.size += key.len() + value.size();

@@ -304,7 +304,7 @@ pub(super) fn truncated(v: Value<'_>) -> Option<i64> {
         Value::Double(d) => {
             let t = d.trunc();
             // The bounds are exact doubles: -2^63 and 2^63.
-            (t >= -9_223_372_036_854_775_808.0 && t < 9_223_372_036_854_775_808.0).then_some(t as i64)
+            (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&t).then_some(t as i64)
         }
         Value::Decimal(d) => d.to_i64_trunc(),
         _ => number::to_i64_exact(v),

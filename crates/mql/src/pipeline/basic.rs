@@ -216,7 +216,7 @@ impl Stream for MatchStream {
                 return Ok(true);
             }
             rejected += 1;
-            if rejected % 1024 == 0 {
+            if rejected.is_multiple_of(1024) {
                 host.interrupt()?;
             }
         }
@@ -278,7 +278,7 @@ impl Stream for SkipStream {
                 return Ok(false);
             }
             self.left -= 1;
-            if self.left % 1024 == 0 {
+            if self.left.is_multiple_of(1024) {
                 host.interrupt()?;
             }
         }

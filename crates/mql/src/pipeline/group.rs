@@ -276,7 +276,7 @@ impl GroupStream {
         while self.input.advance(host)? {
             self.table.feed(self.input.doc()).map_err(pushed_down)?;
             n = n.wrapping_add(1);
-            if n % 512 == 0 {
+            if n.is_multiple_of(512) {
                 host.interrupt()?;
             }
             if self.table.size > host.memory_limit() {

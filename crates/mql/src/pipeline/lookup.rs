@@ -97,7 +97,7 @@ fn foreign(spec: Doc<'_>, cx: &CompileCx) -> Result<(String, String)> {
         Value::Missing => {
             let first = spec.get("pipeline").as_array().map(|a| a.get(0));
             let first = first.and_then(|s| s.as_doc()).and_then(Doc::first);
-            if !first.is_some_and(|f| f.name() == "$documents") {
+            if first.is_none_or(|f| f.name() != "$documents") {
                 bail!(FailedToParse, "must specify 'pipeline' when 'from' is empty: the first stage of the pipeline must be $documents");
             }
             Ok((cx.db.clone(), String::new()))
@@ -239,10 +239,10 @@ impl Lookup {
         }
         let Some((local, foreign)) = &self.equality else { return host.open(&cx.db, &cx.coll, &self.stages, &cx) };
         let values = local_values(doc, local.parts());
-        if let Access::Table(table) = &self.access {
-            if table.find(&values, &mut places)? {
-                return self.behind(self.filters(), Box::new(Matches::new(table.clone(), places)), &cx);
-            }
+        if let Access::Table(table) = &self.access
+            && table.find(&values, &mut places)?
+        {
+            return self.behind(self.filters(), Box::new(Matches::new(table.clone(), places)), &cx);
         }
         // A pipeline that makes its own documents has nothing to match before it has made them.
         let source = usize::from(cx.coll.is_empty()).min(self.stages.len());
@@ -279,10 +279,10 @@ impl Lookup {
                 }
             }
         }
-        if let Some(equal) = wanted.iter().find(|c| c.equal) {
-            if let Some(table) = JoinTable::of(&Path::new(equal.path), front, &self.cx, host)? {
-                return Ok(Access::Joined { table: Arc::new(table), stages: count, variable: equal.variable.to_owned() });
-            }
+        if let Some(equal) = wanted.iter().find(|c| c.equal)
+            && let Some(table) = JoinTable::of(&Path::new(equal.path), front, &self.cx, host)?
+        {
+            return Ok(Access::Joined { table: Arc::new(table), stages: count, variable: equal.variable.to_owned() });
         }
         if front.is_empty() && next.is_some() {
             return Ok(Access::Query);

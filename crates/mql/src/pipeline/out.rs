@@ -128,7 +128,7 @@ impl Stream for WriteStream {
         while self.input.advance(host)? {
             sink.write(host, self.input.doc())?;
             n = n.wrapping_add(1);
-            if n % 128 == 0 {
+            if n.is_multiple_of(128) {
                 host.interrupt()?;
             }
         }

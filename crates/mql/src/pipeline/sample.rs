@@ -75,7 +75,7 @@ impl Stream for SampleStream {
         while self.input.advance(host)? {
             sorter.push(&random.next().to_be_bytes(), self.input.doc().as_bytes(), host)?;
             n = n.wrapping_add(1);
-            if n % 1024 == 0 {
+            if n.is_multiple_of(1024) {
                 host.interrupt()?;
             }
         }

@@ -51,7 +51,7 @@ impl Stream for SortStream {
                 sorter.push(&key, &row, host)?;
             }
             n = n.wrapping_add(1);
-            if n % 512 == 0 {
+            if n.is_multiple_of(512) {
                 host.interrupt()?;
             }
         }

@@ -74,10 +74,10 @@ impl Sorter {
         self.data.extend_from_slice(key);
         self.data.extend_from_slice(payload);
         self.entries.push(entry);
-        if let Some(limit) = self.limit {
-            if self.entries.len() >= limit.saturating_mul(2).max(1024) {
-                self.truncate(limit);
-            }
+        if let Some(limit) = self.limit
+            && self.entries.len() >= limit.saturating_mul(2).max(1024)
+        {
+            self.truncate(limit);
         }
         if self.size() > host.memory_limit() {
             if let Some(limit) = self.limit.filter(|l| *l < self.entries.len()) {

@@ -36,7 +36,7 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
         Some(coll) => coll,
         None => {
             let first = stages.get(0).as_doc().and_then(Doc::first);
-            if !first.is_some_and(|f| f.name() == "$documents") {
+            if first.is_none_or(|f| f.name() != "$documents") {
                 bail!(FailedToParse, "$unionWith stage without explicit collection must have a pipeline with $documents as first stage");
             }
             ""

@@ -102,10 +102,10 @@ impl<'a> Run<'a> {
     }
 
     fn existing(&self, field: &'a Field, element: Element<'a>, w: &mut DocWriter<'_>) -> Result<Outcome> {
-        if field.positional {
-            if let Value::Array(array) = element.value() {
-                return self.matched(field, array, w);
-            }
+        if field.positional
+            && let Value::Array(array) = element.value()
+        {
+            return self.matched(field, array, w);
         }
         match &field.rule {
             Rule::Keep => {

@@ -51,14 +51,14 @@ impl Replacement {
 pub(super) fn with_old_id(new: Doc<'_>, old: Doc<'_>) -> Result<DocBuf> {
     let (mine, theirs) = (new.element("_id"), old.element("_id"));
     let first = new.first().is_some_and(|e| e.name() == "_id");
-    if let (Some(mine), Some(theirs)) = (&mine, &theirs) {
-        if !compare::equal(mine.value(), theirs.value()) {
-            bail!(
-                ImmutableField,
-                "After applying the update, the (immutable) field '_id' was found to have been altered to _id: {}",
-                super::parse::show_value(mine.value())
-            );
-        }
+    if let (Some(mine), Some(theirs)) = (&mine, &theirs)
+        && !compare::equal(mine.value(), theirs.value())
+    {
+        bail!(
+            ImmutableField,
+            "After applying the update, the (immutable) field '_id' was found to have been altered to _id: {}",
+            super::parse::show_value(mine.value())
+        );
     }
     if first || (mine.is_none() && theirs.is_none()) {
         return Ok(new.into());

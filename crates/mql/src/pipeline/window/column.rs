@@ -192,12 +192,12 @@ impl Cursor {
     }
 
     fn load(&mut self, chunk: &Chunk, disk: &Disk) -> Result<()> {
-        if let Chunk::Disk { at, len } = chunk {
-            if self.loaded != Some(self.chunk) {
-                self.bytes.resize(*len, 0);
-                disk.read(*at, &mut self.bytes)?;
-                self.loaded = Some(self.chunk);
-            }
+        if let Chunk::Disk { at, len } = chunk
+            && self.loaded != Some(self.chunk)
+        {
+            self.bytes.resize(*len, 0);
+            disk.read(*at, &mut self.bytes)?;
+            self.loaded = Some(self.chunk);
         }
         Ok(())
     }

@@ -135,10 +135,10 @@ fn range_frame(bounds: Value<'_>, unit: Option<Value<'_>>, around: &Surroundings
                 Bound::Current => Some(zero.clone()),
                 Bound::At(v) => Some(v.clone()),
             };
-            if let (Some(low), Some(high)) = (value(&low), value(&high)) {
-                if number::compare(low.view(), high.view()) == Ordering::Greater {
-                    bail!(5339900, "Lower bound must not exceed upper bound");
-                }
+            if let (Some(low), Some(high)) = (value(&low), value(&high))
+                && number::compare(low.view(), high.view()) == Ordering::Greater
+            {
+                bail!(5339900, "Lower bound must not exceed upper bound");
             }
             Frame::Range(low, high)
         }

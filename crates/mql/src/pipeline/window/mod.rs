@@ -140,7 +140,7 @@ impl Order {
             }
             sorter.push(&key, doc.as_bytes(), host)?;
             n = n.wrapping_add(1);
-            if n % 512 == 0 {
+            if n.is_multiple_of(512) {
                 host.interrupt()?;
             }
         }

@@ -167,7 +167,7 @@ impl Rows {
         self.len += 1;
         self.more = self.sorted.advance()?;
         self.complete = !self.more || !self.sorted.key().starts_with(&self.partition);
-        if self.len % 256 == 0 {
+        if self.len.is_multiple_of(256) {
             host.interrupt()?;
         }
         self.check_memory(host)

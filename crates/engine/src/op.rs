@@ -96,6 +96,14 @@ pub struct OpCx {
     litter: Option<crate::exec::Litter>,
 }
 
+/// The session of an operation that is active; apart from the operation, whose other parts are needed beside it.
+fn begun(store: &mut Option<storage::Session>) -> &mut storage::Session {
+    match store {
+        Some(store) => store,
+        None => unreachable!("an active operation has a session"),
+    }
+}
+
 impl OpCx {
     pub fn new(shared: &Arc<Shared>) -> OpCx {
         OpCx::with_kill_switch(shared, Arc::default())
@@ -140,10 +148,7 @@ impl OpCx {
                 None => self.begin()?,
             }
         }
-        match &mut self.store {
-            Some(store) => Ok(store),
-            None => unreachable!("an active operation has a session"),
-        }
+        Ok(begun(&mut self.store))
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -304,12 +309,12 @@ impl OpCx {
             return Ok(());
         }
         let wrote = !self.pending.is_empty() || !self.guards.is_empty();
-        if let (true, Some((lsid, number)), Some(store)) = (wrote, &self.transaction, &mut self.store) {
-            retry::note_commit(&self.shared, store, lsid, *number)?;
+        if let (true, Some((lsid, number))) = (wrote, &self.transaction) {
+            retry::note_commit(&self.shared, begun(&mut self.store), lsid, *number)?;
         }
         self.write_oplog()?;
         let created = std::mem::take(&mut self.created);
-        let mut commit = || self.store.as_mut().map_or(Ok(()), |store| store.commit(storage::Durability::Lazy));
+        let mut commit = || begun(&mut self.store).commit(storage::Durability::Lazy);
         let done = match created.is_empty() {
             true => commit(),
             false => self.shared.catalog.commit_created(created, commit),
@@ -338,8 +343,7 @@ impl OpCx {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let Some(store) = &mut self.store else { return Ok(()) };
-        let written = self.pending.write(&self.shared, store, self.multi);
+        let written = self.pending.write(&self.shared, begun(&mut self.store), self.multi);
         if written.is_err() {
             self.shared.ended(self.pending.timestamps(), Touched::Nothing);
         }
@@ -378,9 +382,9 @@ impl OpCx {
     pub fn note(&mut self, statements: Option<(i32, i32)>, reply: impl FnOnce() -> DocBuf) -> Result<()> {
         let Some((first, last)) = statements else { return Ok(()) };
         self.store()?;
-        match (&mut self.retry, &mut self.store) {
-            (Some(retry), Some(store)) => retry.note(&self.shared, store, Statements { first, last, reply: reply() }),
-            _ => Ok(()),
+        match &mut self.retry {
+            Some(retry) => retry.note(&self.shared, begun(&mut self.store), Statements { first, last, reply: reply() }),
+            None => Ok(()),
         }
     }
 

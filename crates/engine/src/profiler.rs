@@ -15,6 +15,7 @@ use crate::door::Request;
 use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::shared::Shared;
+use crate::usage::Kind;
 use crate::write;
 
 /// Bytes of a `system.profile` that the profiler makes.
@@ -54,7 +55,7 @@ impl Default for Profiler {
 
 /// What is told of a command that is over.
 pub struct Profiled<'a> {
-    pub op: &'static str,
+    pub kind: Kind,
     pub db: &'a str,
     pub coll: Option<&'a str>,
     pub request: &'a Request<'a>,
@@ -108,13 +109,10 @@ impl Profiled<'_> {
     /// One, but of an update or a deletion one for each statement, which is shown with the command's comment.
     fn entries(&self) -> Vec<DocBuf> {
         let body = self.request.body;
-        let name = match self.op {
-            "update" => "updates",
-            "remove" => "deletes",
-            _ => return vec![self.entry(body, true)],
-        };
+        let lists = matches!(self.kind, Kind::Update | Kind::Delete);
+        let Some(list) = self.kind.list().filter(|_| lists) else { return vec![self.entry(body, true)] };
         // A command that is malformed has none.
-        let statements = Args::new(self.op, body, self.request.sequences).docs(name).ok().flatten().unwrap_or_default();
+        let statements = Args::new(self.kind.op(), body, self.request.sequences).docs(list).ok().flatten().unwrap_or_default();
         let shown = |statement: &Doc<'_>| DocBuf::build(|w| {
             w.append_all(*statement).append("comment", body.get("comment"));
         });
@@ -125,7 +123,7 @@ impl Profiled<'_> {
     fn entry(&self, shown: Doc<'_>, counts: bool) -> DocBuf {
         let reply = Doc::from_checked(self.reply);
         DocBuf::build(|w| {
-            w.append("op", self.op).append("ns", &*format!("{}.{}", self.db, self.coll.unwrap_or("$cmd")));
+            w.append("op", self.kind.op()).append("ns", &*format!("{}.{}", self.db, self.coll.unwrap_or("$cmd")));
             if shown.as_bytes().len() <= COMMAND_BYTES {
                 w.append("command", shown);
             } else {
@@ -140,10 +138,14 @@ impl Profiled<'_> {
                     if let Some(batch) = cursor.and_then(|c| c.get("firstBatch").as_array().or_else(|| c.get("nextBatch").as_array())) {
                         w.append("cursorExhausted", matches!(cursor.map(|c| c.get("id")), Some(Value::Int64(0)))).append("nreturned", batch.iter().count() as i32);
                     }
-                    for (field, name) in [("n", if self.op == "insert" { "ninserted" } else if self.op == "remove" { "ndeleted" } else { "nMatched" }), ("nModified", "nModified")] {
-                        if counts && ["insert", "update", "remove"].contains(&self.op) {
-                            w.append(name, reply.get(field));
-                        }
+                    let count = match self.kind {
+                        Kind::Insert => Some("ninserted"),
+                        Kind::Update => Some("nMatched"),
+                        Kind::Delete => Some("ndeleted"),
+                        _ => None,
+                    };
+                    if let Some(name) = count.filter(|_| counts) {
+                        w.append(name, reply.get("n")).append("nModified", reply.get("nModified"));
                     }
                 }
             }

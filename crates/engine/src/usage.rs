@@ -52,6 +52,16 @@ impl Kind {
             kind => KINDS[kind as usize].1,
         }
     }
+
+    /// The list that a write command brings: documents or statements.
+    pub fn list(self) -> Option<&'static str> {
+        match self {
+            Kind::Insert => Some("documents"),
+            Kind::Update => Some("updates"),
+            Kind::Delete => Some("deletes"),
+            _ => None,
+        }
+    }
 }
 
 /// How often, and how long in all.
@@ -224,12 +234,7 @@ fn forget_missing(times: &mut HashMap<String, Times>, catalog: &Catalog) {
 
 /// The documents or statements a write command brings; one for every other command.
 fn statements(kind: Kind, request: &Request<'_>) -> u64 {
-    let list = match kind {
-        Kind::Insert => "documents",
-        Kind::Update => "updates",
-        Kind::Delete => "deletes",
-        _ => return 1,
-    };
+    let Some(list) = kind.list() else { return 1 };
     let count = match request.sequences.iter().find(|s| s.name == list) {
         Some(sequence) => sequence.iter().count(),
         None => request.body.get(list).as_array().map_or(1, |a| a.iter().count()),

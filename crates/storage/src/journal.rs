@@ -50,22 +50,19 @@ fn next_document(record: &[u8], mut from: usize) -> Option<Part> {
 pub(crate) fn compress(record: &[u8], out: &mut [u8]) -> Option<usize> {
     u32::try_from(record.len()).ok()?;
     let mut out = Output { bytes: out, len: 0 };
+    out.write(&[FORM])?;
     let (mut seen, mut next) = (Vec::<Part>::with_capacity(8), 0);
     let (mut from, mut done) = (0, 0);
     while let Some(here) = next_document(record, from) {
         from = here.end;
         let bytes = record.get(here.start..here.end)?;
-        let ahead = seen.iter().skip(next).take(AHEAD);
-        match ahead.clone().position(|old| record.get(old.start..old.end) == Some(bytes)) {
-            Some(at) => {
-                let copied = seen.get(next + at)?;
-                if done == 0 {
-                    out.write(&[FORM])?;
-                }
+        let mut ahead = seen.iter().enumerate().skip(next).take(AHEAD);
+        match ahead.find(|(_, old)| record.get(old.start..old.end) == Some(bytes)) {
+            Some((at, old)) => {
                 out.literal(record.get(done..here.start)?)?;
-                out.number(copied.start)?;
+                out.number(old.start)?;
                 out.number(bytes.len())?;
-                next += at + 1;
+                next = at + 1;
                 done = here.end;
             }
             None => seen.push(here),

@@ -167,6 +167,15 @@ unsafe extern "C" fn smongo_journal_init(connection: *mut sys::WT_CONNECTION, _:
     }
 }
 
+/// What the library lends a compressor: bytes to read, and others to write.
+///
+/// # Safety
+/// Both are there, with these lengths and apart from each other, for `'a`.
+unsafe fn lent<'a>(source: *const u8, source_len: usize, place: *mut u8, place_len: usize) -> (&'a [u8], &'a mut [u8]) {
+    // SAFETY: the caller's promise.
+    unsafe { (std::slice::from_raw_parts(source, source_len), std::slice::from_raw_parts_mut(place, place_len)) }
+}
+
 unsafe extern "C" fn on_compress(
     _: *mut sys::WT_COMPRESSOR,
     _: *mut sys::WT_SESSION,
@@ -177,9 +186,8 @@ unsafe extern "C" fn on_compress(
     result_len: *mut usize,
     failed: *mut c_int,
 ) -> c_int {
-    // SAFETY: the library lends `source_len` bytes to read and `place_len` others to write for this call.
-    let (record, out) =
-        unsafe { (std::slice::from_raw_parts(source, source_len), std::slice::from_raw_parts_mut(place, place_len)) };
+    // SAFETY: the library lends both for this call.
+    let (record, out) = unsafe { lent(source, source_len, place, place_len) };
     let compressed = journal::compress(record, out);
     // SAFETY: both are places for the answer.
     unsafe {
@@ -199,8 +207,7 @@ unsafe extern "C" fn on_decompress(
     result_len: *mut usize,
 ) -> c_int {
     // SAFETY: as in `on_compress`.
-    let (bytes, out) =
-        unsafe { (std::slice::from_raw_parts(source, source_len), std::slice::from_raw_parts_mut(place, place_len)) };
+    let (bytes, out) = unsafe { lent(source, source_len, place, place_len) };
     if journal::decompress(bytes, out).is_none() {
         return sys::WT_ERROR;
     }

@@ -169,7 +169,7 @@ fn check_options(spec: Doc<'_>, key: Doc<'_>, id: bool, cx: &CompileCx) -> Resul
         }
         Value::Document(filter) => {
             let compiled = Matcher::compile(filter, &CompileCx { now: cx.now, ..CompileCx::default() })?;
-            partial_filter(&compiled.root)
+            compiled.own().iter().try_for_each(partial_filter)
         }
         v => bail!(TypeMismatch, "The field 'partialFilterExpression' must be an object, but got {}", v.type_name()),
     }
@@ -181,8 +181,6 @@ fn partial_filter(node: &smongo_mql::matcher::Node) -> Result<()> {
     match node {
         Node::And(children) | Node::Or(children) => children.iter().try_for_each(partial_filter),
         Node::Compare { .. } | Node::In { .. } | Node::Exists { .. } | Node::Type { .. } | Node::Field { .. } => Ok(()),
-        // It stands in front of the `$expr` that it follows from.
-        Node::Implied { .. } => Ok(()),
         Node::Text(_) => Err(err!(BadValue, "$text is not allowed in a partial index")),
         Node::Expr(_) => Err(err!(QueryFeatureNotAllowed, "$expr is not allowed in this context")),
         _ => Err(err!(CannotCreateIndex, "Expression not supported in partial index")),

@@ -90,7 +90,7 @@ impl Session {
         if shared.profiler.is_active() {
             let kind = command.kind;
             let profiled = Profiled {
-                op: kind.op(),
+                kind,
                 db,
                 coll: usage::collection(kind, request),
                 request,

@@ -12,6 +12,14 @@ impl Node {
         matches!(self, Node::And(children) if children.is_empty())
     }
 
+    /// What must hold, all of it: the children of an `And`, or the node itself.
+    pub(super) fn conjuncts(&self) -> &[Node] {
+        match self {
+            Node::And(children) => children,
+            one => std::slice::from_ref(one),
+        }
+    }
+
     /// All of the children, flattened.
     pub(super) fn and(children: Vec<Node>) -> Node {
         let mut flat = Vec::with_capacity(children.len());

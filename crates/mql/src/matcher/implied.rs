@@ -12,9 +12,8 @@ use crate::cx::CompileCx;
 /// Equality becomes `{path: {$eq: value}}`, which accepts more than the `$expr`, but is quick. No filter accepts what the other comparisons
 /// of expressions do, for these look at values as a whole and order those of all types: they become [`Node::Implied`].
 pub(super) fn with_implied(root: Node, cx: &CompileCx) -> Result<(Node, usize)> {
-    let nodes = if let Node::And(children) = &root { children.as_slice() } else { std::slice::from_ref(&root) };
     let mut implied = Vec::new();
-    for node in nodes {
+    for node in root.conjuncts() {
         let Node::Expr(expr) = node else { continue };
         for (path, op, value) in expr.comparisons() {
             // Null is also what is missing, and arrays are compared with as a whole or element by element.

@@ -224,19 +224,22 @@ impl Matcher {
 
     /// The `$near` or `$nearSphere` of the filter: results come in the order of its distances.
     pub fn near(&self) -> Option<&Near> {
-        let nodes = if let Node::And(children) = &self.root { children.as_slice() } else { std::slice::from_ref(&self.root) };
-        nodes.iter().find_map(|n| if let Node::Near(near) = n { Some(near) } else { None })
+        self.root.conjuncts().iter().find_map(|n| if let Node::Near(near) = n { Some(near) } else { None })
     }
 
     /// The `$text` of the filter, at the top or in the `And` there.
     pub fn text(&self) -> Option<&Search> {
-        let nodes = if let Node::And(children) = &self.root { children.as_slice() } else { std::slice::from_ref(&self.root) };
-        nodes.iter().find_map(|n| if let Node::Text(search) = n { Some(&**search) } else { None })
+        self.root.conjuncts().iter().find_map(|n| if let Node::Text(search) = n { Some(&**search) } else { None })
     }
 
     /// Whether there is a `$text` anywhere.
     pub fn has_text(&self) -> bool {
         parse::texts(&self.root) > 0
+    }
+
+    /// What the filter itself demands, all of it, without what follows from its `$expr`.
+    pub fn own(&self) -> &[Node] {
+        self.root.conjuncts().get(self.implied..).unwrap_or_default()
     }
 
     /// The filter as it was given.
@@ -247,10 +250,7 @@ impl Matcher {
     /// The fields an upsert takes from the filter: paths held to one value by equality, also through `$and`, `$eq`,
     /// a single `$in` or `$all` value, or an `$or` of one. Error 54 when a path is fixed twice.
     pub fn equalities(&self) -> Result<Vec<(&str, Value<'_>)>> {
-        match &self.root {
-            Node::And(children) => upsert::equalities(children.get(self.implied..).unwrap_or_default()),
-            root => upsert::equalities(std::slice::from_ref(root)),
-        }
+        upsert::equalities(self.own())
     }
 
     /// Compiles `{name: condition}` or `{"name.path": condition}` to be applied to array elements; see [`ElementMatcher`].

@@ -116,8 +116,7 @@ fn row<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 /// Parses a whole filter.
 pub(super) fn filter(filter: Doc<'_>, place: Place, cx: &CompileCx) -> Result<Node> {
     let root = Parser { cx, place, depth: 0, nested: false, negated: false, within: false }.document(filter)?;
-    let nodes = if let Node::And(children) = &root { children.as_slice() } else { &[] };
-    let nears = nodes.iter().filter(|n| matches!(n, Node::Near(_))).count();
+    let nears = root.conjuncts().iter().filter(|n| matches!(n, Node::Near(_))).count();
     if nears > 1 {
         bail!(BadValue, "Too many geoNear expressions");
     }

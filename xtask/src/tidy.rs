@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 100;
 /// The one file with hand-written `unsafe`; `wiredtiger-sys` only declares.
-const UNSAFE: &[&str] = &["crates/storage/src/wt.rs", "crates/wiredtiger-sys/"];
+const UNSAFE: &[&str] = &["crates/storage/src/wt/", "crates/wiredtiger-sys/"];
 
 /// Which crates of the workspace a crate may name as dependencies: arrows point down.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -61,7 +61,7 @@ fn check_file(name: &str, text: &str, breaches: &mut Vec<String>) {
         let word = ["uns", "afe {"].concat();
         let declared = ["uns", "afe fn"].concat();
         if text.lines().filter(code).any(|l| l.contains(&word) || l.contains(&declared)) {
-            breaches.push(format!("{name}: hand-written unsafe belongs into crates/storage/src/wt.rs"));
+            breaches.push(format!("{name}: hand-written unsafe belongs into crates/storage/src/wt/"));
         }
     }
     long_functions(name, text, breaches);

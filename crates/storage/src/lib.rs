@@ -2,7 +2,7 @@
 //!
 //! A [`Store`] is an open database: a directory, or memory. It hands out [`Session`]s, which run
 //! transactions and own cursors, and names its tables by [`Table`]. Keys and values are bytes; keys
-//! are ordered as `memcmp` orders them. All `unsafe` of the workspace is in `wt.rs`.
+//! are ordered as `memcmp` orders them. All `unsafe` of the workspace is in `wt/`.
 
 mod commit;
 mod error;

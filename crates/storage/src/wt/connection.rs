@@ -1,0 +1,84 @@
+//! An open database.
+
+use super::callbacks::{Events, forget_message};
+use super::session::RawSession;
+use super::{c_string, check};
+use crate::error::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::Ordering as Atomic;
+use wiredtiger_sys as sys;
+
+/// Homes of connections that failed and could not be closed, once for each.
+static ABANDONED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// An open database.
+pub(crate) struct Connection {
+    raw: NonNull<sys::WT_CONNECTION>,
+    pub(super) events: Arc<Events>,
+    home: String,
+}
+
+// SAFETY: WiredTiger's connection handle may be used by any number of threads.
+unsafe impl Send for Connection {}
+// SAFETY: as above.
+unsafe impl Sync for Connection {}
+
+impl Connection {
+    /// Opens the database in `home`, which is a name only for one in memory.
+    pub fn open(home: &str, config: &str) -> Result<Arc<Self>> {
+        // The library refuses a home it has open already by comparing names. One that failed writes nothing any more, and must
+        // not keep its database closed for as long as the process lives.
+        let abandoned = ABANDONED.lock().iter().filter(|other| *other == home).count();
+        let (name, config) = (c_string(&(home.to_owned() + &"/.".repeat(abandoned)))?, c_string(config)?);
+        forget_message();
+        let mut raw = ptr::null_mut();
+        let events = Events::new();
+        let handler = Arc::as_ptr(&events).cast::<sys::WT_EVENT_HANDLER>().cast_mut();
+        // SAFETY: strings are NUL-terminated; the handler is complete, so never written by the library,
+        // and lives until the connection is closed; `raw` is a valid place for the answer.
+        let code = unsafe { sys::wiredtiger_open(name.as_ptr(), handler, config.as_ptr(), &mut raw) };
+        if code != 0 {
+            return Err(events.error(code));
+        }
+        let raw = NonNull::new(raw).ok_or_else(|| Error::new(ErrorKind::Other, "WiredTiger gave no connection"))?;
+        Ok(Arc::new(Self { raw, events, home: home.to_owned() }))
+    }
+
+    pub fn session(self: &Arc<Self>) -> Result<RawSession> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the connection is open; a null handler takes the connection's; null is "defaults".
+        let code =
+            unsafe { (self.raw.as_ref().open_session)(self.raw.as_ptr(), ptr::null_mut(), ptr::null(), &mut raw) };
+        if code != 0 {
+            return Err(self.events.error(code));
+        }
+        let raw = NonNull::new(raw).ok_or_else(|| Error::new(ErrorKind::Other, "WiredTiger gave no session"))?;
+        Ok(RawSession::new(raw, Arc::clone(self)))
+    }
+
+    /// Whether the library has failed for good.
+    pub fn panicked(&self) -> bool {
+        self.events.failure.get().is_some()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.events.stuck.load(Atomic::Acquire) {
+            // The handler must outlive what is left open.
+            std::mem::forget(Arc::clone(&self.events));
+            ABANDONED.lock().push(self.home.clone());
+            // A process loses its locks of a file when it closes any handle of it: from here on others can open the database.
+            let _ = std::fs::File::open(std::path::Path::new(&self.home).join("WiredTiger.lock"));
+            tracing::error!("the failed store stays in the memory of this process: a transaction was under way");
+            return;
+        }
+        // SAFETY: the last owner is going, so no session or cursor is left. A clean close writes a
+        // checkpoint.
+        if let Err(error) = check(unsafe { (self.raw.as_ref().close)(self.raw.as_ptr(), ptr::null()) }) {
+            tracing::error!("closing the store: {error}");
+        }
+    }
+}

@@ -32,6 +32,11 @@ impl Multikey {
         self.components(field) != 0
     }
 
+    /// Whether this says already what another document shows.
+    pub fn covers(&self, other: &Multikey) -> bool {
+        other.components.iter().enumerate().all(|(field, more)| *more & !self.components(field) == 0)
+    }
+
     /// Adds what another document showed; true when that was new.
     pub fn merge(&mut self, other: &Multikey) -> bool {
         if self.components.len() < other.components.len() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use smongo_bson::{Code, DocBuf, Error, Result, Timestamp, bail, err};
 use smongo_mql::stream::{Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Host, Stream};
-use smongo_storage as storage;
+use smongo_storage::{self as storage, Table};
 
 use crate::catalog::{Collection, Collections, Created, LockGuard, State};
 use crate::fsync_lock::WriteGuard;
@@ -44,6 +44,26 @@ impl KillSwitch {
     }
 }
 
+/// Tells whether a transaction holds a part of a document's write and not the whole.
+///
+/// The statements of a group share a transaction, and one that fails must leave nothing of itself behind when the others are
+/// committed. Documents and index entries are written through [`OpCx::put`], [`OpCx::put_new`] and [`OpCx::take`], which count.
+#[derive(Default)]
+struct Unit {
+    written: u64,
+    /// What was written when the last document was there with all its entries.
+    whole: u64,
+    /// What was written when the present item of a group began.
+    item: u64,
+}
+
+/// What ran of a group of items.
+pub struct Ran<T> {
+    pub value: T,
+    /// The item that failed, and how. What ran before it is in the transaction.
+    pub failed: Option<(usize, Error)>,
+}
+
 /// The context an operation runs in. Streams get it as their [`Host`].
 ///
 /// A statement outside a multi-document transaction is a transaction of its own ([`OpCx::write`], [`OpCx::read`]); inside
@@ -70,6 +90,7 @@ pub struct OpCx {
     /// Held by what writes, so that `fsync: {lock: true}` waits for it and it for that.
     gate: Option<WriteGuard>,
     sizes: Vec<(Arc<State>, i64, i64)>,
+    unit: Unit,
     pub deadline: Option<Instant>,
     pub kill: Arc<KillSwitch>,
     /// What commands compile against: now, cluster time; collation and `let` are the command's to fill in.
@@ -124,6 +145,7 @@ impl OpCx {
             guards: Vec::new(),
             gate: None,
             sizes: Vec::new(),
+            unit: Unit::default(),
             deadline: None,
             kill,
             compile: CompileCx::default(),
@@ -262,7 +284,8 @@ impl OpCx {
     /// Runs one statement that writes. Outside a multi-document transaction it commits, and is tried again after a write conflict.
     pub fn write<T>(&mut self, mut statement: impl FnMut(&mut OpCx) -> Result<T>) -> Result<T> {
         if self.multi {
-            return statement(self);
+            // The storage undoes whole transactions only: what the failed statement wrote is still there.
+            return statement(self).inspect_err(|_| self.doomed.set(true));
         }
         let mut tries = 0;
         loop {
@@ -281,6 +304,70 @@ impl OpCx {
                 done => return done,
             }
         }
+    }
+
+    /// Runs a group of items in one transaction as if each were a write of its own: when one fails, nothing of it stays, and those
+    /// before it are committed. `run` is given how many items it may run, begins each with [`OpCx::begin_item`], and stops at the
+    /// first that fails, whose error comes back beside what was done. Errors of `run` itself undo everything, and in a
+    /// multi-document transaction any error is one.
+    ///
+    /// The storage undoes whole transactions only: after a failed item that had begun to write, those before it run again.
+    pub fn write_group<T>(&mut self, items: usize, mut run: impl FnMut(&mut OpCx, usize) -> Result<Ran<T>>) -> Result<(T, Option<Error>)> {
+        let (mut limit, mut failed) = (items, None);
+        loop {
+            let mut torn = None;
+            let done = self.write(|op| {
+                torn = None;
+                match run(op, limit)? {
+                    Ran { value, failed: None } => Ok((value, None)),
+                    Ran { failed: Some((_, e)), .. } if op.multi || e.code() == Code::WriteConflict => Err(e),
+                    Ran { value, failed: Some((_, e)) } if op.unit.written == op.unit.item => Ok((value, Some(e))),
+                    Ran { failed: Some((at, e)), .. } => {
+                        torn = Some(at);
+                        Err(e)
+                    }
+                }
+            });
+            match (done, torn) {
+                (Ok((value, e)), _) => return Ok((value, e.or(failed))),
+                (Err(e), Some(at)) if at < limit => (limit, failed) = (at, Some(e)),
+                (Err(e), _) => return Err(e),
+            }
+        }
+    }
+
+    /// An item of a group begins: what is written from here on goes when it fails.
+    pub fn begin_item(&mut self) {
+        self.unit.item = self.unit.written;
+    }
+
+    /// Writes a part of a document's write. See [`OpCx::whole`].
+    #[inline]
+    pub fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
+        self.store()?.insert(table, key, value)?;
+        self.unit.written += 1;
+        Ok(())
+    }
+
+    /// The same under a new key; `false`, with nothing written, when the key is there.
+    #[inline]
+    pub fn put_new(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<bool> {
+        let free = self.store()?.insert_new(table, key, value)?;
+        self.unit.written += u64::from(free);
+        Ok(free)
+    }
+
+    /// Removes a key as a part of a document's write.
+    #[inline]
+    pub fn take(&mut self, table: &Table, key: &[u8]) -> Result<()> {
+        self.store()?.remove(table, key)?;
+        self.unit.written += 1;
+        Ok(())
+    }
+
+    /// The document being written is there with all its entries. A transaction commits only then.
+    pub fn whole(&mut self) {
+        self.unit.whole = self.unit.written;
     }
 
     /// Commits a statement, unless the fail point of retryable writes comes between.
@@ -308,6 +395,10 @@ impl OpCx {
             self.release();
             return Ok(());
         }
+        if self.unit.written != self.unit.whole || self.doomed.get() {
+            self.rollback();
+            bail!(InternalError, "what a failed write left was about to be committed");
+        }
         let wrote = !self.pending.is_empty() || !self.guards.is_empty();
         if let (true, Some((lsid, number))) = (wrote, &self.transaction) {
             retry::note_commit(&self.shared, begun(&mut self.store), lsid, *number)?;
@@ -328,6 +419,7 @@ impl OpCx {
         }
         if done.is_ok() {
             self.committed |= wrote;
+            self.shared.oplog_grew(self.pending.written());
             if let Some(retry) = &mut self.retry {
                 retry.committed();
             }
@@ -393,6 +485,7 @@ impl OpCx {
             retry.noted.clear();
         }
         self.pending.clear();
+        self.unit = Unit::default();
         self.sizes.clear();
         self.guards.clear();
         self.gate = None;

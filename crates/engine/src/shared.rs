@@ -116,6 +116,14 @@ impl Shared {
         Ok(Arc::new(shared))
     }
 
+    /// Entries of this many bytes were committed.
+    pub fn oplog_grew(&self, bytes: u64) {
+        if bytes > 0 {
+            self.oplog_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.oplog_written.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
     pub fn oplog_trimmed(&self) -> u64 {
         self.oplog_trimmed.load(Ordering::Acquire)
     }

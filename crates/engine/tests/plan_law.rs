@@ -1,34 +1,13 @@
 //! The law of the planner: whatever indexes there are, a query answers what a collection scan answers, in order when it is sorted.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod common;
+
+use common::{Db, Random};
 use smongo_bson::json::{parse_doc, to_relaxed};
 use smongo_bson::{Doc, DocBuf, Value, keystring};
-use smongo_engine::{Client, Engine, Options, Request, Session};
+use smongo_engine::{Client, Engine, Options};
 use smongo_mql::{CompileCx, SortPattern};
-
-/// splitmix64: tests repeat themselves.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
-
-    fn chance(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
-    }
-}
 
 const SCALARS: &[&str] = &[
     "1", "2", "3", "4", "5", "2.5", "-1", "null", "\"a\"", "\"ab\"", "\"b\"", "true", "false", "{\"x\": 1}", "{}", "0",
@@ -150,46 +129,15 @@ fn key(r: &mut Random, max: usize) -> String {
     format!("{{{}}}", fields.join(", "))
 }
 
-struct Db {
-    session: Session,
+/// The documents a find yields, or its error.
+fn find(db: &mut Db, rest: &str) -> Result<Vec<DocBuf>, String> {
+    db.all(&format!("{{\"find\": \"t\", \"$db\": \"law\", \"batchSize\": 7, {rest}}}"), "t", "\"$db\": \"law\"")
 }
 
-impl Db {
-    fn run(&mut self, command: &str) -> DocBuf {
-        let body = parse_doc(command).unwrap_or_else(|e| panic!("{command}: {e}"));
-        let mut out = Vec::new();
-        self.session.run(&Request::new(body.as_doc()), &mut out);
-        DocBuf::from_checked(out)
-    }
-
-    /// The documents a find yields, or its error.
-    fn find(&mut self, rest: &str) -> Result<Vec<DocBuf>, String> {
-        self.all(&format!("{{\"find\": \"t\", \"$db\": \"law\", \"batchSize\": 7, {rest}}}"))
-    }
-
-    /// The documents of an aggregation.
-    fn aggregate(&mut self, stages: &str, options: &str) -> Result<Vec<DocBuf>, String> {
-        self.all(&format!("{{\"aggregate\": \"t\", \"$db\": \"law\", \"cursor\": {{\"batchSize\": 7}}, \"pipeline\": [{stages}]{options}}}"))
-    }
-
-    fn all(&mut self, command: &str) -> Result<Vec<DocBuf>, String> {
-        let mut docs = Vec::new();
-        let mut reply = self.run(command);
-        loop {
-            if !reply.get("ok").truthy() {
-                return Err(format!("{reply:?}"));
-            }
-            let cursor = reply.get("cursor").as_doc().unwrap_or(Doc::EMPTY);
-            for name in ["firstBatch", "nextBatch"] {
-                docs.extend(cursor.get(name).as_array().into_iter().flat_map(|a| a.iter()).filter_map(|v| v.as_doc()).map(DocBuf::from));
-            }
-            let Value::Int64(id) = cursor.get("id") else { return Err(format!("{reply:?}")) };
-            if id == 0 {
-                return Ok(docs);
-            }
-            reply = self.run(&format!("{{\"getMore\": {{\"$numberLong\": \"{id}\"}}, \"collection\": \"t\", \"$db\": \"law\", \"batchSize\": 50}}"));
-        }
-    }
+/// The documents of an aggregation.
+fn aggregate(db: &mut Db, stages: &str, options: &str) -> Result<Vec<DocBuf>, String> {
+    let command = format!("{{\"aggregate\": \"t\", \"$db\": \"law\", \"cursor\": {{\"batchSize\": 7}}, \"pipeline\": [{stages}]{options}}}");
+    db.all(&command, "t", "\"$db\": \"law\"")
 }
 
 fn id(doc: &DocBuf) -> i32 {
@@ -290,12 +238,12 @@ fn round(seed: u64, arrays: bool, queries: usize, kinds: Kinds) -> usize {
         if let Some(sort) = &sort {
             rest.push_str(&format!(", \"sort\": {sort}"));
         }
-        let Ok(expected) = db.find(&format!("{rest}, \"hint\": {{\"$natural\": 1}}")) else { continue };
+        let Ok(expected) = find(&mut db, &format!("{rest}, \"hint\": {{\"$natural\": 1}}")) else { continue };
         answered += expected.len();
         let mut hints = vec![String::new()];
         hints.extend(names.iter().map(|(n, _)| format!(", \"hint\": \"{n}\"")));
         for hint in hints {
-            let found = db.find(&format!("{rest}{hint}")).unwrap_or_else(|e| panic!("seed {seed}: {rest}{hint}: {e}"));
+            let found = find(&mut db, &format!("{rest}{hint}")).unwrap_or_else(|e| panic!("seed {seed}: {rest}{hint}: {e}"));
             let (want, got) = (ids(&expected), ids(&found));
             if want != got {
                 let count = |all: &[i32], one: i32| all.iter().filter(|i| **i == one).count();
@@ -331,12 +279,12 @@ fn expressions(seed: u64, arrays: bool, queries: usize) -> usize {
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
     let mut db = Db { session: engine.session(Client::default()) };
     prepare(&mut r, &mut db, arrays, Kinds::Ordinary);
-    db.aggregate("{\"$out\": \"plain\"}", "").expect("a copy without indexes");
+    aggregate(&mut db, "{\"$out\": \"plain\"}", "").expect("a copy without indexes");
     let mut answered = 0;
     for _ in 0..queries {
         let stage = format!("{{\"$match\": {{\"$expr\": {}}}}}", with_constant(&mut r));
-        let expected = db.aggregate(&stage, ", \"hint\": {\"$natural\": 1}").expect("an answer");
-        let found = db.aggregate(&stage, "").expect("an answer");
+        let expected = aggregate(&mut db, &stage, ", \"hint\": {\"$natural\": 1}").expect("an answer");
+        let found = aggregate(&mut db, &stage, "").expect("an answer");
         assert_eq!(ids(&expected), ids(&found), "seed {seed}: {stage}");
         answered += found.len();
 
@@ -350,10 +298,10 @@ fn expressions(seed: u64, arrays: bool, queries: usize) -> usize {
         // One document at a time, nothing is kept from one to the next.
         let mut expected = Vec::new();
         for id in 0..60 {
-            expected.extend(db.aggregate(&format!("{{\"$match\": {{\"_id\": {id}}}}}, {}", lookup("plain", path)), "").expect("an answer"));
+            expected.extend(aggregate(&mut db, &format!("{{\"$match\": {{\"_id\": {id}}}}}, {}", lookup("plain", path)), "").expect("an answer"));
         }
         for from in ["t", "plain"] {
-            let found = db.aggregate(&lookup(from, path), "").expect("an answer");
+            let found = aggregate(&mut db, &lookup(from, path), "").expect("an answer");
             let text = |docs: &[DocBuf]| docs.iter().map(|d| to_relaxed(d.as_doc())).collect::<Vec<_>>();
             assert_eq!(text(&expected), text(&found), "seed {seed}: {}", lookup(from, path));
         }
@@ -425,9 +373,9 @@ fn other_plans(seed: u64, arrays: bool, queries: usize) -> (usize, usize) {
         if r.chance(3) {
             rest.push_str(&format!(", \"sort\": {}", key(&mut r, 2)));
         }
-        let Ok(expected) = db.find(&format!("{rest}, {natural}")) else { continue };
+        let Ok(expected) = find(&mut db, &format!("{rest}, {natural}")) else { continue };
         for hint in &hints {
-            let found = db.find(&format!("{rest}{hint}")).unwrap_or_else(|e| panic!("seed {seed}: {rest}{hint}: {e}"));
+            let found = find(&mut db, &format!("{rest}{hint}")).unwrap_or_else(|e| panic!("seed {seed}: {rest}{hint}: {e}"));
             let plan = winning(&mut db, &format!("{rest}{hint}"));
             covered += usize::from(plan.contains("PROJECTION") && plan.contains("IXSCAN") && !plan.contains("FETCH"));
             assert_eq!(normal_all(&expected), normal_all(&found), "seed {seed}: {rest}{hint}, indexes {names:?}");

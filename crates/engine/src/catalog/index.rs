@@ -36,7 +36,8 @@ pub struct Index {
     pub collation: Option<Arc<Collation>>,
     pub expire_after: Option<i64>,
     pub table: Table,
-    /// Where documents hold arrays along the paths. Grows before the write that makes it true commits, and never shrinks.
+    /// Where documents hold arrays along the paths, or did, or would have. It grows before the write that makes it true commits, and
+    /// never beyond what the catalog's entry says; it never shrinks.
     multikey: Arc<RwLock<Multikey>>,
     /// The catalog's generation from which on snapshots hold all of its entries; see [`Index::is_complete_in`].
     complete_from: AtomicU64,
@@ -156,9 +157,17 @@ impl Index {
         self.multikey.read().clone()
     }
 
-    /// Adds where a document holds arrays; returns whether that was news (and must be persisted).
-    pub fn set_multikey(&self, more: &Multikey) -> bool {
-        more.any() && self.multikey.write().merge(more)
+    /// Whether a document's arrays are news, which must be persisted before [`Index::set_multikey`] says so to others.
+    #[inline]
+    pub fn would_grow(&self, more: &Multikey) -> bool {
+        more.any() && !self.multikey.read().covers(more)
+    }
+
+    /// Adds where a document holds arrays.
+    pub fn set_multikey(&self, more: &Multikey) {
+        if more.any() {
+            self.multikey.write().merge(more);
+        }
     }
 
     /// Whether entries hold the record id in their key (not unique) or in their value (unique).

@@ -41,6 +41,8 @@ pub struct Catalog {
     collections: RwLock<Arc<Collections>>,
     /// Data definition happens one at a time.
     ddl: Mutex<()>,
+    /// Entries change one at a time where indexes become multikey.
+    multikey: Mutex<()>,
     next_id: Mutex<u64>,
     /// Grows when the entries of new indexes have been committed.
     generation: AtomicU64,

@@ -65,6 +65,7 @@ impl Catalog {
             meta,
             collections: RwLock::new(Arc::new(collections)),
             ddl: Mutex::new(()),
+            multikey: Mutex::new(()),
             next_id: Mutex::new(next_id),
             generation: AtomicU64::new(0),
         })
@@ -72,7 +73,23 @@ impl Catalog {
 
     /// Writes a collection's entry, in the session's transaction.
     pub fn save(&self, session: &mut Session, coll: &Collection) -> Result<()> {
-        Ok(session.insert(&self.table, coll.ns.as_str().as_bytes(), write_entry(coll).as_bytes())?)
+        Ok(session.insert(&self.table, coll.ns.as_str().as_bytes(), write_entry(coll, None).as_bytes())?)
+    }
+
+    /// Makes an index multikey where a document holds arrays: in the store, in a transaction of its own, and then in memory. The
+    /// caller holds the collection's lock shared, so that its entry changes in no other way meanwhile.
+    pub fn save_multikey(&self, coll: &Collection, index: &Index, more: &Multikey) -> Result<()> {
+        let _one_at_a_time = self.multikey.lock();
+        let mut grown = index.multikey();
+        if !grown.merge(more) {
+            return Ok(());
+        }
+        let mut session = self.store.session()?;
+        session.begin(Begin::default())?;
+        session.insert(&self.table, coll.ns.as_str().as_bytes(), write_entry(coll, Some((index.id, &grown))).as_bytes())?;
+        session.commit(Durability::Lazy)?;
+        index.set_multikey(more);
+        Ok(())
     }
 
     /// Takes a name for a new collection, in the session's transaction: `false` when it has an entry already. Another transaction
@@ -133,7 +150,8 @@ fn open_table(store: &Store, name: &str) -> Result<Table> {
     store.table(name)?.ok_or_else(|| err!(UnsupportedFormat, "the catalog names the table {name}, which does not exist"))
 }
 
-fn write_entry(coll: &Collection) -> DocBuf {
+/// The entry of a collection; `grown` is what an index is about to be.
+fn write_entry(coll: &Collection, grown: Option<(u64, &Multikey)>) -> DocBuf {
     DocBuf::build(|w| {
         w.append("ns", coll.ns.as_str()).append("uuid", &*coll.uuid.to_string());
         w.append("options", coll.options());
@@ -148,9 +166,11 @@ fn write_entry(coll: &Collection) -> DocBuf {
                     let mut w = indexes.document();
                     w.append("id", index.id as i64).append("spec", index.spec.as_doc());
                     let mut masks = w.array("multikey");
-                    for mask in index.multikey().masks() {
+                    let known = index.multikey();
+                    let multikey = grown.filter(|(id, _)| *id == index.id).map_or(&known, |(_, grown)| grown);
+                    multikey.masks().iter().for_each(|mask| {
                         masks.push(*mask as i64);
-                    }
+                    });
                 }
             }
         }

@@ -33,8 +33,7 @@ fn delete(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
         match one(cx, &ns, *statement, n) {
             Ok(count) => deleted += count,
             Err(e) => {
-                errors.add(cx, n, e)?;
-                if ordered {
+                if errors.end(cx, n, e, ordered)? {
                     break;
                 }
             }

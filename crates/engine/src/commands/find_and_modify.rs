@@ -94,7 +94,7 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
     } else {
         write_reply::target(&mut cx.op, &modify.ns)?;
         let mut arena = Arena::new();
-        retry_upsert(|| {
+        retry_upsert(modify.upsert && !cx.op.multi, || {
             cx.op.write(|op| {
                 arena.reset();
                 op.pending.statement = stmt;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{Code, Doc, DocBuf, DocWriter, ObjectId, Result, Timestamp, Type, Value, bail};
+use smongo_bson::{Doc, DocBuf, DocWriter, ObjectId, Result, Timestamp, Type, Value, bail};
 
 use super::write_reply::{self, WriteErrors};
 use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
 use crate::catalog::Collection;
 use crate::door::Cx;
 use crate::limits;
-use crate::op::OpCx;
+use crate::op::{OpCx, Ran};
 use crate::write;
 
 pub const INSERT: Command = Command::new("insert", insert, IN_TXN | WRITES | RETRYABLE);
@@ -41,11 +41,10 @@ fn insert(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
         inserted += done;
         next += done;
         if let Some(e) = error {
-            errors.add(cx, next, e)?;
-            next += 1;
-            if ordered {
+            if errors.end(cx, next, e, ordered)? {
                 break;
             }
+            next += 1;
         }
     }
     reply.append("n", inserted as i32);
@@ -66,24 +65,22 @@ pub fn insert_group(
     let mut buf = Vec::new();
     let stmts: Vec<Option<i32>> = (0..(docs.len() - from).min(GROUP)).map(|n| write_reply::stmt_id(cx, first_statement + n)).collect();
     let mut stale = false;
-    cx.op.write(|op| {
+    cx.op.write_group(stmts.len(), |op, limit| {
         if stale {
             coll = write_reply::target(op, &coll.ns)?;
         }
         stale = true;
         let (mut count, mut bytes) = (0, 0);
         let mut applied = Vec::new();
-        for (doc, stmt) in docs[from..].iter().zip(&stmts) {
+        for (doc, stmt) in docs[from..].iter().zip(&stmts[..limit]) {
             if op.retried(*stmt).is_none() {
                 op.pending.statement = *stmt;
-                match insert_one(op, &coll, *doc, bypass, &mut buf) {
-                    Ok(()) => applied.extend(*stmt),
-                    Err(e) if e.code() == Code::WriteConflict => return Err(e),
-                    Err(e) => {
-                        note_inserts(op, &applied)?;
-                        return Ok((count, Some(e)));
-                    }
+                op.begin_item();
+                if let Err(e) = insert_one(op, &coll, *doc, bypass, &mut buf) {
+                    note_inserts(op, &applied)?;
+                    return Ok(Ran { value: count, failed: Some((count, e)) });
                 }
+                applied.extend(*stmt);
             }
             count += 1;
             bytes += doc.as_bytes().len();
@@ -92,7 +89,7 @@ pub fn insert_group(
             }
         }
         note_inserts(op, &applied)?;
-        Ok((count, None))
+        Ok(Ran { value: count, failed: None })
     })
 }
 

@@ -15,7 +15,7 @@ use crate::door::Cx;
 use crate::keys::RecordId;
 use crate::limits;
 use crate::namespace::Ns;
-use crate::op::OpCx;
+use crate::op::{OpCx, Ran};
 use crate::plan::Hint;
 use crate::write;
 
@@ -50,8 +50,7 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
                 upserted.extend(done.upserted.map(|id| (n, id)));
             }
             Err(e) => {
-                errors.add(cx, n, e)?;
-                if ordered {
+                if errors.end(cx, n, e, ordered)? {
                     break;
                 }
             }
@@ -146,7 +145,7 @@ fn run(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, change: Change<'_>) -> Result<
         return many(cx, ns, &target, &update, &change);
     }
     let mut arena = Arena::new();
-    retry_upsert(|| {
+    retry_upsert(change.upsert && !cx.op.multi, || {
         cx.op.write(|op| {
             let coll = write_reply::target(op, ns)?;
             arena.reset();
@@ -169,14 +168,12 @@ fn run(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, change: Change<'_>) -> Result<
     })
 }
 
-/// Two upserts of the same key may both find nothing; the one that loses finds the other's document when it tries again.
-pub fn retry_upsert<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut tries = 0;
-    loop {
-        match attempt() {
-            Err(e) if e.code() == Code::DuplicateKey && tries < 1 => tries += 1,
-            done => return done,
-        }
+/// Two upserts of the same key may both find nothing; the one that loses finds the other's document when it tries again. `again`:
+/// it is an upsert, and of no transaction, which would hold what the first try wrote.
+pub fn retry_upsert<T>(again: bool, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    match attempt() {
+        Err(e) if again && e.code() == Code::DuplicateKey => attempt(),
+        done => done,
     }
 }
 
@@ -196,32 +193,40 @@ fn many(cx: &mut Cx<'_>, ns: &Ns, target: &Target<'_>, update: &Update, change: 
     }
     // Records are found first and changed after, so that a document that moves in the index being scanned is not met twice.
     for group in ids.chunks(500) {
-        let done = cx.op.write(|op| {
+        // What was changed before a failing document stays, as each document is a write of its own.
+        let (done, failed) = cx.op.write_group(group.len(), |op, limit| {
             let coll = op.require(ns)?;
             op.lock(&coll)?;
             let mut done = Outcome::default();
-            for id in group {
+            for (at, id) in group[..limit].iter().enumerate() {
                 arena.reset();
-                if let Some(old) = target.still(op, &coll, *id, &arena)? {
-                    done.matched += 1;
-                    match apply(op, &coll, *id, old.as_doc(), target, update, change.bypass, &arena) {
-                        Ok(changed) => done.modified += u64::from(changed.is_some()),
-                        Err(e) if e.code() == Code::WriteConflict || op.multi => return Err(e),
-                        // What was changed before the failing document stays, as each document is a write of its own.
-                        Err(e) => return Ok((done, Some(e))),
+                op.begin_item();
+                match change_one(op, &coll, *id, target, update, change.bypass, &arena) {
+                    Ok(Some(modified)) => {
+                        done.matched += 1;
+                        done.modified += u64::from(modified);
                     }
+                    Ok(None) => {}
+                    Err(e) => return Ok(Ran { value: done, failed: Some((at, e)) }),
                 }
             }
-            Ok((done, None))
+            Ok(Ran { value: done, failed: None })
         })?;
-        total.matched += done.0.matched;
-        total.modified += done.0.modified;
-        if let Some(e) = done.1 {
+        total.matched += done.matched;
+        total.modified += done.modified;
+        if let Some(e) = failed {
             return Err(e);
         }
         cx.interrupt()?;
     }
     Ok(total)
+}
+
+/// Applies the update to a document found earlier; whether it changed, or `None` where it does not match any more.
+fn change_one(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, target: &Target<'_>, update: &Update, bypass: bool, arena: &Arena) -> Result<Option<bool>> {
+    let Some(old) = target.still(op, coll, id, arena)? else { return Ok(None) };
+    let changed = apply(op, coll, id, old.as_doc(), target, update, bypass, arena)?;
+    Ok(Some(changed.is_some()))
 }
 
 /// Applies the update to one stored document; the new document, unless nothing changed.

@@ -24,11 +24,21 @@ struct Found {
     entries: u64,
     missing: u64,
     extra: u64,
+    /// Documents hold arrays where the index does not know of any: its queries would be planned wrongly.
+    unknown_arrays: u64,
 }
 
 impl Found {
     fn is_valid(&self) -> bool {
-        self.missing == 0 && self.extra == 0
+        self.missing == 0 && self.extra == 0 && self.unknown_arrays == 0
+    }
+
+    fn describe(&self, index: &str) -> String {
+        let arrays = match self.unknown_arrays {
+            0 => String::new(),
+            n => format!(", not marked multikey for {n} documents with arrays"),
+        };
+        format!("index {index}: {} entries missing, {} superfluous{arrays}", self.missing, self.extra)
     }
 }
 
@@ -132,7 +142,7 @@ fn check_contents(cx: &mut Cx<'_>, coll: &Arc<Collection>, storage: &Storage, op
             shared.catalog.rebuild_index(&mut cx.op, &coll.ns, &name)?;
             report.repaired = true;
         } else if let Some(f) = report.indexes.get(&name) {
-            report.errors.push(format!("index {name}: {} entries missing, {} superfluous", f.missing, f.extra));
+            report.errors.push(f.describe(&name));
         }
     }
     Ok(())
@@ -186,8 +196,9 @@ fn write_report(coll: &Collection, options: &Options, report: &Report, reply: &m
 /// Every entry the document should have must be there.
 fn check_record(op: &mut OpCx, coll: &Collection, id: i64, doc: Doc<'_>, entries: &mut Entries, found: &mut BTreeMap<String, Found>) -> Result<()> {
     for index in &coll.indexes {
-        entries.of(index, doc, id)?;
+        let multikey = entries.of(index, doc, id)?;
         let Some(f) = found.get_mut(&index.name) else { continue };
+        f.unknown_arrays += u64::from(index.would_grow(&multikey));
         for (key, value) in entries.iter() {
             f.entries += 1;
             if op.store()?.get(&index.table, key)? != Some(value) {

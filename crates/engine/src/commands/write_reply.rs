@@ -19,8 +19,8 @@ pub struct WriteErrors {
 }
 
 impl WriteErrors {
-    /// Notes a statement's error. Errors that end the whole command come back.
-    pub fn add(&mut self, cx: &Cx<'_>, index: usize, e: Error) -> Result<()> {
+    /// Notes a statement's error; whether the command ends with it. Errors that fail the whole command come back.
+    pub fn end(&mut self, cx: &Cx<'_>, index: usize, e: Error, ordered: bool) -> Result<bool> {
         let fatal = [Code::MaxTimeMSExpired, Code::Interrupted, Code::InterruptedAtShutdown, Code::CursorKilled];
         // Inside a transaction the first error ends the transaction and with it the command.
         if fatal.contains(&e.code()) || (cx.in_transaction && e.code() == Code::WriteConflict) {
@@ -28,7 +28,7 @@ impl WriteErrors {
         }
         cx.op.doomed.set(cx.in_transaction);
         self.errors.push((index, e));
-        Ok(())
+        Ok(ordered || cx.in_transaction)
     }
 
     /// Appends `writeErrors` when there are any.

@@ -206,7 +206,7 @@ impl MergeSink {
         let own = &mut self.own;
         let bypass = own.bypass_validation;
         let mut buf = Vec::new();
-        update::retry_upsert(|| {
+        update::retry_upsert(true, || {
             own.write(|op| {
                 let existing = op.collection(ns)?;
                 arena.reset();

@@ -4,7 +4,6 @@ mod trim;
 
 use std::cell::Cell;
 use std::mem::take;
-use std::sync::atomic::Ordering;
 
 use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Timestamp, Value, bail};
 use smongo_storage::{Session, Store, Table};
@@ -35,6 +34,8 @@ pub struct Pending {
     pub statement: Option<i32>,
     /// There is more than changes of documents.
     commands: bool,
+    /// Bytes of the entries that [`Pending::write`] wrote.
+    written: u64,
 }
 
 /// What kind of change an entry tells of.
@@ -72,7 +73,7 @@ thread_local! {
 impl Default for Pending {
     fn default() -> Pending {
         let (bytes, ends, taken) = SPARE.try_with(Cell::take).unwrap_or_default();
-        Pending { bytes, ends, taken, images: Vec::new(), origin: None, statement: None, commands: false }
+        Pending { bytes, ends, taken, images: Vec::new(), origin: None, statement: None, commands: false, written: 0 }
     }
 }
 
@@ -98,6 +99,7 @@ impl Pending {
         self.taken.clear();
         self.images.clear();
         self.commands = false;
+        self.written = 0;
     }
 
     /// Whether there is data definition, which concerns every watcher.
@@ -107,6 +109,11 @@ impl Pending {
 
     pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Bytes of the entries that were written, which count once they are committed.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Keeps the document as it was before the change that is added next.
@@ -180,13 +187,15 @@ impl Pending {
         let mut taken = take(&mut self.taken);
         let written = self.write_all(shared, session, multi, &mut taken);
         self.taken = taken;
-        written
+        self.written = written?;
+        Ok(())
     }
 
-    fn write_all(&self, shared: &Shared, session: &mut Session, multi: bool, taken: &mut Vec<Timestamp>) -> Result<()> {
-        let mut log = Log { shared, session, origin: self.origin.as_ref(), entry: Vec::with_capacity(self.bytes.len() / self.ends.len().max(1) + 128) };
+    fn write_all(&self, shared: &Shared, session: &mut Session, multi: bool, taken: &mut Vec<Timestamp>) -> Result<u64> {
+        let mut log = Log { shared, session, written: 0, origin: self.origin.as_ref(), entry: Vec::with_capacity(self.bytes.len() / self.ends.len().max(1) + 128) };
         if multi {
-            return self.write_transaction(&mut log, taken);
+            self.write_transaction(&mut log, taken)?;
+            return Ok(log.written);
         }
         let mut images = self.images.iter().peekable();
         for (n, op) in self.iter().enumerate() {
@@ -198,7 +207,7 @@ impl Pending {
                 images::write(shared, log.session, at.ts.to_u64(), 0, image.as_doc())?;
             }
         }
-        Ok(())
+        Ok(log.written)
     }
 
     /// One entry with nothing to go in front, the usual thing: it gets its end where it stands, and is not copied again.
@@ -206,7 +215,9 @@ impl Pending {
         let at = shared.clock.take(true);
         self.taken.push(at.ts);
         append_end(&mut DocWriter::reopen(&mut self.bytes, 0), at);
-        insert_entry(shared, session, at.ts, &self.bytes)
+        insert_entry(shared, session, at.ts, &self.bytes)?;
+        self.written = self.bytes.len() as u64;
+        Ok(())
     }
 
     /// A multi-document transaction is one `applyOps` entry, or several that are linked by `prevOpTime`, each within the size of a
@@ -262,6 +273,7 @@ struct Log<'a> {
     session: &'a mut Session,
     origin: Option<&'a DocBuf>,
     entry: Vec<u8>,
+    written: u64,
 }
 
 impl Log<'_> {
@@ -280,7 +292,9 @@ impl Log<'_> {
         fields(&mut w);
         append_end(&mut w, at);
         w.finish();
-        insert_entry(self.shared, self.session, at.ts, &self.entry)
+        insert_entry(self.shared, self.session, at.ts, &self.entry)?;
+        self.written += self.entry.len() as u64;
+        Ok(())
     }
 }
 
@@ -295,10 +309,7 @@ fn append_end(w: &mut DocWriter<'_>, at: Taken) {
 }
 
 fn insert_entry(shared: &Shared, session: &mut Session, ts: Timestamp, entry: &[u8]) -> Result<()> {
-    session.insert(&shared.oplog, &ts.to_u64().to_be_bytes(), entry)?;
-    shared.oplog_bytes.fetch_add(entry.len() as u64, Ordering::Relaxed);
-    shared.oplog_written.fetch_add(entry.len() as u64, Ordering::Relaxed);
-    Ok(())
+    Ok(session.insert(&shared.oplog, &ts.to_u64().to_be_bytes(), entry)?)
 }
 
 /// The whole of a transaction whose last entry this is: one `applyOps` with all its operations. Earlier entries may have been

@@ -1,7 +1,5 @@
 //! The index entries of a document, and writing and removing them.
 
-use std::sync::Arc;
-
 use smongo_bson::compare::Collator;
 use smongo_bson::keystring::{self, TypeBits};
 use smongo_bson::index_keys::{self, Multikey};
@@ -109,22 +107,19 @@ impl Entries {
         self.items = mine;
     }
 
-    /// Writes the entries. When a unique index holds one of the keys already, none of them stays.
-    pub fn insert(&self, op: &mut OpCx, coll: &Collection, index: &Arc<Index>) -> Result<()> {
-        for (n, item) in self.items.iter().enumerate() {
+    /// Writes the entries; DuplicateKey when a unique index holds one of the keys already.
+    pub fn insert(&self, op: &mut OpCx, coll: &Collection, index: &Index) -> Result<()> {
+        for item in &self.items {
             let free = if !index.record_id_in_key() {
-                op.store()?.insert_new(&index.table, self.key(*item), self.value(*item))?
+                op.put_new(&index.table, self.key(*item), self.value(*item))?
             } else {
                 let free = !index.prepare_unique || self.claim(op, index, *item)?;
                 if free {
-                    op.store()?.insert(&index.table, self.key(*item), self.value(*item))?;
+                    op.put(&index.table, self.key(*item), self.value(*item))?;
                 }
                 free
             };
             if !free {
-                for done in &self.items[..n] {
-                    op.store()?.remove(&index.table, self.key(*done))?;
-                }
                 return Err(duplicate_key(coll, index, self.key(*item)));
             }
         }
@@ -146,7 +141,7 @@ impl Entries {
 
     pub fn remove(&self, op: &mut OpCx, index: &Index) -> Result<()> {
         for item in &self.items {
-            op.store()?.remove(&index.table, self.key(*item))?;
+            op.take(&index.table, self.key(*item))?;
         }
         Ok(())
     }

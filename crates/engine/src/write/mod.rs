@@ -4,7 +4,9 @@ mod entries;
 
 use std::sync::Arc;
 
-use smongo_bson::{Code, Doc, DocBuf, Result, Value, bail, err};
+use smongo_bson::{Doc, DocBuf, Result, Value, bail, err};
+
+use smongo_bson::index_keys::Multikey;
 
 use crate::catalog::{Collection, Index, Storage, TimeSeries};
 use crate::exec::find_by_id;
@@ -27,7 +29,8 @@ fn check_size(doc: Doc<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Inserts a document that has an `_id`. When it fails with anything but a write conflict, the transaction is as it was before.
+/// Inserts a document that has an `_id`. When it fails, a part of it may be in the transaction, which then does not commit: see
+/// [`OpCx::write_group`].
 pub fn insert(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<RecordId> {
     check_size(doc)?;
     if coll.is_clustered() {
@@ -40,16 +43,13 @@ pub fn insert(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<Rec
         None => coll.state.next_record(),
     };
     let mut entries = Entries::default();
-    for (n, index) in coll.indexes.iter().enumerate() {
-        let added = add_entries(op, coll, index, doc, id, &mut entries);
-        if let Err(e) = added {
-            if e.code() != Code::WriteConflict {
-                undo(op, coll, n, doc, id)?;
-            }
-            return Err(e);
-        }
+    for index in &coll.indexes {
+        let multikey = entries.of(index, doc, id)?;
+        note_multikey(op, coll, index, &multikey)?;
+        entries.insert(op, coll, index)?;
     }
-    op.store()?.insert(&storage.records, &record_key(id), doc.as_bytes())?;
+    op.put(&storage.records, &record_key(id), doc.as_bytes())?;
+    op.whole();
     op.resize(&coll.state, 1, doc.as_bytes().len() as i64);
     op.pending.add(&coll.ns, Some(&coll.uuid), Change::Insert { doc });
     Ok(id)
@@ -81,23 +81,21 @@ fn series_position(op: &mut OpCx, storage: &Storage, series: &TimeSeries, doc: D
     Ok(id)
 }
 
-/// Takes back the entries of the first `count` indexes of a document whose insertion failed.
-fn undo(op: &mut OpCx, coll: &Arc<Collection>, count: usize, doc: Doc<'_>, id: RecordId) -> Result<()> {
-    let mut entries = Entries::default();
-    for index in &coll.indexes[..count] {
-        entries.of(index, doc, id)?;
-        entries.remove(op, index)?;
+/// Notes where a document holds arrays on an index's paths, before its entries are written.
+///
+/// The catalog's entry is written in a transaction of its own, and memory changes after it: the document's transaction may fail, and
+/// later writers, who find the index multikey in memory, would not write it again. An index may well be taken for more than it is.
+fn note_multikey(op: &mut OpCx, coll: &Arc<Collection>, index: &Index, multikey: &Multikey) -> Result<()> {
+    if !index.would_grow(multikey) {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn add_entries(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>, doc: Doc<'_>, id: RecordId, entries: &mut Entries) -> Result<()> {
-    let multikey = entries.of(index, doc, id)?;
-    if index.set_multikey(&multikey) {
-        let shared = op.shared.clone();
-        shared.catalog.save(op.store()?, coll)?;
+    let shared = op.shared.clone();
+    if op.created.holds(coll) {
+        // The entry is this transaction's own, and so is what there is of the collection in memory.
+        index.set_multikey(multikey);
+        return shared.catalog.save(op.store()?, coll);
     }
-    entries.insert(op, coll, index)
+    shared.catalog.save_multikey(coll, index, multikey)
 }
 
 /// Deletes the oldest documents of a capped collection until it is within its size again. The newest always stays.
@@ -146,18 +144,17 @@ pub fn update(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>,
         }
         before.of(index, old, id)?;
         let multikey = after.of(index, new, id)?;
+        // Also when the entries stay as they are: a covered query makes values of them.
+        note_multikey(op, coll, index, &multikey)?;
         if before.same_as(&after) {
             continue;
-        }
-        if index.set_multikey(&multikey) {
-            let shared = op.shared.clone();
-            shared.catalog.save(op.store()?, coll)?;
         }
         before.subtract(&mut after);
         before.remove(op, index)?;
         after.insert(op, coll, index)?;
     }
-    op.store()?.insert(&storage.records, &record_key(id), new.as_bytes())?;
+    op.put(&storage.records, &record_key(id), new.as_bytes())?;
+    op.whole();
     op.resize(&coll.state, 0, new.as_bytes().len() as i64 - old.as_bytes().len() as i64);
     if coll.pre_images {
         op.pending.pre_image(old);
@@ -175,7 +172,8 @@ pub fn delete(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>)
         entries.of(index, old, id)?;
         entries.remove(op, index)?;
     }
-    op.store()?.remove(&storage.records, &record_key(id))?;
+    op.take(&storage.records, &record_key(id))?;
+    op.whole();
     op.resize(&coll.state, -1, -(old.as_bytes().len() as i64));
     if coll.pre_images {
         op.pending.pre_image(old);

@@ -17,6 +17,7 @@ pub fn run(shared: &Arc<Shared>) -> Result<()> {
     crate::commands::load_cluster_parameters(shared)?;
     let ns = Ns::unchecked("admin", "system.version");
     let mut op = OpCx::new(shared);
+    crate::commands::load_default_concerns(&mut op)?;
     if !shared.catalog.create_own(&mut op, &ns, DocBuf::new())? {
         return Ok(());
     }

@@ -58,6 +58,15 @@ impl FsyncLock {
         Ok(held.count)
     }
 
+    /// Keeps writers out for good, at the end of a database; whether none is in any more.
+    pub fn keep_out(&self, patience: Duration) -> bool {
+        let mut held = self.held.lock();
+        if held.guard.is_none() {
+            held.guard = self.gate.try_write_arc_for(patience);
+        }
+        held.guard.is_some()
+    }
+
     pub fn is_locked(&self) -> bool {
         self.locked.load(Ordering::Relaxed)
     }

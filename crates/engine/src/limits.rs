@@ -53,6 +53,8 @@ pub const KEPT_SNAPSHOTS: usize = 64;
 pub const SNAPSHOT_BYTES_IN_MEMORY: u64 = 64 << 20;
 /// Seconds for which they are kept.
 pub const SNAPSHOT_SECONDS: i64 = 300;
+/// How long closing a database waits for writers that do not hear that they were interrupted.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(10);
 /// Seconds between two passes over the TTL indexes.
 pub const TTL_SECONDS: u64 = 60;
 /// How long a write waits for data definition on its collection before it looks again whether it was killed.

@@ -15,6 +15,7 @@ use crate::cursors::Cursors;
 use crate::default_concerns::DefaultConcerns;
 use crate::failpoint::FailPoints;
 use crate::fsync_lock::FsyncLock;
+use crate::limits;
 use crate::operations::Operations;
 use crate::parameters::Parameters;
 use crate::profiler::Profiler;
@@ -180,7 +181,12 @@ impl Shared {
         self.cursors.clear();
         self.sessions.clear();
         self.snapshots.clear();
-        self.catalog.save_counts()?;
+        // Counts that are followed by another commit would be wrong for good; without any they are counted again.
+        if self.fsync.keep_out(limits::CLOSE_WAIT) {
+            self.catalog.save_counts()?;
+        } else {
+            tracing::warn!("closing the database while something still writes: its counts are not kept");
+        }
         self.store.clone().close()?;
         Ok(())
     }

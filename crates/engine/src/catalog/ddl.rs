@@ -382,13 +382,19 @@ impl Catalog {
         }
         let _alone = self.exclusive(op, &coll)?;
         let mut built = Vec::new();
+        let done = self.build_all(op, &coll, specs, &mut built);
+        if done.is_err() {
+            self.doom(built.iter().map(|i: &Arc<Index>| i.table.clone()));
+        }
+        done
+    }
+
+    /// Builds indexes and publishes them; `built` are those whose tables are there, also when it fails.
+    fn build_all(&self, op: &mut OpCx, coll: &Arc<Collection>, specs: Vec<DocBuf>, built: &mut Vec<Arc<Index>>) -> Result<()> {
         for spec in specs {
             let index = Arc::new(self.make_index(spec)?);
             built.push(index.clone());
-            if let Err(e) = build(op, &coll, &index) {
-                self.doom(built.iter().map(|i| i.table.clone()));
-                return Err(e.context(format!("Index build failed: {}: Collection {ns} ( {} )", Uuid::new_v4(), coll.uuid)));
-            }
+            build(op, coll, &index).map_err(|e| e.context(format!("Index build failed: {}: Collection {} ( {} )", Uuid::new_v4(), coll.ns, coll.uuid)))?;
         }
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         built.iter().for_each(|index| index.completed(generation));
@@ -397,7 +403,7 @@ impl Catalog {
         let changed = Arc::new(coll.with_indexes(indexes));
         self.change(op, |op| {
             self.save(op.store()?, &changed)?;
-            built.iter().for_each(|index| log_index(op, &coll, index));
+            built.iter().for_each(|index| log_index(op, coll, index));
             Ok(())
         })?;
         self.publish(changed);

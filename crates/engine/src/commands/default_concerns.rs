@@ -8,6 +8,7 @@ use crate::default_concerns::Defaults;
 use crate::door::{Cx, ReadConcern, WriteConcern};
 use crate::exec;
 use crate::namespace::Ns;
+use crate::op::OpCx;
 use crate::write;
 
 pub const GET: Command = Command::new("getDefaultRWConcern", get, ADMIN);
@@ -19,7 +20,9 @@ const ID: &str = "ReadWriteConcernDefaults";
 fn get(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let in_memory = args.strict_bool("inMemory")?.unwrap_or(false);
     args.finish()?;
-    load(cx)?;
+    if !in_memory {
+        load(&mut cx.op)?;
+    }
     show(&cx.op.shared.default_concerns.get(), reply);
     if in_memory {
         reply.append("inMemory", true);
@@ -34,7 +37,7 @@ fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resul
     if read.is_none() && write.is_none() {
         bail!(BadValue, "At least one of the \"defaultReadConcern\" or \"defaultWriteConcern\" fields must be present");
     }
-    load(cx)?;
+    load(&mut cx.op)?;
     let shared = cx.op.shared.clone();
     let mut defaults = shared.default_concerns.get();
     if let Some(read) = read {
@@ -109,15 +112,15 @@ fn settings() -> Ns {
     Ns::unchecked("config", "settings")
 }
 
-/// Reads what was stored; somebody may have restored `config.settings` meanwhile.
-fn load(cx: &mut Cx<'_>) -> Result<()> {
-    let shared = cx.op.shared.clone();
+/// Reads what was stored: when a database is opened, and whenever somebody asks, who may have restored `config.settings` meanwhile.
+pub fn load(op: &mut OpCx) -> Result<()> {
+    let shared = op.shared.clone();
     let Some(coll) = shared.catalog.get(&settings()) else { return Ok(()) };
-    if let Some((_, doc)) = exec::find_by_id(&mut cx.op, &coll, Value::String(ID))? {
+    if let Some((_, doc)) = exec::find_by_id(op, &coll, Value::String(ID))? {
         let stored = DocBuf::from(doc);
         shared.default_concerns.load(stored.as_doc());
     }
-    cx.op.end_read();
+    op.end_read();
     Ok(())
 }
 

@@ -59,6 +59,7 @@ use crate::door::Cx;
 use crate::usage::Kind;
 pub use args::Args;
 pub use cluster_parameters::{ClusterParameters, load as load_cluster_parameters};
+pub use default_concerns::load as load_default_concerns;
 pub use create::write_capped;
 
 /// A command's handler: reads its arguments, does its work, writes the reply's fields (the door adds `ok` and the times).

@@ -172,6 +172,10 @@ impl Law {
         assert!(report.get("valid").truthy(), "seed {seed}: after {command}\n{report:?}");
         let count = self.db.must(&format!("{{\"count\": \"{coll}\", \"$db\": \"law\"}}"));
         assert_eq!(number(count.get("n")), self.state.len() as i64, "seed {seed}: the count after {command}");
+        // Figures of files are slow to ask for.
+        if !self.done.is_multiple_of(32) && command != "the end" {
+            return;
+        }
         let stats = self.db.must(&format!("{{\"collStats\": \"{coll}\", \"$db\": \"law\"}}"));
         let bytes: usize = self.state.values().map(|d| d.0.as_bytes().len()).sum();
         assert_eq!(number(stats.get("size")), bytes as i64, "seed {seed}: the size after {command}");

@@ -78,9 +78,32 @@ class Writer(threading.Thread):
             self.seq += 1
             change = {"key": "%d:%d" % (self.number, self.seq), "tag": self.random.randrange(20), "n": self.seq}
             self.do({before["_id"]: before | change}, lambda: self.coll.update_one({"key": before["key"]}, {"$set": change}).matched_count)
+        elif kind < 0.84:
+            self.fail()
         else:
             gone = self.random.choice(list(self.docs))
             self.do({gone: None}, lambda: self.coll.delete_one({"_id": gone}).deleted_count)
+
+    def fail(self):
+        """An update of two documents of which the second is refused: one of them changes, whichever it is."""
+        both = self.random.sample(list(self.docs), 2)
+        self.seq += 1
+        change = {"key": "%d:%d" % (self.number, self.seq), "tag": self.random.randrange(20), "n": self.seq}
+        self.pending = {key: self.docs[key] | change for key in both}
+        try:
+            self.coll.update_many({"_id": {"$in": both}}, {"$set": change})
+            self.fault = "writer %d: two documents took the key %s" % (self.number, change["key"])
+        except PyMongoError as e:
+            if getattr(e, "code", None) != 11000:
+                raise
+        found = {d["_id"]: d for d in self.coll.find({"_id": {"$in": both}})}
+        changed = [key for key in both if found.get(key) == self.pending[key]]
+        if len(changed) != 1 or any(found.get(key) != self.docs[key] for key in both if key not in changed):
+            self.fault = self.fault or "writer %d: after a failed update of two: %r" % (self.number, found)
+            return
+        put(self.docs, changed[0], self.pending[changed[0]])
+        self.done.append((changed[0], self.pending[changed[0]]))
+        self.pending = {}
 
     def do(self, after, command):
         self.pending = after

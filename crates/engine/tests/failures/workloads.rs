@@ -120,6 +120,23 @@ pub const ALL: &[(&str, Workload)] = &[
         h.checkpoint();
         h.both(3, true);
     }),
+    ("statements that fail", |h| {
+        h.put_many("t.a", 0..6, 20);
+        h.index("t.a", "v_1", r#"{"v": 1}"#, "");
+        h.index("t.a", "pad_1", r#"{"pad": 1}"#, r#", "unique": true"#);
+        for round in 0..3 {
+            // The second document is refused: the first is changed, and nothing of the second.
+            let v = h.next();
+            let text = format!(r#"{{"update": "a", "updates": [{{"q": {{}}, "u": {{"$set": {{"v": {v}, "pad": "the same {round}"}}}}, "multi": true}}], "writeConcern": {{"w": "majority"}}}}"#);
+            h.step("t", &text, &(0..6).map(|id| Effect::Put("t.a".into(), id, v)).collect::<Vec<_>>());
+            let v = h.next();
+            let docs = format!(r#"[{{"_id": {0}, "v": {v}, "pad": "{v}"}}, {{"_id": {1}, "v": {v}, "pad": "the same {round}"}}]"#, 10 + round, 20 + round);
+            let text = format!(r#"{{"insert": "a", "documents": {docs}, "writeConcern": {{"w": "majority"}}}}"#);
+            h.step("t", &text, &[Effect::Put("t.a".into(), 10 + round, v)]);
+            h.checkpoint();
+        }
+        h.put("t.a", 1);
+    }),
     ("find and modify", |h| {
         for id in [1, 2, 3, 1, 2, 3] {
             let v = h.next();

@@ -29,8 +29,11 @@ class MongoClient(pymongo.MongoClient[_DocumentType]):
     - ``local://path``, ``local:///absolute/path``, ``local://~/path``: the database in that directory, made where there is none.
     - ``memory://``: a new database in memory; ``memory://name``: one that clients of this process share.
 
-    A local client is a `LocalMongoClient`. Keyword arguments are PyMongo's; those of the engine are ``cache_size_mb``,
-    ``durable`` (every acknowledged write is on disk, also without ``j: true``) and ``test_commands``.
+    A local client is a `LocalMongoClient`. Keyword arguments are PyMongo's; those of the engine are ``cache_size_mb`` (64 at least),
+    ``durable`` and ``test_commands``.
+
+    An acknowledged write survives the death of the process. A power failure takes what the last 100 ms acknowledged without
+    ``j: true`` or ``w: "majority"``; with ``durable=True`` it takes nothing.
     """
 
     def __new__(cls, host: Any = None, *args: Any, sync: Any = None, **kwargs: Any) -> Any:

@@ -18,6 +18,7 @@ class WireServer:
     """Serves the database in directory `path` (in memory when there is none) on a TCP port; 0 takes any free one.
 
     `path` may also be a ``local://`` or ``memory://name`` URI; clients of this process and the server share one engine.
+    Options are those of `smongo.MongoClient`: ``durable=True`` has every acknowledged write on disk.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, port: int = 0, host: str = "127.0.0.1", **options: object) -> None:

@@ -31,6 +31,11 @@ class Actor:
         self.random, self.acknowledged, self.faults = random.Random(seed), 0, []
 
     @property
+    def concern(self):
+        """The default's as often as a durable one: neither loses what it has acknowledged."""
+        return self.random.choice([None, MAJORITY])
+
+    @property
     def name(self):
         return type(self).__name__
 
@@ -61,13 +66,13 @@ class Transfers(Actor):
     ACCOUNTS = 10
 
     def prepare(self, client):
-        client.bank.get_collection("accounts", write_concern=MAJORITY).insert_many([{"_id": n, "money": 100, "seen": 0} for n in range(self.ACCOUNTS)])
+        client.bank.accounts.insert_many([{"_id": n, "money": 100, "seen": 0} for n in range(self.ACCOUNTS)])
         self.done = self.asked = 0
 
     def step(self, client):
         self.asked = self.done + 1
         accounts, (a, b) = client.bank.accounts, self.random.sample(range(self.ACCOUNTS), 2)
-        with client.start_session() as session, session.start_transaction(write_concern=MAJORITY):
+        with client.start_session() as session, session.start_transaction(write_concern=self.concern):
             amount = self.random.randrange(1, 50)
             accounts.update_one({"_id": a}, {"$inc": {"money": -amount}}, session=session)
             accounts.update_one({"_id": b}, {"$inc": {"money": amount}}, session=session)
@@ -118,7 +123,7 @@ class Builder(Actor):
         self.done = self.asked = False
 
     def step(self, client):
-        coll = client.crash.get_collection("docs", write_concern=MAJORITY)
+        coll = client.crash.get_collection("docs", write_concern=self.concern)
         self.asked = not self.done
         if self.asked:
             coll.create_index([("n", 1), ("pad", 1)], name=self.INDEX)
@@ -142,7 +147,7 @@ class Definer(Actor):
         self.done, self.asked, self.numbers = {}, {}, itertools.count(1)
 
     def step(self, client):
-        db, name = client.get_database("ddl", write_concern=MAJORITY), self.random.choice(self.NAMES)
+        db, name = client.get_database("ddl", write_concern=self.concern), self.random.choice(self.NAMES)
         kind = self.random.random()
         if name not in self.done:
             mark = next(self.numbers)
@@ -192,7 +197,7 @@ class Retries(Actor):
 
     def increment(self, client):
         update = {"q": {"_id": 0}, "u": {"$inc": {"n": 1}}}
-        command = {"update": "counters", "updates": [update], "txnNumber": Int64(self.number), "writeConcern": {"w": "majority"}}
+        command = {"update": "counters", "updates": [update], "txnNumber": Int64(self.number)}
         with client.start_session() as session:
             # The driver gives every client sessions of its own: this one goes on with that of the client before.
             session.session_id  # noqa: B018 - from here on there is one
@@ -231,7 +236,7 @@ class Creators(Actor):
         name, aborts = "made%d" % self.number, self.number % 2
         coll = client.created[name]
         with client.start_session() as session:
-            session.start_transaction(write_concern=MAJORITY)
+            session.start_transaction(write_concern=self.concern)
             coll.create_index([("n", 1)], name="n_1", session=session)
             coll.insert_many([{"_id": n, "n": n} for n in range(5)], session=session)
             if aborts:
@@ -243,7 +248,7 @@ class Creators(Actor):
         if len(self.done) > 5:
             gone = min(self.done, key=lambda n: int(n[4:]))
             self.asked = self.done - {gone}
-            client.get_database("created", write_concern=MAJORITY)[gone].drop()
+            client.get_database("created", write_concern=self.concern)[gone].drop()
             self.done = self.asked
 
     def check(self, client):

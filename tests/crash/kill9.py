@@ -4,12 +4,14 @@
     tests/crash/kill9.py [--bin target/release/smongo] [--kills 20] [--fresh 50] [--writers 4] [--seed N] [--home DIR]
 
 A database lives through `--fresh` kills, then another one begins, since what is checked grows with it: after every kill
-everything it ever held, and all its collections are validated. Each writer owns its documents and has at most one command in
+everything it ever held, and all its collections are validated. Half of the writers and of the actors leave the write concern to the
+server, the others ask for durability: what was acknowledged survives the death of its process either way. Each writer owns its documents and has at most one command in
 flight, so after reopening every document must be as last acknowledged; only those of the command in flight may be as before
 or as after it. The actors beside the writers are in actors.py.
 
 Every fifth kill is followed by another one while the server recovers. Some hit a server that has been asked to end and writes
-its last checkpoint; now and then the server ends cleanly and starts again before the next kill. Exit code 1 at any fault.
+its last checkpoint; now and then the server ends cleanly and starts again before the next kill. Programs that embed the database
+die after that (embedded.py; the package smongo must be installed). Exit code 1 at any fault.
 """
 import argparse, pathlib, random, shutil, signal, subprocess, sys, tempfile, threading, time, traceback
 
@@ -17,7 +19,7 @@ import pymongo
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
-import actors
+import actors, embedded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 INDEXES = {"key_1": [("key", 1)], "tag_1_n_-1": [("tag", 1), ("n", -1)]}
@@ -228,8 +230,8 @@ class Life:
         server, client = self.start()
         if self.random.random() < 0.3:
             server, client = self.restart(server, client)
-        coll = client.crash.get_collection("docs", write_concern=WriteConcern(w=1, j=True))
-        writers = [Writer(i, coll, self.model[i], self.seqs[i], self.random.random()) for i in range(self.args.writers)]
+        colls = [client.crash.docs, client.crash.get_collection("docs", write_concern=WriteConcern(w=1, j=True))]
+        writers = [Writer(i, colls[i % 2], self.model[i], self.seqs[i], self.random.random()) for i in range(self.args.writers)]
         for w in writers:
             w.start()
         threads = [threading.Thread(name=actor.name, target=actor.run, args=(client,), daemon=True) for actor in self.actors]
@@ -285,6 +287,7 @@ def main():
     ap.add_argument("--writers", type=int, default=4)
     ap.add_argument("--seconds", type=float, default=0.6, help="longest time of writing before a kill")
     ap.add_argument("--writers-only", action="store_true")
+    ap.add_argument("--embedded", type=int, help="kills of embedding programs; by default as many as of servers")
     ap.add_argument("--seed", type=int, default=int(time.time()))
     ap.add_argument("--home", help="where the databases are made; by default a temporary directory")
     args = ap.parse_args()
@@ -304,6 +307,10 @@ def main():
         if not life.faults:
             shutil.rmtree(dbpath)
     report(args, lives, time.monotonic() - began)
+    *faults, acknowledged = embedded.kills(args.kills if args.embedded is None else args.embedded, home, args.seed)
+    if faults or not isinstance(acknowledged, int):
+        sys.exit("\n".join(["kill -9 of embedding programs: FAILED; the data stay in %s" % home, *faults, str(acknowledged)]))
+    print("embedding programs: %d acknowledged writes, none lost" % acknowledged)
     if any(life.faults or not life.acknowledged for life in lives):
         sys.exit("\n".join(["kill -9: FAILED; the data stay in %s" % home, *(fault for life in lives for fault in life.faults)]))
     if not args.home:
@@ -312,7 +319,7 @@ def main():
 
 def report(args, lives, seconds):
     total = lambda of: sum(of(life) for life in lives)
-    print("kill -9: %d kills of %d databases, %d writers, %d acknowledged j:true writes, %d lost or wrong, %d faults in all; opening %.0f ms at most; %.0f s; seed %d"
+    print("kill -9: %d kills of %d databases, %d writers, %d acknowledged writes, %d lost or wrong, %d faults in all; opening %.0f ms at most; %.0f s; seed %d"
           % (total(lambda l: l.kills), len(lives), args.writers, total(lambda l: l.acknowledged), total(lambda l: l.lost), total(lambda l: len(l.faults)),
              1000 * max(max(l.openings) for l in lives), seconds, args.seed))
     for n, actor in enumerate(lives[0].actors):

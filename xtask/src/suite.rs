@@ -80,7 +80,7 @@ fn venv() -> Result<(), String> {
     run(&format!("{VENV}/bin/pip"), &["install", "--quiet", "--disable-pip-version-check", "-r", requirements])
 }
 
-/// kill -9 under writers, transactions and data definition; the full run is 1,000 kills.
+/// kill -9 of servers and of embedding programs under writers, transactions and data definition; the full run is 1,000 kills of each.
 fn kill9() -> Result<(), String> {
     venv()?;
     run(&format!("{VENV}/bin/python"), &["tests/crash/kill9.py", "--bin", "target/release/smongo", "--kills", "50"])

@@ -45,6 +45,7 @@ pub use commands::commands;
 pub use door::{After, Client, Request, Sequence, Session};
 pub use namespace::Ns;
 pub use options::Options;
+pub use smongo_storage::descriptors;
 use shared::Shared;
 use smongo_bson::Result;
 

@@ -39,6 +39,9 @@ pub const VIEW_DEPTH: usize = 20;
 pub const VIEW_PIPELINE_BYTES: usize = 16_000_000;
 /// The largest size of a capped collection: a petabyte.
 pub const CAPPED_BYTES: i64 = 1 << 50;
+/// Documents that a statement changes in one transaction, and bytes of changes in the cache from which on the next begins.
+pub const GROUP_DOCUMENTS: usize = 500;
+pub const GROUP_BYTES: u64 = 4 << 20;
 /// Bytes of entries the oplog keeps on disk, about.
 pub const OPLOG_BYTES: u64 = 512 << 20;
 /// The same for a database in memory, where every byte counts.

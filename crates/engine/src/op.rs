@@ -646,6 +646,7 @@ impl Host for OpCx {
     }
 
     fn spill_file(&mut self) -> Result<std::fs::File> {
+        storage::descriptors::take(storage::descriptors::Need::Table)?;
         let made = match self.shared.store.path() {
             Some(dir) => tempfile::tempfile_in(dir),
             None => tempfile::tempfile(),

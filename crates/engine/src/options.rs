@@ -8,6 +8,7 @@ use std::time::Duration;
 pub struct Options {
     /// The data directory; `None` keeps everything in memory.
     pub path: Option<PathBuf>,
+    /// Below [`Options::LEAST_CACHE`] what works on little at a time works; large documents and many clients do not fit.
     pub cache_bytes: u64,
     /// Memory that one sort, group and the like may hold before it goes to disk, or fails where that is not allowed.
     pub blocking_bytes: usize,
@@ -39,6 +40,9 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The least cache that programs give their users: in a smaller one they wait for each other's pages for half a minute.
+    pub const LEAST_CACHE: u64 = 64 << 20;
+
     pub(crate) fn storage(&self) -> smongo_storage::Options {
         smongo_storage::Options {
             path: self.path.clone(),

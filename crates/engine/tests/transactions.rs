@@ -300,3 +300,31 @@ fn a_transaction_of_an_earlier_time_reads_it_and_conflicts_with_what_came_later(
     assert_eq!(error.code().0, 239);
     Ok(())
 }
+
+#[test]
+fn a_transaction_that_outgrows_the_cache_is_not_one_to_try_again() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let engine = Engine::open(Options { path: Some(dir.path().to_owned()), cache_bytes: 16 << 20, ..Options::default() })?;
+    let mut session = engine.session(Client::default());
+    session.run_command("test", &insert("a", -1, |_| {}))?;
+    let long = "x".repeat(10_000);
+    for first in (0..60_000).step_by(50) {
+        let many = doc(|w| {
+            w.append("insert", "a");
+            {
+                let mut documents = w.array("documents");
+                for id in first..first + 50 {
+                    documents.document().append("_id", id).append("long", &*long);
+                }
+            }
+            within(w, 1, first == 0);
+        });
+        let Err(error) = session.run_command("test", &many) else { continue };
+        assert!(first > 100 && error.code().0 == 313, "{first}: {error:?}");
+        assert!(error.info().is_none_or(|reply| reply.get("errorLabels").is_missing()), "{error:?}");
+        // The next one, in a transaction of its own, goes on.
+        session.run_command("test", &insert("a", 1, |_| {}))?;
+        return Ok(());
+    }
+    Err("600 MB in a cache of 16".into())
+}

@@ -111,7 +111,7 @@ impl Engine {
     fn open(py: Python<'_>, path: Option<PathBuf>, cache_bytes: Option<u64>, durable: bool, test_commands: bool) -> PyResult<Engine> {
         let mut options = Options { path, always_durable: durable, test_commands, ..Options::default() };
         if let Some(bytes) = cache_bytes {
-            options.cache_bytes = bytes;
+            options.cache_bytes = bytes.max(Options::LEAST_CACHE);
         }
         let engine = py.detach(|| smongo_engine::Engine::open(options)).map_err(|e| operation_failure(&e))?;
         let state = State {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
-use smongo_engine::{Client, Engine};
+use smongo_engine::{Client, Engine, descriptors};
 
 use crate::compress;
 use crate::connection;
@@ -229,6 +229,10 @@ impl Server {
             let mut connections = shared.connections.lock();
             if connections.len() >= shared.max_connections {
                 tracing::warn!(remote, "connection refused: too many open connections ({})", connections.len());
+                return;
+            }
+            if let Err(error) = descriptors::take_connection(connections.len()) {
+                tracing::warn!(remote, "connection refused: {error}");
                 return;
             }
             connections.insert(id, stream.clone());

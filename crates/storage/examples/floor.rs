@@ -4,7 +4,7 @@
 //! --compressor none|lz4|zstd --cache MIB]`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use smongo_storage::{Begin, Compressor, Durability, Options, Session, Store, SyncMethod, Table, TableKind};
+use smongo_storage::{Begin, Compressor, Durability, Options, Session, Store, Table, TableKind};
 use std::hint::black_box;
 use std::io::Write;
 use std::path::Path;
@@ -27,7 +27,6 @@ fn args() -> Args {
             "--memory" => options.path = None,
             "--dir" => options.path = Some(value().into()),
             "--cache" => options.cache_bytes = value().parse::<u64>().expect("a number") << 20,
-            "--dsync" => options.sync = SyncMethod::Dsync,
             "--compressor" => {
                 options.compressor = match value().as_str() {
                     "none" => Compressor::None,

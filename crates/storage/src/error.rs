@@ -10,6 +10,8 @@ pub enum ErrorKind {
     /// Another transaction changed what this one wants to change, or the cache is under pressure:
     /// roll back and run the transaction again.
     WriteConflict,
+    /// The transaction holds so much of the cache that others cannot go on; it would again.
+    TransactionTooLarge,
     /// The key exists already.
     Duplicate,
     /// No such table.
@@ -25,6 +27,8 @@ pub enum ErrorKind {
     /// The directory is open in another process, or a second time in this one.
     LockedByOther,
     DiskFull,
+    /// The process may not open another file.
+    TooManyFiles,
     PermissionDenied,
     /// No place for a database or a copy: a file, a directory with something in it.
     InvalidPath,
@@ -79,9 +83,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Of the system and of this process; the same numbers on Linux and macOS.
+pub(crate) const TOO_MANY_FILES: [i32; 2] = [23, 24];
+
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let kind = match error.kind() {
+            _ if error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code)) => ErrorKind::TooManyFiles,
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                 ErrorKind::PermissionDenied

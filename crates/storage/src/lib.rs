@@ -5,12 +5,14 @@
 //! are ordered as `memcmp` orders them. All `unsafe` of the workspace is in `wt/`.
 
 mod commit;
+pub mod descriptors;
 mod error;
 mod journal;
 mod memory;
 mod mongo;
 mod options;
 mod session;
+mod space;
 mod stats;
 mod store;
 mod table;

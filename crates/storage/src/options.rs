@@ -9,8 +9,6 @@ pub enum SyncMethod {
     /// `fdatasync` after the write.
     #[default]
     Fsync,
-    /// The log is opened with `O_DSYNC`.
-    Dsync,
     /// Nothing waits for the disk: what is committed survives the end of the process, but a power
     /// failure can damage the store. For tests and for data that can be made again.
     None,
@@ -49,8 +47,8 @@ pub struct Options {
     pub compressor: Compressor,
     /// Makes every commit durable before it returns.
     pub sync_on_commit: bool,
-    /// Time between flushes of the log in the background, the most that a crash of the machine can
-    /// take of commits that did not ask for durability; zero for none.
+    /// Time between syncs of the log in the background, the most that a crash of the machine can
+    /// take of commits that did not ask for durability; zero for none. A crash of the process takes no commit.
     pub journal_interval: Duration,
 }
 
@@ -88,36 +86,36 @@ impl Options {
             "create,use_environment=false,config_base=false,cache_size={cache},session_max=10000,\
              session_scratch_max=64KB,statistics=(fast),\
              eviction=(threads_min=1,threads_max=2),{},\
-             file_manager=(close_idle_time=600,close_scan_interval=10,close_handle_minimum=500)",
-            eviction(cache)
+             file_manager=({})",
+            eviction(cache),
+            idle_tables(crate::descriptors::limit())
         );
         if self.path.is_none() {
             config.push_str(",in_memory=true");
             return config;
         }
-        let method = match self.sync {
-            SyncMethod::Fsync => "fsync",
-            SyncMethod::Dsync => "dsync",
-            SyncMethod::None => "none",
-        };
+        // Every commit hands its log record to the operating system, in one write with those who commit at the same time, before
+        // anybody sees what it did: a process that dies takes nothing with it. Syncing is `GroupCommit`'s.
+        //
         // Log files are allocated whole, so their size is also that of an empty database; below
         // 16 MB changing them costs writers time, above it gains nothing.
         config.push_str(&format!(
             ",log=(enabled=true,file_max=16MB,prealloc=false,remove=true,compressor={}),\
-             transaction_sync=(enabled=false,method={method}),\
+             transaction_sync=(enabled=true,method=none),\
              builtin_extension_config=(zstd=(compression_level=1))",
             crate::wt::journal_compressor()
         ));
         if self.sync == SyncMethod::None {
             config.push_str(",checkpoint_sync=false");
         }
-        if !self.checkpoint_interval.is_zero() {
-            let seconds = self.checkpoint_interval.as_secs().max(1);
-            // The size bounds what recovery has to do again: some 120,000 inserts of a kilobyte, a few seconds.
-            config.push_str(&format!(",checkpoint=(wait={seconds},log_size=160MB)"));
-        }
         config
     }
+}
+
+/// When the library closes the files of tables that nobody uses: soon where few may be open.
+fn idle_tables(limit: u64) -> String {
+    let (idle, scan) = if limit < 8192 { (2, 1) } else { (600, 10) };
+    format!("close_idle_time={idle},close_scan_interval={scan},close_handle_minimum={}", (limit / 8).min(500))
 }
 
 /// How much of the cache, in percent, may be changed pages before they are written.

@@ -1,6 +1,7 @@
 //! Sessions: transactions, cursors, reads and writes.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::space::Space;
 use crate::store::{Inner, Shared};
 use crate::table::Table;
 use crate::wt::{RawSession, Slot};
@@ -19,7 +20,8 @@ pub struct Begin {
 /// What has happened when a commit returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// Visible to others, on disk with the next flush of the log.
+    /// Visible to others; its log record is with the operating system, so that it survives the end of the process, and on disk
+    /// with the next sync of the log.
     #[default]
     Lazy,
     /// On disk.
@@ -123,6 +125,8 @@ pub struct Work {
     /// The cursor whose value `get` lent outside of a transaction: its position holds a snapshot.
     lent: Slot,
     drops_seen: u64,
+    /// Writes are accepted on a full disk.
+    urgent: bool,
 }
 
 impl Work {
@@ -138,6 +142,7 @@ impl Work {
             wrote: false,
             lent: NONE,
             drops_seen,
+            urgent: false,
         }
     }
 
@@ -160,7 +165,7 @@ impl Work {
 
     /// Ends the transaction; after an error nothing of it has happened.
     ///
-    /// One exception: when `Durable` and the flush of the log fails, the commit is visible and its
+    /// One exception: when the log cannot be written or, for `Durable`, synced, the commit may be visible and its
     /// fate in a crash is unknown.
     pub fn commit(&mut self, durability: Durability) -> Result<()> {
         if self.transaction == Transaction::None {
@@ -175,6 +180,14 @@ impl Work {
         if !self.wrote {
             return Ok(());
         }
+        if let Some(space) = &self.shared.space
+            && space.committed(self.raw.changed())
+            && let Ok(rows) = self.raw.statistics(c"statistics:", None)
+        {
+            space.look(|| crate::Stats::from_rows(&rows).cache_dirty);
+        }
+        // The library tells a write that failed to who made it; others whose records were in it hear nothing.
+        self.raw.alive()?;
         if durability == Durability::Durable || self.shared.sync_on_commit {
             return self.sync_log();
         }
@@ -189,6 +202,11 @@ impl Work {
         self.transaction = Transaction::None;
         self.raw.rollback()?;
         self.settle()
+    }
+
+    /// Bytes that the transaction's changes take in the cache, about, where they stay until it ends.
+    pub fn changed_bytes(&self) -> u64 {
+        self.raw.changed()
     }
 
     pub fn in_transaction(&self) -> bool {
@@ -265,11 +283,23 @@ impl Work {
         self.rollback()?;
         self.release_all()?;
         if self.cursors > MOST_CACHED {
-            for cached in std::mem::take(&mut self.cached) {
-                self.close_slots(cached.spare.into_iter().chain([cached.main, cached.strict]));
-            }
+            self.close_cached_but(None);
         }
+        self.urgent = false;
         Ok(())
+    }
+
+    /// Gives up the kept cursors of all tables but one.
+    pub(crate) fn close_cached_but(&mut self, table: Option<u32>) {
+        for id in (0..self.cached.len()).filter(|&id| table.is_none_or(|table| table as usize != id)) {
+            self.close_cached(id as u32, self.cached[id].generation);
+        }
+    }
+
+    /// What follows gives room, or is little and needed: until the session rests it writes on a full disk, too.
+    pub fn write_though_full(&mut self) {
+        self.urgent = true;
+        self.shared.space.as_ref().inspect(|space| space.use_reserve());
     }
 
     // Cursors
@@ -294,6 +324,10 @@ impl Work {
     }
 
     fn open_slot(&mut self, table: &Table, config: Option<&std::ffi::CStr>) -> Result<Slot> {
+        if self.shared.admit_file().is_err() {
+            self.close_cached_but(Some(table.id));
+            self.shared.await_file()?;
+        }
         let slot = self.raw.open(table.uri(), config)?;
         self.cursors += 1;
         Ok(slot)
@@ -462,6 +496,9 @@ impl Work {
 
     #[inline]
     fn writable(&mut self) -> Result<()> {
+        if let (false, Some(space)) = (self.urgent, &self.shared.space) {
+            space.check()?;
+        }
         match self.transaction {
             Transaction::Write => self.wrote = true,
             Transaction::Read => return Err(invalid("a write in a read-only transaction")),
@@ -562,6 +599,7 @@ impl Bulk<'_> {
     /// Puts a pair; the key must be greater than the one before (`Invalid`, but for stores in memory,
     /// where any order is taken).
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.work.shared.space.as_ref().map_or(Ok(()), Space::check)?;
         self.work.raw.insert(self.slot, key, value).map(|_| ())
     }
 

@@ -1,10 +1,12 @@
 //! The open database: its directory and lock, its pool of sessions, its tables.
 
 use crate::commit::GroupCommit;
+use crate::descriptors::{self, Need};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Trimmer;
 use crate::options::{Options, SyncMethod};
 use crate::session::{Session, Work};
+use crate::space::Space;
 use crate::stats::{Stats, TableStats};
 use crate::table::{self, Registry, Table, TableKind};
 use crate::wt::Connection;
@@ -45,8 +47,12 @@ pub(crate) struct Inner {
     /// There was no database in the directory before.
     created: bool,
     closed: AtomicBool,
-    background: Mutex<Option<JoinHandle<()>>>,
+    background: Mutex<Vec<JoinHandle<()>>>,
     stop: Arc<Stop>,
+    /// When resting sessions last gave up their cursors.
+    tidied: Mutex<Instant>,
+    /// A checkpoint is to be made at once.
+    wanted: AtomicBool,
 }
 
 /// What sessions need of their store while they are at work.
@@ -54,19 +60,67 @@ pub(crate) struct Shared {
     pub group: GroupCommit,
     /// How the log is flushed; `None` without a log.
     pub flush_config: Option<&'static CStr>,
+    /// Tables are files, and this is the room for them; `None` in memory.
+    pub space: Option<Space>,
+    /// Raised where there was no descriptor for a table.
+    pub starved: AtomicBool,
     pub sync_on_commit: bool,
-    /// Something was committed since the last flush in the background.
+    /// Something was committed since the last flush in the background, and since the last checkpoint.
     unsynced: AtomicBool,
+    changed: AtomicBool,
     /// Raised with each wish to drop a table, so that sessions look at `dropping`.
     pub drops: AtomicU64,
     pub dropping: Mutex<Vec<(u32, u32)>>,
 }
 
+/// How long a table waits for the files of others to be closed.
+const FILE_PATIENCE: Duration = Duration::from_secs(6);
+/// Time between two looks whether a checkpoint is due.
+const CHECKPOINT_LOOK: Duration = Duration::from_secs(1);
+/// Bytes of the log after which one is made in any case: what recovery has to do again, some 120,000 inserts of a kilobyte, a few
+/// seconds.
+const CHECKPOINT_LOG: u64 = 160 << 20;
+/// Time between two rounds in which resting sessions give up their cursors, so that the library can close tables nobody uses.
+const IDLE_TABLES: Duration = Duration::from_secs(60);
+
 impl Shared {
+    /// A cursor of a table is about to be opened, and perhaps its file.
+    #[inline]
+    pub fn admit_file(&self) -> Result<()> {
+        if self.space.is_none() { Ok(()) } else { descriptors::take(Need::Table) }
+    }
+
+    /// A table is about to be made.
+    fn admit_table(&self) -> Result<()> {
+        let Some(space) = &self.space else { return Ok(()) };
+        space.check()?;
+        descriptors::take(Need::NewTable).inspect_err(|_| self.starved.store(true, Ordering::Release))
+    }
+
+    /// Where there was no descriptor for a table's file: waits until others are closed.
+    #[cold]
+    pub fn await_file(&self) -> Result<()> {
+        let started = Instant::now();
+        // Most cursors open no file, which the next count will tell.
+        let mut pause = Duration::from_millis(2);
+        loop {
+            std::thread::sleep(pause);
+            match descriptors::take(Need::Table) {
+                Err(_) if started.elapsed() < FILE_PATIENCE => {}
+                result => return result,
+            }
+            self.starved.store(true, Ordering::Release);
+            pause = DROP_RETRY;
+        }
+    }
+
     #[inline]
     pub fn mark_unsynced(&self) {
         if !self.unsynced.load(Ordering::Relaxed) {
             self.unsynced.store(true, Ordering::Release);
+        }
+        if !self.changed.load(Ordering::Relaxed) {
+            self.changed.store(true, Ordering::Release);
         }
     }
 }
@@ -80,6 +134,8 @@ struct Stop {
 
 impl Store {
     pub fn open(options: Options) -> Result<Self> {
+        // Also for a store in memory: its clients' connections need descriptors, too.
+        descriptors::limit();
         let (home, path) = home(&options)?;
         let created = match &path {
             Some(path) => library_files(path).map_err(|e| explain(path, e))?.is_empty(),
@@ -88,7 +144,8 @@ impl Store {
         if let Some(path) = &path {
             refuse_without_root(path)?;
         }
-        let connection = Connection::open(&home, &options.connection_config()).map_err(|error| {
+        let space = path.as_deref().map(Space::new);
+        let connection = Connection::open(&home, &options.connection_config(), options.cache_bytes).map_err(|error| {
             let error = explain_open(error, path.as_deref());
             if created && error.kind() != ErrorKind::LockedByOther {
                 path.as_deref().inspect(|path| remove_files(path));
@@ -103,8 +160,12 @@ impl Store {
         let shared = Shared {
             group: GroupCommit::default(),
             flush_config,
+            space,
+            starved: AtomicBool::new(false),
             sync_on_commit: options.sync_on_commit,
             unsynced: AtomicBool::new(false),
+            // Recovery may have changed something.
+            changed: AtomicBool::new(true),
             drops: AtomicU64::new(0),
             dropping: Mutex::default(),
         };
@@ -120,13 +181,21 @@ impl Store {
             closed: AtomicBool::new(false),
             background: Mutex::default(),
             stop: Arc::default(),
+            tidied: Mutex::new(Instant::now()),
+            wanted: AtomicBool::new(false),
         });
         let (weak, stop) = (Arc::downgrade(&inner), Arc::clone(&inner.stop));
         let interval = inner.options.journal_interval;
         let thread = std::thread::Builder::new()
             .name("smongo-journal".into())
             .spawn(move || background(&weak, &stop, interval))?;
-        *inner.background.lock() = Some(thread);
+        inner.background.lock().push(thread);
+        if inner.path.is_some() {
+            let (weak, stop) = (Arc::downgrade(&inner), Arc::clone(&inner.stop));
+            let thread = std::thread::Builder::new().name("smongo-checkpoint".into()).spawn(move || checkpoints(&weak, &stop))?;
+            inner.background.lock().push(thread);
+        }
+        inner.shared.space.as_ref().inspect(|space| space.keep());
         Ok(Self { inner })
     }
 
@@ -152,6 +221,15 @@ impl Store {
 
     /// Writes everything committed to the tables' files.
     pub fn checkpoint(&self) -> Result<()> {
+        if let Some(space) = &self.inner.shared.space
+            && space.check().is_err()
+        {
+            let dirty = self.inner.figures()?.cache_dirty;
+            if !space.fits(dirty) {
+                let message = format!("the disk is full: a checkpoint of {dirty} bytes does not fit");
+                return Err(Error::new(ErrorKind::DiskFull, message));
+            }
+        }
         self.session()?.raw().checkpoint(None)
     }
 
@@ -168,7 +246,15 @@ impl Store {
             self.inner.stop_background();
             self.inner.try_deferred(PATIENCE);
             if self.inner.path.is_some() {
-                self.inner.work_even_closed()?.raw().checkpoint(None)?;
+                self.inner.shared.space.as_ref().inspect(|space| space.use_reserve());
+                // Where it does not fit, the log has everything.
+                let mut work = self.inner.work_even_closed()?;
+                let dirty = work.raw().statistics(c"statistics:", None).map_or(0, |rows| Stats::from_rows(&rows).cache_dirty);
+                if self.inner.shared.space.as_ref().is_none_or(|space| space.fits(dirty)) {
+                    work.raw().checkpoint(None)?;
+                }
+                self.inner.take_back(work);
+                self.inner.shared.space.as_ref().inspect(|space| space.keep());
             }
         }
         Ok(())
@@ -193,8 +279,13 @@ impl Store {
         if let Some(table) = self.inner.tables.lock().get(name) {
             return Ok(table.clone());
         }
+        if let Err(error) = self.inner.shared.admit_table() {
+            // One that is there already needs no room.
+            return self.table(name)?.ok_or(error);
+        }
         let config = kind.config(self.inner.options.compressor, self.inner.path.is_none());
         self.session()?.raw().create(&uri, &config)?;
+        self.inner.shared.mark_unsynced();
         Ok(self.inner.tables.lock().add(name, uri))
     }
 
@@ -444,6 +535,7 @@ impl Inner {
         });
         self.take_back(work);
         dropped?;
+        self.shared.mark_unsynced();
         self.tables.lock().remove(table);
         Ok(())
     }
@@ -504,14 +596,65 @@ impl Inner {
         }
     }
 
+    /// Lets the library close the files of tables that nobody uses. Now and then, and at once where descriptors are missing: then
+    /// with a checkpoint, since a table that was changed stays open until it is written. With one also while there is still room for it
+    /// on the disk.
+    fn look_around(self: &Arc<Self>) {
+        let Some(space) = &self.shared.space else { return };
+        let starved = self.shared.starved.swap(false, Ordering::AcqRel);
+        let tidy = starved || self.tidied.lock().elapsed() > IDLE_TABLES;
+        if tidy {
+            *self.tidied.lock() = Instant::now();
+            for resting in self.pool.lock().iter_mut() {
+                resting.close_cached_but(None);
+            }
+        }
+        space.look(|| self.figures().map_or(0, |stats| stats.cache_dirty));
+        if tidy || space.check().is_err() {
+            space.keep_later();
+        }
+        if starved || space.filled() {
+            self.wanted.store(true, Ordering::Release);
+            self.stop.changed.notify_all();
+        }
+    }
+
+    /// Makes a checkpoint where it is time for one and there is something to write. On a full disk only where it fits: one that
+    /// fails is the end of the store, and what was committed is in the log.
+    fn checkpoint_if_due(&self, last: &mut (Instant, u64)) {
+        let wanted = self.wanted.swap(false, Ordering::AcqRel);
+        if !self.shared.changed.load(Ordering::Acquire) {
+            last.0 = Instant::now();
+            return;
+        }
+        let Ok(stats) = self.figures() else { return };
+        let every = self.options.checkpoint_interval;
+        let late = !every.is_zero() && (last.0.elapsed() >= every || stats.log_written.saturating_sub(last.1) >= CHECKPOINT_LOG);
+        if !(wanted || late) || self.shared.space.as_ref().is_some_and(|space| !space.fits(stats.cache_dirty)) {
+            return;
+        }
+        self.shared.changed.store(false, Ordering::Release);
+        let done = self.work().and_then(|mut work| work.raw().checkpoint(None).map(|()| self.take_back(work)));
+        if let Err(error) = done {
+            tracing::error!("a checkpoint: {error}");
+            self.shared.changed.store(true, Ordering::Release);
+        }
+        *last = (Instant::now(), stats.log_written);
+    }
+
+    fn figures(&self) -> Result<Stats> {
+        let mut work = self.work()?;
+        let rows = work.raw().statistics(c"statistics:", None)?;
+        self.take_back(work);
+        Ok(Stats::from_rows(&rows))
+    }
+
     fn stop_background(&self) {
         *self.stop.asked.lock() = true;
         self.stop.changed.notify_all();
-        let thread = self.background.lock().take();
-        // The thread itself may be the one that drops the store.
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
+        let threads = std::mem::take(&mut *self.background.lock());
+        // One of them may be who drops the store.
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
         }
     }
@@ -537,10 +680,32 @@ fn background(store: &Weak<Inner>, stop: &Stop, interval: Duration) {
         }
         drop(asked);
         match store.upgrade() {
-            Some(store) => store.tick(),
+            Some(store) => {
+                store.tick();
+                store.look_around();
+            }
             None => return,
         }
         trimmer.tick();
+    }
+}
+
+/// Makes checkpoints until asked to stop or the store is gone. Not the library's own thread: that one knows nothing of a full disk.
+fn checkpoints(store: &Weak<Inner>, stop: &Stop) {
+    let mut last = (Instant::now(), 0);
+    loop {
+        let mut asked = stop.asked.lock();
+        if !*asked {
+            stop.changed.wait_for(&mut asked, CHECKPOINT_LOOK);
+        }
+        if *asked {
+            return;
+        }
+        drop(asked);
+        match store.upgrade() {
+            Some(store) => store.checkpoint_if_due(&mut last),
+            None => return,
+        }
     }
 }
 

@@ -418,6 +418,7 @@ impl Catalog {
         let (gone, kept): (Vec<_>, Vec<_>) = coll.indexes.iter().cloned().partition(|i| names.contains(&i.name));
         let changed = Arc::new(coll.with_indexes(kept));
         self.change(op, |op| {
+            op.store()?.write_though_full();
             self.save(op.store()?, &changed)?;
             for index in &gone {
                 let command = DocBuf::build(|w| {

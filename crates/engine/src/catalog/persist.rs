@@ -30,6 +30,7 @@ impl Catalog {
         let mut next_id = session.get(&meta, NEXT_ID)?.and_then(|b| b.first_chunk::<8>().copied()).map_or(1, u64::from_be_bytes);
         // From here on the counts on disk are out of date; a clean close writes them again.
         session.begin(Begin::default())?;
+        session.write_though_full();
         session.remove(&meta, COUNTS)?;
         session.commit(Durability::Lazy)?;
 
@@ -119,6 +120,7 @@ impl Catalog {
 
     /// Removes a collection's entry, in the session's transaction.
     pub fn erase(&self, session: &mut Session, ns: &Ns) -> Result<()> {
+        session.write_though_full();
         session.remove(&self.table, ns.as_str().as_bytes())?;
         Ok(())
     }
@@ -135,6 +137,7 @@ impl Catalog {
         });
         let mut session = self.store.session()?;
         session.begin(Begin::default())?;
+        session.write_though_full();
         session.insert(&self.meta, COUNTS, counts.as_bytes())?;
         session.commit(Durability::Lazy)?;
         Ok(())

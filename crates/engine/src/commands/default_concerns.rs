@@ -9,6 +9,7 @@ use crate::door::{Cx, ReadConcern, WriteConcern};
 use crate::exec;
 use crate::namespace::Ns;
 use crate::op::OpCx;
+use crate::shared::Shared;
 use crate::write;
 
 pub const GET: Command = Command::new("getDefaultRWConcern", get, ADMIN);
@@ -23,7 +24,7 @@ fn get(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resul
     if !in_memory {
         load(&mut cx.op)?;
     }
-    show(&cx.op.shared.default_concerns.get(), reply);
+    show(&cx.op.shared, &cx.op.shared.default_concerns.get(), reply);
     if in_memory {
         reply.append("inMemory", true);
     }
@@ -48,7 +49,7 @@ fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resul
     }
     defaults.updated = Some((shared.clock.last(), now_millis()));
     store(cx, &defaults)?;
-    show(&defaults, reply);
+    show(&shared, &defaults, reply);
     shared.default_concerns.set(defaults);
     Ok(())
 }
@@ -96,9 +97,11 @@ fn checked_write(write: Doc<'_>, was_set: bool) -> Result<Option<DocBuf>> {
     })))
 }
 
-fn show(defaults: &Defaults, w: &mut DocWriter<'_>) {
+fn show(shared: &Shared, defaults: &Defaults, w: &mut DocWriter<'_>) {
+    // What writes without a write concern get: w: 1 survives the end of the process, w: "majority" that of the machine, too.
+    let implicit = if shared.options.always_durable { Value::String("majority") } else { Value::Int32(1) };
     let read = defaults.read.clone().unwrap_or_else(|| DocBuf::build(|w| { w.append("level", "local"); }));
-    let write = defaults.write.clone().unwrap_or_else(|| DocBuf::build(|w| { w.append("w", 1).append("wtimeout", 0); }));
+    let write = defaults.write.clone().unwrap_or_else(|| DocBuf::build(|w| { w.append("w", implicit).append("wtimeout", 0); }));
     w.append("defaultReadConcern", read.as_doc()).append("defaultWriteConcern", write.as_doc());
     if let Some((time, wall)) = defaults.updated {
         w.append("updateOpTime", time).append("updateWallClockTime", Value::DateTime(wall));

@@ -11,6 +11,7 @@ use super::target::Target;
 use super::write_reply::{self, WriteErrors};
 use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
 use crate::door::Cx;
+use crate::limits;
 use crate::namespace::Ns;
 use crate::plan::Hint;
 use crate::write;
@@ -100,20 +101,26 @@ fn matching(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, hint: Option<Hint>, limit
     }
     let ids = target.all(&mut cx.op, &coll)?;
     let (mut count, mut arena) = (0, Arena::new());
-    for group in ids.chunks(500) {
-        count += cx.op.write(|op| {
+    let mut rest = &ids[..];
+    while !rest.is_empty() {
+        let (n, taken) = cx.op.write(|op| {
             let coll = op.require(ns)?;
             let mut n = 0;
-            for id in group {
+            for (at, id) in rest.iter().take(limits::GROUP_DOCUMENTS).enumerate() {
                 arena.reset();
                 op.lock(&coll)?;
                 if let Some(doc) = target.still(op, &coll, *id, &arena)? {
                     write::delete(op, &coll, *id, doc.as_doc())?;
                     n += 1;
                 }
+                if op.store()?.changed_bytes() >= limits::GROUP_BYTES {
+                    return Ok((n, at + 1));
+                }
             }
-            Ok(n)
+            Ok((n, rest.len().min(limits::GROUP_DOCUMENTS)))
         })?;
+        count += n;
+        rest = &rest[taken..];
         cx.interrupt()?;
     }
     Ok(count)

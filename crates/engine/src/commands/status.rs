@@ -7,8 +7,8 @@ use smongo_bson::{DocWriter, Result, Value};
 use super::{ADMIN, Args, Command, LIGHT};
 use crate::clock::now_millis;
 use crate::door::Cx;
-use crate::limits;
 use crate::shared::Shared;
+use crate::{descriptors, limits};
 
 pub const SERVER_STATUS: Command = Command::new("serverStatus", server_status, LIGHT);
 pub const TOP: Command = Command::new("top", top, ADMIN);
@@ -96,7 +96,8 @@ fn catalog_stats(shared: &Shared, w: &mut DocWriter<'_>) {
 
 fn connections(shared: &Shared, w: &mut DocWriter<'_>) {
     let open = shared.open_connections.load(Ordering::Relaxed) as i32;
-    w.append("current", open).append("available", (limits::CONNECTIONS as i32 - open).max(0));
+    let most = descriptors::most_connections().min(limits::CONNECTIONS as u64) as i32;
+    w.append("current", open).append("available", (most - open).max(0));
     w.append("totalCreated", shared.connections.load(Ordering::Relaxed) as i64).append("active", shared.operations.counts().0 as i32);
 }
 

@@ -192,9 +192,11 @@ fn many(cx: &mut Cx<'_>, ns: &Ns, target: &Target<'_>, update: &Update, change: 
         return Ok(total);
     }
     // Records are found first and changed after, so that a document that moves in the index being scanned is not met twice.
-    for group in ids.chunks(500) {
+    let mut rest = &ids[..];
+    while !rest.is_empty() {
+        let group = &rest[..rest.len().min(limits::GROUP_DOCUMENTS)];
         // What was changed before a failing document stays, as each document is a write of its own.
-        let (done, failed) = cx.op.write_group(group.len(), |op, limit| {
+        let ((done, taken), failed) = cx.op.write_group(group.len(), |op, limit| {
             let coll = op.require(ns)?;
             op.lock(&coll)?;
             let mut done = Outcome::default();
@@ -207,11 +209,15 @@ fn many(cx: &mut Cx<'_>, ns: &Ns, target: &Target<'_>, update: &Update, change: 
                         done.modified += u64::from(modified);
                     }
                     Ok(None) => {}
-                    Err(e) => return Ok(Ran { value: done, failed: Some((at, e)) }),
+                    Err(e) => return Ok(Ran { value: (done, at), failed: Some((at, e)) }),
+                }
+                if op.store()?.changed_bytes() >= limits::GROUP_BYTES {
+                    return Ok(Ran { value: (done, at + 1), failed: None });
                 }
             }
-            Ok(Ran { value: done, failed: None })
+            Ok(Ran { value: (done, limit), failed: None })
         })?;
+        rest = &rest[taken..];
         total.matched += done.matched;
         total.modified += done.modified;
         if let Some(e) = failed {

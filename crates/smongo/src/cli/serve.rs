@@ -45,12 +45,15 @@ pub struct Args {
     /// Where documents are kept: on disk or in memory only
     #[arg(long = "storageEngine", value_enum, default_value_t = StorageEngine::WiredTiger)]
     storage_engine: StorageEngine,
-    /// Size of the cache in gigabytes, as 0.5
+    /// Size of the cache in gigabytes, as 0.5; the least is 0.0625 (64 MB), which less stands for, too
     #[arg(long = "wiredTigerCacheSizeGB", value_name = "GB")]
     cache_size_gb: Option<f64>,
     /// Milliseconds between writes of the journal to disk
     #[arg(long = "journalCommitInterval", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=500))]
     journal_commit_interval: Option<u64>,
+    /// Have every acknowledged write on disk before its reply, as j: true and w: "majority" do: it survives a power failure, too
+    #[arg(long)]
+    durable: bool,
     /// Seconds between checkpoints, which write the data's files; 0 makes none until the server ends
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=9_000_000))]
     syncdelay: u64,
@@ -116,7 +119,7 @@ pub fn main(args: Args) -> Outcome {
 }
 
 fn options(args: &Args) -> Result<Options, Failure> {
-    let mut options = Options { parameters: args.set_parameter.clone(), ..Options::default() };
+    let mut options = Options { parameters: args.set_parameter.clone(), always_durable: args.durable, ..Options::default() };
     if args.storage_engine == StorageEngine::WiredTiger {
         options.path = Some(args.dbpath.clone());
     }
@@ -124,7 +127,7 @@ fn options(args: &Args) -> Result<Options, Failure> {
         if !(0.01..=10_000.0).contains(&gb) {
             return Err(Failure::new("--wiredTigerCacheSizeGB must be between 0.01 and 10000"));
         }
-        options.cache_bytes = (gb * f64::from(1 << 30)) as u64;
+        options.cache_bytes = ((gb * f64::from(1 << 30)) as u64).max(Options::LEAST_CACHE);
     }
     options.checkpoint_interval = Duration::from_secs(args.syncdelay);
     if let Some(ms) = args.journal_commit_interval {

@@ -18,6 +18,7 @@ pub(crate) struct Connection {
     raw: NonNull<sys::WT_CONNECTION>,
     pub(super) events: Arc<Events>,
     home: String,
+    pub(super) cache_bytes: u64,
 }
 
 // SAFETY: WiredTiger's connection handle may be used by any number of threads.
@@ -27,7 +28,7 @@ unsafe impl Sync for Connection {}
 
 impl Connection {
     /// Opens the database in `home`, which is a name only for one in memory.
-    pub fn open(home: &str, config: &str) -> Result<Arc<Self>> {
+    pub fn open(home: &str, config: &str, cache_bytes: u64) -> Result<Arc<Self>> {
         // The library refuses a home it has open already by comparing names. One that failed writes nothing any more, and must
         // not keep its database closed for as long as the process lives.
         let abandoned = ABANDONED.lock().iter().filter(|other| *other == home).count();
@@ -43,7 +44,7 @@ impl Connection {
             return Err(events.error(code));
         }
         let raw = NonNull::new(raw).ok_or_else(|| Error::new(ErrorKind::Other, "WiredTiger gave no connection"))?;
-        Ok(Arc::new(Self { raw, events, home: home.to_owned() }))
+        Ok(Arc::new(Self { raw, events, home: home.to_owned(), cache_bytes }))
     }
 
     pub fn session(self: &Arc<Self>) -> Result<RawSession> {

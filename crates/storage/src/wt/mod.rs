@@ -15,7 +15,7 @@ mod callbacks;
 mod connection;
 mod session;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, TOO_MANY_FILES};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use wiredtiger_sys as sys;
@@ -61,6 +61,7 @@ fn failure(code: c_int) -> Error {
         BUSY => ErrorKind::Busy,
         INVALID => ErrorKind::Invalid,
         NO_SPACE => ErrorKind::DiskFull,
+        code if TOO_MANY_FILES.contains(&code) => ErrorKind::TooManyFiles,
         NO_ACCESS | READ_ONLY => ErrorKind::PermissionDenied,
         IO_ERROR => ErrorKind::Io,
         _ => ErrorKind::Other,

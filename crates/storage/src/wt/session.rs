@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::{EMPTY, as_ptr, bytes, check, failure, invalid, item, text};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::cmp::Ordering;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{self, NonNull};
@@ -32,7 +32,16 @@ pub(crate) struct RawSession {
     epoch: u64,
     /// A transaction is under way.
     running: bool,
+    /// What the transaction has changed so far, in bytes of the cache, about.
+    changed: u64,
 }
+
+/// The part of the cache from which on a transaction is too large.
+const TOO_LARGE: u64 = 4;
+/// Bytes of the cache that a change takes beside its key and value.
+const CHANGE: usize = 100;
+/// The library's reasons to end a transaction that are not another's change.
+const PRESSURE: [&str; 2] = ["oldest pinned transaction ID rolled back for eviction", "transaction rolled back because of cache overflow"];
 
 // SAFETY: WiredTiger lets a session and its cursors move between threads as long as one uses them
 // at a time, and `&mut` sees to that. Not `Sync`, for the raw pointers.
@@ -62,7 +71,7 @@ macro_rules! session_call {
 
 impl RawSession {
     pub(super) fn new(raw: NonNull<sys::WT_SESSION>, connection: Arc<Connection>) -> RawSession {
-        RawSession { raw, connection, slots: Vec::new(), free: Vec::new(), epoch: 1, running: false }
+        RawSession { raw, connection, slots: Vec::new(), free: Vec::new(), epoch: 1, running: false, changed: 0 }
     }
 
     #[inline]
@@ -79,6 +88,12 @@ impl RawSession {
             // SAFETY: the session is open; the answer is null or a string of the session.
             let reason = text(unsafe { (self.raw.as_ref().get_rollback_reason)(self.raw.as_ptr()) });
             let error = failure(code);
+            // Changes that have not been committed cannot leave the cache. A part of this size will not fit the next time either;
+            // a smaller one was in the way of others.
+            if PRESSURE.contains(&&*reason) && self.running && self.changed >= self.connection.cache_bytes / TOO_LARGE {
+                let message = "Transaction is too large and will not fit in the storage engine cache";
+                return Error::with_code(ErrorKind::TransactionTooLarge, code, message);
+            }
             return if reason.is_empty() { error } else { Error::with_code(error.kind(), code, reason) };
         }
         failure(code)
@@ -88,6 +103,7 @@ impl RawSession {
         self.epoch += 1;
         session_call!(self.begin_transaction(as_ptr(config)))?;
         self.running = true;
+        self.changed = 0;
         Ok(())
     }
 
@@ -109,9 +125,20 @@ impl RawSession {
         done
     }
 
+    /// Fails when the library has failed for good.
+    #[inline]
+    pub fn alive(&self) -> Result<()> {
+        if self.connection.panicked() { Err(self.connection.events.error(sys::WT_PANIC)) } else { Ok(()) }
+    }
+
     /// After the failure for good the library ends no transaction any more.
     fn ended(&mut self, failed_before: bool) {
         self.running &= failed_before;
+    }
+
+    /// What the transaction has changed so far, in bytes of the cache, about.
+    pub fn changed(&self) -> u64 {
+        self.changed
     }
 
     pub fn create(&mut self, uri: &CStr, config: &CStr) -> Result<()> {
@@ -300,6 +327,7 @@ impl RawSession {
     #[inline]
     pub fn insert(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> Result<bool> {
         let raw = self.at(slot)?;
+        self.changed += (key.len() + value.len() + CHANGE) as u64;
         self.set_key(raw, key);
         self.set_value(raw, value);
         // SAFETY: the cursor is open; key and value live until the end of the call. An insert that
@@ -315,6 +343,7 @@ impl RawSession {
     #[inline]
     pub fn update(&mut self, slot: Slot, key: &[u8], value: &[u8]) -> Result<bool> {
         let raw = self.at(slot)?;
+        self.changed += (key.len() + value.len() + CHANGE) as u64;
         self.set_key(raw, key);
         self.set_value(raw, value);
         // SAFETY: as for `insert`, but that the position is kept, hence the reset.
@@ -328,6 +357,7 @@ impl RawSession {
     #[inline]
     pub fn remove(&mut self, slot: Slot, key: &[u8]) -> Result<bool> {
         let raw = self.at(slot)?;
+        self.changed += (key.len() + CHANGE) as u64;
         self.set_key(raw, key);
         // SAFETY: as for `insert`; a remove by key keeps no position.
         match unsafe { ((*raw).remove)(raw) } {
@@ -347,6 +377,7 @@ impl RawSession {
             .map(|&(offset, size, data)| sys::WT_MODIFY { data: item(data), offset, size })
             .collect();
         let count = c_int::try_from(entries.len()).map_err(|_| invalid("too many changes"))?;
+        self.changed += changes.iter().map(|(_, _, data)| (data.len() + CHANGE) as u64).sum::<u64>();
         let raw = self.at(slot)?;
         // SAFETY: the cursor is open and positioned; entries and their bytes live during the call.
         match unsafe { ((*raw).modify)(raw, entries.as_mut_ptr(), count) } {

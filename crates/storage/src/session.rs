@@ -124,9 +124,13 @@ pub struct Work {
     wrote: bool,
     /// The cursor whose value `get` lent outside of a transaction: its position holds a snapshot.
     lent: Slot,
+    /// The newest wish of `shared.dropping` that was granted.
     drops_seen: u64,
     /// Writes are accepted on a full disk.
     urgent: bool,
+    /// The newest wish when the library was last asked to let go of tables that are gone, and how often it is still to be asked.
+    swept: u64,
+    sweeps: u8,
 }
 
 impl Work {
@@ -143,6 +147,8 @@ impl Work {
             lent: NONE,
             drops_seen,
             urgent: false,
+            swept: drops_seen,
+            sweeps: 0,
         }
     }
 
@@ -237,24 +243,52 @@ impl Work {
         if slot == NONE { Ok(()) } else { self.raw.reset_cursor(slot) }
     }
 
-    /// Closes kept cursors of tables that somebody wants to drop.
+    /// Closes kept cursors of tables that somebody has begun to want to drop since the last call.
+    ///
+    /// Not while a transaction has written: a table that holds changes which are not committed must stay busy, since the library
+    /// looks for open cursors alone before it throws the table's memory away.
     #[cold]
     pub(crate) fn close_dropped(&mut self) {
-        self.drops_seen = self.shared.drops.load(Atomic::Acquire);
-        let dropping = self.shared.dropping.lock().clone();
-        for (id, generation) in dropping {
-            self.close_cached(id, generation);
+        if self.holds_changes() {
+            return;
+        }
+        let wishes: Vec<_> = {
+            let dropping = self.shared.dropping.lock();
+            let new = dropping.range(self.drops_seen + 1..).map(|(_, table)| *table).collect();
+            // Wishes are numbered under this lock.
+            self.drops_seen = self.shared.drops.load(Atomic::Acquire);
+            new
+        };
+        for (id, generation) in wishes {
+            if self.close_cached(id, generation) {
+                self.shared.released.store(true, Atomic::Release);
+            }
         }
     }
 
-    pub(crate) fn close_cached(&mut self, id: u32, generation: u32) {
-        if let Some(cached) = self.cached.get_mut(id as usize)
-            && cached.generation == generation
-        {
-            let slots = std::mem::take(&mut cached.spare);
-            let kept = [std::mem::replace(&mut cached.main, NONE), std::mem::replace(&mut cached.strict, NONE)];
-            self.close_slots(slots.into_iter().chain(kept));
+    /// For a session that rests: asks the library to let go of tables that are gone. Twice after the last drop, because it does not
+    /// look again shortly after it has looked.
+    pub(crate) fn sweep(&mut self) {
+        let drops = self.shared.drops.load(Atomic::Acquire);
+        if self.swept != drops {
+            (self.swept, self.sweeps) = (drops, 2);
         }
+        if self.sweeps > 0 {
+            self.sweeps -= 1;
+            if let Err(error) = self.raw.sweep() {
+                tracing::debug!("sweeping a session: {error}");
+            }
+        }
+    }
+
+    /// Closes the kept cursors of a table; whether there were any.
+    pub(crate) fn close_cached(&mut self, id: u32, generation: u32) -> bool {
+        let Some(cached) = self.cached.get_mut(id as usize).filter(|cached| cached.generation == generation) else { return false };
+        let slots = std::mem::take(&mut cached.spare);
+        let kept = [std::mem::replace(&mut cached.main, NONE), std::mem::replace(&mut cached.strict, NONE)];
+        let before = self.cursors;
+        self.close_slots(slots.into_iter().chain(kept));
+        self.cursors < before
     }
 
     fn close_slots(&mut self, slots: impl Iterator<Item = Slot>) {
@@ -280,8 +314,14 @@ impl Work {
 
     /// Makes the session ready for the pool.
     fn rest(&mut self) -> Result<()> {
+        let seen = self.drops_seen;
         self.rollback()?;
         self.release_all()?;
+        if self.drops_seen != seen {
+            // What was given back since may be of a table that is wanted.
+            self.drops_seen = seen;
+            self.close_dropped();
+        }
         if self.cursors > MOST_CACHED {
             self.close_cached_but(None);
         }
@@ -289,8 +329,16 @@ impl Work {
         Ok(())
     }
 
-    /// Gives up the kept cursors of all tables but one.
+    /// A transaction has written and not ended. Its cursors stay open, see [`Self::close_dropped`].
+    fn holds_changes(&self) -> bool {
+        self.transaction == Transaction::Write && self.wrote
+    }
+
+    /// Gives up the kept cursors of all tables but one, unless a transaction holds changes by them.
     pub(crate) fn close_cached_but(&mut self, table: Option<u32>) {
+        if self.holds_changes() {
+            return;
+        }
         for id in (0..self.cached.len()).filter(|&id| table.is_none_or(|table| table as usize != id)) {
             self.close_cached(id as u32, self.cached[id].generation);
         }

@@ -11,6 +11,7 @@ use crate::stats::{Stats, TableStats};
 use crate::table::{self, Registry, Table, TableKind};
 use crate::wt::Connection;
 use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,10 +22,16 @@ use std::time::{Duration, Instant};
 /// How long what needs a table for itself waits for sessions to let go of it, and for the library to
 /// notice that nobody reads its past any more, which it does every 100 ms.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// Time between two tries of deferred drops.
+/// Time between two rounds of deferred drops.
 const DROP_RETRY: Duration = Duration::from_millis(100);
+/// Time between two looks at resting sessions for what they keep of tables that are gone; longer than `close_scan_interval`.
+const SWEEP: Duration = Duration::from_secs(11);
 /// Sessions kept for reuse.
 const MOST_POOLED: usize = 64;
+
+mod drops;
+
+use drops::Deferred;
 
 /// An open database. Clones are the same database, which is closed when the last clone and the last
 /// session are gone.
@@ -40,8 +47,7 @@ pub(crate) struct Inner {
     connection: Arc<Connection>,
     shared: Arc<Shared>,
     tables: Mutex<Registry>,
-    /// Dropped by the caller, but in use by a session when tried.
-    deferred: Mutex<Vec<Table>>,
+    deferred: Mutex<Deferred>,
     options: Options,
     path: Option<PathBuf>,
     /// There was no database in the directory before.
@@ -68,9 +74,12 @@ pub(crate) struct Shared {
     /// Something was committed since the last flush in the background, and since the last checkpoint.
     unsynced: AtomicBool,
     changed: AtomicBool,
-    /// Raised with each wish to drop a table, so that sessions look at `dropping`.
+    /// The number of the last wish to have a table alone, so that sessions look at `dropping`.
     pub drops: AtomicU64,
-    pub dropping: Mutex<Vec<(u32, u32)>>,
+    /// The tables that are wanted, by id and generation. Each session grants a wish once.
+    pub dropping: Mutex<BTreeMap<u64, (u32, u32)>>,
+    /// Somebody has let go of something that was wanted.
+    pub released: AtomicBool,
 }
 
 /// How long a table waits for the files of others to be closed.
@@ -168,6 +177,7 @@ impl Store {
             changed: AtomicBool::new(true),
             drops: AtomicU64::new(0),
             dropping: Mutex::default(),
+            released: AtomicBool::new(false),
         };
         let inner = Arc::new(Inner {
             pool: Mutex::default(),
@@ -244,7 +254,7 @@ impl Store {
     pub fn close(self) -> Result<()> {
         if !self.inner.closed.swap(true, Ordering::AcqRel) {
             self.inner.stop_background();
-            self.inner.try_deferred(PATIENCE);
+            self.inner.finish_deferred();
             if self.inner.path.is_some() {
                 self.inner.shared.space.as_ref().inspect(|space| space.use_reserve());
                 // Where it does not fit, the log has everything.
@@ -328,9 +338,8 @@ impl Store {
         Ok(names)
     }
 
-    /// Drops a table and waits for it, up to 300 ms when it was written to lately. Cursors that resting
-    /// sessions keep are closed; `Busy` when a session at work uses the table, or holds a snapshot
-    /// from before its last change.
+    /// Drops a table, also one that older snapshots could still read, and waits up to 300 ms for it. Cursors that resting
+    /// sessions keep are closed; `Busy` when a session at work uses the table, or a checkpoint or a backup does.
     pub fn drop_table(&self, table: &Table) -> Result<()> {
         self.inner.drop_table(table, PATIENCE)
     }
@@ -339,9 +348,10 @@ impl Store {
     /// call for all who do not need the name again, which must not be used any more. Tables that still wait when the store is closed stay: compare
     /// [`list_tables`](Self::list_tables) with what should exist after opening.
     pub fn drop_table_later(&self, table: &Table) -> Result<()> {
-        match self.inner.drop_table(table, Duration::ZERO) {
+        let wish = self.inner.wish(table);
+        match self.inner.try_drop(table, wish, Duration::ZERO) {
             Err(error) if error.kind() == ErrorKind::Busy => {
-                self.inner.deferred.lock().push(table.clone());
+                self.inner.deferred.lock().waiting.push_back((table.clone(), wish));
                 Ok(())
             }
             result => result,
@@ -418,6 +428,7 @@ impl Store {
             }
         }
         raw.close(slot)?;
+        self.inner.shared.released.store(true, Ordering::Release);
         copied
     }
 }
@@ -526,59 +537,6 @@ impl Inner {
         }
     }
 
-    fn drop_table(&self, table: &Table, patience: Duration) -> Result<()> {
-        let mut work = self.work_even_closed()?;
-        let dropped = self.exclusively(&mut work, table, patience, |work| {
-            // A checkpoint at work makes the table busy; do not wait for it. Without `force` a table
-            // with changes since the last checkpoint is busy, too.
-            work.raw().drop_object(table.uri(), Some(c"force=true,checkpoint_wait=false"))
-        });
-        self.take_back(work);
-        dropped?;
-        self.shared.mark_unsynced();
-        self.tables.lock().remove(table);
-        Ok(())
-    }
-
-    /// Runs what needs a table for itself, after asking all sessions to close their kept cursors.
-    fn exclusively(
-        &self,
-        work: &mut Work,
-        table: &Table,
-        patience: Duration,
-        mut run: impl FnMut(&mut Work) -> Result<()>,
-    ) -> Result<()> {
-        let wish = (table.id, table.generation);
-        self.shared.dropping.lock().push(wish);
-        self.shared.drops.fetch_add(1, Ordering::AcqRel);
-        let started = Instant::now();
-        let result = loop {
-            for resting in self.pool.lock().iter_mut() {
-                resting.close_cached(wish.0, wish.1);
-            }
-            work.close_cached(wish.0, wish.1);
-            match run(work) {
-                Err(error) if error.kind() == ErrorKind::Busy && started.elapsed() < patience => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                result => break result,
-            }
-        };
-        self.shared.dropping.lock().retain(|other| *other != wish);
-        result
-    }
-
-    fn try_deferred(&self, patience: Duration) {
-        let tables = std::mem::take(&mut *self.deferred.lock());
-        for table in tables {
-            match self.drop_table(&table, patience) {
-                Err(error) if error.kind() == ErrorKind::Busy => self.deferred.lock().push(table),
-                Err(error) => tracing::warn!("dropping table {}: {error}", table.name()),
-                Ok(()) => {}
-            }
-        }
-    }
-
     /// One turn of the background thread.
     fn tick(&self) {
         if self.shared.unsynced.swap(false, Ordering::AcqRel)
@@ -591,9 +549,7 @@ impl Inner {
                 Err(error) => tracing::error!("flushing the log: {error}"),
             }
         }
-        if !self.deferred.lock().is_empty() {
-            self.try_deferred(Duration::ZERO);
-        }
+        self.try_deferred();
     }
 
     /// Lets the library close the files of tables that nobody uses. Now and then, and at once where descriptors are missing: then
@@ -669,6 +625,7 @@ impl Drop for Inner {
 /// Flushes the log at intervals, tries deferred drops and gives memory back, until asked to stop or the store is gone.
 fn background(store: &Weak<Inner>, stop: &Stop, interval: Duration) {
     let mut trimmer = Trimmer::new();
+    let mut swept = Instant::now();
     let pause = if interval.is_zero() { DROP_RETRY } else { interval };
     loop {
         let mut asked = stop.asked.lock();
@@ -683,6 +640,10 @@ fn background(store: &Weak<Inner>, stop: &Stop, interval: Duration) {
             Some(store) => {
                 store.tick();
                 store.look_around();
+                if swept.elapsed() >= SWEEP {
+                    store.sweep();
+                    swept = Instant::now();
+                }
             }
             None => return,
         }

@@ -92,6 +92,55 @@ fn a_session_at_work_closes_kept_cursors_at_its_next_transaction() {
 }
 
 #[test]
+fn a_table_goes_though_an_older_snapshot_is_open() {
+    each_kind_of_store(|store| {
+        let kept = store.create_table("kept", TableKind::Records).unwrap();
+        store.session().unwrap().insert(&kept, b"k", b"old").unwrap();
+        let mut reader = store.session().unwrap();
+        reader.begin(Begin { read_only: true }).unwrap();
+        assert_eq!(reader.get(&kept, b"k").unwrap(), Some(&b"old"[..]));
+        for n in 0..20 {
+            let table = store.create_table("t", TableKind::Records).unwrap();
+            let mut writer = store.session().unwrap();
+            writer.insert(&table, b"k", b"v").unwrap();
+            writer.insert(&kept, b"k", b"new").unwrap();
+            drop(writer);
+            // Both ways, and the name can be used again at once.
+            if n % 2 == 0 { store.drop_table(&table) } else { store.drop_table_later(&table) }.unwrap();
+            assert_eq!(store.list_tables().unwrap(), ["kept"]);
+        }
+        store.checkpoint().unwrap_or_default();
+        assert_eq!(reader.get(&kept, b"k").unwrap(), Some(&b"old"[..]), "the snapshot is as it was");
+    });
+}
+
+/// The library would throw memory away that the transaction still points to.
+#[test]
+fn a_table_with_changes_that_are_not_committed_stays() {
+    each_kind_of_store(|store| {
+        let table = store.create_table("t", TableKind::Records).unwrap();
+        let mut writer = store.session().unwrap();
+        writer.begin(Begin::default()).unwrap();
+        writer.insert(&table, b"a", b"v").unwrap();
+        assert_eq!(store.drop_table(&table).unwrap_err().kind(), ErrorKind::Busy);
+        store.drop_table_later(&table).unwrap();
+        // Not even a session that gives up all of its cursors lets go of what it wrote to.
+        let cursor = writer.open(&table).unwrap();
+        assert!(writer.next(cursor).unwrap());
+        writer.release_all().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(store.list_tables().unwrap(), ["t"]);
+        writer.insert(&table, b"b", b"v").unwrap();
+        writer.commit(Durability::Lazy).unwrap();
+        let started = Instant::now();
+        while !store.list_tables().unwrap().is_empty() {
+            assert!(started.elapsed() < Duration::from_secs(5));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+}
+
+#[test]
 fn a_bulk_load_takes_sorted_pairs_and_only_those() {
     each_kind_of_store(|store| {
         let table = store.create_table("t", TableKind::Index).unwrap();

@@ -161,6 +161,15 @@ impl RawSession {
         session_call!(self.checkpoint(as_ptr(config)))
     }
 
+    /// Outside of a transaction: lets go of what the library keeps with the session of tables that are gone, if it has not looked
+    /// for them lately. It does so by itself only in a session that opens something.
+    pub fn sweep(&mut self) -> Result<()> {
+        // The library keeps cursors that were closed, to open them faster; each holds its table's memory. Without them it has none.
+        session_call!(self.reconfigure(c"cache_cursors=false".as_ptr()))?;
+        session_call!(self.reconfigure(c"cache_cursors=true".as_ptr()))?;
+        session_call!(self.reset())
+    }
+
     pub fn log_flush(&mut self, config: &CStr) -> Result<()> {
         session_call!(self.log_flush(config.as_ptr()))
     }

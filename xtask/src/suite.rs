@@ -15,6 +15,7 @@ pub fn test() -> Result<(), String> {
     python()?;
     run("python3", &["tests/drivers/run.py", "--bin", "target/release/smongo"])?;
     kill9()?;
+    soak()?;
     quickstart()
 }
 
@@ -84,6 +85,12 @@ fn venv() -> Result<(), String> {
 fn kill9() -> Result<(), String> {
     venv()?;
     run(&format!("{VENV}/bin/python"), &["tests/crash/kill9.py", "--bin", "target/release/smongo", "--kills", "50"])
+}
+
+/// Work and rest by turns; the full run is an hour.
+fn soak() -> Result<(), String> {
+    venv()?;
+    run(&format!("{VENV}/bin/python"), &["tests/crash/soak.py", "--bin", "target/release/smongo", "--seconds", "24"])
 }
 
 fn quickstart() -> Result<(), String> {

@@ -170,6 +170,7 @@ codes! {
     OperationNotSupportedInTransaction = 263,
     TooManyFilesOpen = 264,
     IndexBuildAborted = 276,
+    ClientDisconnect = 279,
     ChangeStreamFatalError = 280,
     ChangeStreamHistoryLost = 286,
     IndexBuildAlreadyInProgress = 287,

@@ -15,6 +15,8 @@ pub const FEATURE_COMPATIBILITY: &str = "8.2";
 
 pub fn run(shared: &Arc<Shared>) -> Result<()> {
     crate::commands::load_cluster_parameters(shared)?;
+    *shared.temporary.lock() = crate::exec::left_temporary(shared);
+    crate::exec::drop_temporary(shared);
     let ns = Ns::unchecked("admin", "system.version");
     let mut op = OpCx::new(shared);
     crate::commands::load_default_concerns(&mut op)?;

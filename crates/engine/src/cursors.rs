@@ -1,12 +1,14 @@
 //! Cursors: filling batches from streams, and streams parked between batches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use smongo_bson::{ArrayWriter, DocBuf, DocWriter, Result, Timestamp, Value, bail, err};
+use parking_lot::{Condvar, Mutex};
+use smongo_bson::{ArrayWriter, DocBuf, DocWriter, Result, Timestamp, Value, bail};
 use smongo_mql::Stream;
 
 use crate::change::Watch;
@@ -15,6 +17,7 @@ use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::sessions::Lsid;
+use crate::shared::Shared;
 use crate::watchers::Interest;
 
 /// A cursor between two batches.
@@ -46,11 +49,23 @@ pub struct Parked {
     pub time_left: Option<Duration>,
     /// Why the cursor cannot go on, when its collection is gone.
     pub killed: Option<&'static str>,
+    /// Its stream was asked to give up what memory it can since it was last used.
+    rested: bool,
 }
 
 #[derive(Default)]
 pub struct Cursors {
-    all: Mutex<HashMap<i64, Option<Parked>>>,
+    all: Mutex<All>,
+    /// A stream has rested.
+    rested: Condvar,
+}
+
+#[derive(Default)]
+struct All {
+    /// `None` while a command uses the cursor.
+    places: HashMap<i64, Option<Parked>>,
+    /// Those that no command uses although their place is empty.
+    resting: HashSet<i64>,
 }
 
 /// How a batch ends.
@@ -81,6 +96,7 @@ impl Parked {
             documents: 0,
             time_left: None,
             killed: None,
+            rested: false,
         }
     }
 
@@ -183,10 +199,13 @@ impl Cursors {
     /// Parks a cursor under a new id.
     fn park(&self, op: &mut OpCx, mut cursor: Parked) -> Result<i64> {
         cursor.stream.park(op);
-        let mut all = self.all.lock();
-        if all.len() >= limits::OPEN_CURSORS {
+        let forgotten = self.all.lock().make_room();
+        if forgotten.as_ref().is_some_and(Vec::is_empty) {
             bail!(ExceededMemoryLimit, "too many open cursors");
         }
+        drop(forgotten);
+        let mut all = self.all.lock();
+        let all = &mut all.places;
         loop {
             // Ids cannot be guessed from earlier ones.
             let id = (RandomState::new().build_hasher().finish() >> 1) as i64;
@@ -201,9 +220,15 @@ impl Cursors {
     /// Takes a cursor out for a `getMore`.
     pub fn take(&self, id: i64) -> Result<Parked> {
         let mut all = self.all.lock();
-        match all.get_mut(&id) {
-            None => Err(err!(CursorNotFound, "cursor id {id} not found")),
-            Some(place) => place.take().ok_or_else(|| err!(CursorInUse, "cursor id {id} is already in use")),
+        loop {
+            let Some(place) = all.places.get_mut(&id) else { bail!(CursorNotFound, "cursor id {id} not found") };
+            if let Some(cursor) = place.take() {
+                return Ok(cursor);
+            }
+            if !all.resting.contains(&id) {
+                bail!(CursorInUse, "cursor id {id} is already in use");
+            }
+            self.rested.wait(&mut all);
         }
     }
 
@@ -211,48 +236,169 @@ impl Cursors {
     pub fn put_back(&self, op: &mut OpCx, id: i64, mut cursor: Parked) {
         cursor.stream.park(op);
         cursor.last_use = Instant::now();
-        if let Some(place) = self.all.lock().get_mut(&id) {
+        cursor.rested = false;
+        if let Some(place) = self.all.lock().places.get_mut(&id) {
             *place = Some(cursor);
+        }
+    }
+
+    /// Has streams that nobody has read for a while give up what memory they can.
+    pub fn rest(&self, shared: &Arc<Shared>) {
+        let idle = |c: &Parked| !c.rested && c.last_use.elapsed() > limits::CURSOR_RESTS;
+        let ids: Vec<i64> = self.all.lock().places.values().flatten().filter(|c| idle(c)).map(|c| c.id).collect();
+        for id in ids {
+            let taken = {
+                let mut all = self.all.lock();
+                let taken = all.places.get_mut(&id).and_then(|place| place.take_if(|c| idle(c)));
+                if taken.is_some() {
+                    all.resting.insert(id);
+                }
+                taken
+            };
+            let Some(mut cursor) = taken else { continue };
+            let rested = catch_unwind(AssertUnwindSafe(|| {
+                let mut op = OpCx::new(shared);
+                op.resting = true;
+                cursor.stream.park(&mut op);
+                cursor.rested = true;
+                cursor
+            }));
+            let mut all = self.all.lock();
+            all.resting.remove(&id);
+            // One that panicked is gone.
+            match (rested, all.places.get_mut(&id)) {
+                (Ok(cursor), Some(place)) => *place = Some(cursor),
+                (Err(_), _) => drop(all.places.remove(&id)),
+                _ => {}
+            }
+            drop(all);
+            self.rested.notify_all();
         }
     }
 
     /// Forgets a cursor; `None` when there is none of this id, else the namespace it belonged to if it was not in use.
     pub fn kill(&self, id: i64) -> bool {
-        self.all.lock().remove(&id).is_some()
+        self.all.lock().places.remove(&id).is_some()
     }
 
     pub fn exists(&self, id: i64) -> bool {
-        self.all.lock().contains_key(&id)
+        self.all.lock().places.contains_key(&id)
     }
 
     /// Kills the cursors that `doomed` picks, for instance those of an ended session or a dropped collection.
     pub fn kill_where(&self, doomed: impl Fn(&Parked) -> bool) {
-        self.all.lock().retain(|_, place| !place.as_ref().is_some_and(&doomed));
+        // Dropped behind the lock: they may have files and much memory.
+        let gone: Vec<(i64, Option<Parked>)> = {
+            let mut all = self.all.lock();
+            all.places.extract_if(|_, place| place.as_ref().is_some_and(&doomed)).collect()
+        };
+        drop(gone);
     }
 
     /// Marks the cursors whose collection is gone: their next batch fails and tells why. Change streams report the end themselves.
     pub fn invalidate(&self, why: &'static str, gone: impl Fn(&Ns) -> bool) {
-        for cursor in self.all.lock().values_mut().flatten().filter(|c| c.watch.is_none() && gone(&c.ns)) {
+        for cursor in self.all.lock().places.values_mut().flatten().filter(|c| c.watch.is_none() && gone(&c.ns)) {
             cursor.killed = Some(why);
         }
     }
 
+    /// Ends cursors that were not used for that long. Those of sessions live as long as these, whatever their `noCursorTimeout`.
     pub fn expire(&self, idle: Duration) {
         self.kill_where(|c| !c.no_timeout && c.lsid.is_none() && c.last_use.elapsed() > idle);
     }
 
     /// The cursors no command uses just now, as `$currentOp` shows them.
     pub fn list_idle(&self) -> Vec<DocBuf> {
-        self.all.lock().values().flatten().map(Parked::describe).collect()
+        self.all.lock().places.values().flatten().map(Parked::describe).collect()
     }
 
     /// Open cursors in all, and those that never time out.
     pub fn counts(&self) -> (usize, usize) {
         let all = self.all.lock();
-        (all.len(), all.values().flatten().filter(|c| c.no_timeout).count())
+        (all.places.len(), all.places.values().flatten().filter(|c| c.no_timeout).count())
     }
 
     pub fn clear(&self) {
-        self.all.lock().clear();
+        self.all.lock().places.clear();
+    }
+}
+
+impl All {
+    /// Where there are too many, takes out those that nobody has read for the longest time, a hundredth of what there may be at
+    /// most. Somebody who opens cursors and forgets them must not keep all others from opening one.
+    fn make_room(&mut self) -> Option<Vec<Parked>> {
+        (self.places.len() >= limits::OPEN_CURSORS).then(|| self.take_forgotten())
+    }
+
+    fn take_forgotten(&mut self) -> Vec<Parked> {
+        let forgotten = |c: &&Parked| c.last_use.elapsed() > limits::CURSOR_FORGOTTEN;
+        let mut idle: Vec<(Instant, i64)> = self.places.values().flatten().filter(forgotten).map(|c| (c.last_use, c.id)).collect();
+        idle.sort_unstable();
+        idle.truncate(limits::OPEN_CURSORS / 100);
+        idle.iter().filter_map(|(_, id)| self.places.remove(id).flatten()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smongo_mql::stream::Docs;
+
+    use super::*;
+    use crate::{Client, Engine, Options};
+
+    fn engine() -> Engine {
+        Engine::open(Options::default()).unwrap_or_else(|e| unreachable!("{e}"))
+    }
+
+    /// Parks a cursor of a session that was last used some seconds ago.
+    fn park(engine: &Engine, lsid: Option<Lsid>, ago: u64) -> i64 {
+        let shared = &engine.shared;
+        let mut cursor = Parked::new(Ns::unchecked("a", "b"), Box::new(Docs::new(Vec::new())));
+        cursor.lsid = lsid;
+        cursor.last_use = Instant::now() - Duration::from_secs(ago);
+        shared.cursors.park(&mut OpCx::new(shared), cursor).unwrap_or_default()
+    }
+
+    fn lsid(n: u8) -> Lsid {
+        Lsid { id: [n; 16], uid: None }
+    }
+
+    #[test]
+    fn cursors_end_with_their_session() {
+        let engine = engine();
+        let shared = &engine.shared;
+        shared.sessions.refresh(&[lsid(1), lsid(2)]).unwrap_or_default();
+        let (mine, other, own) = (park(&engine, Some(lsid(1)), 900), park(&engine, Some(lsid(2)), 0), park(&engine, None, 900));
+        // A session of its own keeps a cursor from the time limit of cursors.
+        shared.cursors.expire(Duration::from_secs(600));
+        assert!(shared.cursors.exists(mine) && !shared.cursors.exists(own));
+        shared.sessions.end(&[lsid(1)]);
+        crate::maintenance::end_orphans(shared);
+        assert!(!shared.cursors.exists(mine) && shared.cursors.exists(other));
+        // A session expires, but not while one of its commands runs.
+        shared.sessions.expire(Duration::from_secs(60), Duration::from_secs(60));
+        crate::maintenance::end_orphans(shared);
+        assert!(shared.cursors.exists(other));
+        std::thread::sleep(Duration::from_millis(5));
+        shared.sessions.expire(Duration::ZERO, Duration::from_secs(60));
+        crate::maintenance::end_orphans(shared);
+        assert!(!shared.cursors.exists(other));
+        drop(engine.session(Client::default()));
+    }
+
+    #[test]
+    fn forgotten_cursors_make_room_for_new_ones() {
+        let mut all = All::default();
+        for n in 1..=3000 {
+            let mut cursor = Parked::new(Ns::unchecked("a", "b"), Box::new(Docs::new(Vec::new())));
+            cursor.id = n;
+            // The first 2,000 were not used for minutes, the first for the longest time.
+            cursor.last_use = Instant::now() - if n <= 2000 { Duration::from_secs(9000 - n as u64) } else { Duration::ZERO };
+            all.places.insert(n, Some(cursor));
+        }
+        assert_eq!(all.take_forgotten().len(), 1000);
+        assert!((1..=1000).all(|n| !all.places.contains_key(&n)) && (1001..=3000).all(|n| all.places.contains_key(&n)));
+        assert_eq!(all.take_forgotten().len(), 1000);
+        assert_eq!(all.take_forgotten().len(), 0, "those in use stay");
     }
 }

@@ -44,6 +44,7 @@ use std::sync::Arc;
 pub use commands::commands;
 pub use door::{After, Client, Request, Sequence, Session};
 pub use namespace::Ns;
+pub use operations::Watched;
 pub use options::Options;
 pub use smongo_storage::descriptors;
 use shared::Shared;

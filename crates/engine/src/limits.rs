@@ -18,7 +18,11 @@ pub const CURSOR_IDLE: Duration = Duration::from_secs(600);
 pub const SESSION_IDLE_MINUTES: i32 = 30;
 /// The most query shapes of one collection whose plans are remembered.
 pub const CACHED_PLANS: usize = 1000;
+/// Where there are that many, those that were not read for the longest time go, if it is more than a minute.
 pub const OPEN_CURSORS: usize = 100_000;
+pub const CURSOR_FORGOTTEN: Duration = Duration::from_secs(60);
+/// After that time without use a cursor gives up what memory it can.
+pub const CURSOR_RESTS: Duration = Duration::from_secs(10);
 /// Records of retryable writes that one step of removing old ones looks at.
 pub const EXPIRE_STEP: usize = 1000;
 /// Seconds between two passes over the records of retryable writes.

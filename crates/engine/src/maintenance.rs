@@ -1,4 +1,6 @@
-//! The background thread: idle cursors and sessions, transactions over their lifetime, the oplog's size, TTL indexes.
+//! The background threads. One lets go of what clients have left: idle cursors and sessions, transactions over their lifetime, old
+//! snapshots. Another one writes: the oplog's size, TTL indexes. Writing may wait, for `fsync: {lock: true}` or a lock; what clients
+//! have left must go meanwhile.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,17 +9,21 @@ use crate::limits;
 use crate::shared::Shared;
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Seconds between two looks for cursors whose session is gone, and for sessions whose command runs long.
+const ORPHANS_SECONDS: u64 = 10;
 
-/// Starts the thread; it ends by itself once the database is closed.
+/// Starts the threads; they end by themselves once the database is closed.
 pub fn start(shared: &Arc<Shared>) {
-    let weak = Arc::downgrade(shared);
-    let started = std::thread::Builder::new().name("smongo-maintenance".into()).stack_size(1 << 20).spawn(move || run(&weak));
-    if let Err(e) = started {
-        tracing::warn!("no maintenance thread: {e}");
+    for (name, turn) in [("smongo-maintenance", write as fn(&Arc<Shared>, u64)), ("smongo-expiry", expire)] {
+        let weak = Arc::downgrade(shared);
+        let started = std::thread::Builder::new().name(name.into()).stack_size(1 << 20).spawn(move || run(&weak, turn));
+        if let Err(e) = started {
+            tracing::warn!("no thread {name}: {e}");
+        }
     }
 }
 
-fn run(shared: &Weak<Shared>) {
+fn run(shared: &Weak<Shared>, turn: fn(&Arc<Shared>, u64)) {
     let mut ticks = 0u64;
     loop {
         std::thread::sleep(INTERVAL);
@@ -26,22 +32,42 @@ fn run(shared: &Weak<Shared>) {
         if shared.shutting_down() {
             return;
         }
-        shared.cursors.expire(shared.parameters.cursor_timeout());
-        shared.sessions.expire();
-        shared.snapshots.expire(&shared);
-        if shared.parameters.ttl_seconds().is_some_and(|seconds| ticks.is_multiple_of(seconds)) {
-            crate::ttl::pass(&shared);
-        }
-        if ticks.is_multiple_of(limits::EXPIRE_SECONDS)
-            && let Err(e) = crate::retry::expire(&shared)
-        {
-            tracing::warn!("forgetting old retryable writes: {e}");
-        }
-        if let Err(e) = crate::change::images::expire(&shared) {
-            tracing::warn!("removing old pre-images: {e}");
-        }
-        if let Err(e) = crate::oplog::trim(&shared) {
-            tracing::warn!("trimming the oplog: {e}");
-        }
+        turn(&shared, ticks);
     }
+}
+
+fn expire(shared: &Arc<Shared>, ticks: u64) {
+    if ticks.is_multiple_of(ORPHANS_SECONDS) {
+        shared.sessions.keep(&shared.operations.sessions());
+    }
+    shared.cursors.expire(shared.parameters.cursor_timeout());
+    shared.sessions.expire(shared.parameters.session_timeout(), shared.parameters.transaction_lifetime());
+    shared.snapshots.expire(shared);
+    if ticks.is_multiple_of(ORPHANS_SECONDS) {
+        end_orphans(shared);
+    }
+    shared.cursors.rest(shared);
+}
+
+/// Ends cursors whose session has ended or expired, also while a command used them.
+pub fn end_orphans(shared: &Shared) {
+    shared.cursors.kill_where(|cursor| cursor.lsid.as_ref().is_some_and(|lsid| !shared.sessions.exists(lsid)));
+}
+
+fn write(shared: &Arc<Shared>, ticks: u64) {
+    if shared.parameters.ttl_seconds().is_some_and(|seconds| ticks.is_multiple_of(seconds)) {
+        crate::ttl::pass(shared);
+    }
+    if ticks.is_multiple_of(limits::EXPIRE_SECONDS)
+        && let Err(e) = crate::retry::expire(shared)
+    {
+        tracing::warn!("forgetting old retryable writes: {e}");
+    }
+    if let Err(e) = crate::change::images::expire(shared) {
+        tracing::warn!("removing old pre-images: {e}");
+    }
+    if let Err(e) = crate::oplog::trim(shared) {
+        tracing::warn!("trimming the oplog: {e}");
+    }
+    crate::exec::drop_temporary(shared);
 }

@@ -35,7 +35,11 @@ impl KillSwitch {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    fn check(&self) -> Result<()> {
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    pub fn check(&self) -> Result<()> {
         match self.0.load(Ordering::Relaxed) {
             0 => Ok(()),
             code if Code(code) == Code::InterruptedAtShutdown => bail!(InterruptedAtShutdown, "interrupted at shutdown"),
@@ -113,6 +117,8 @@ pub struct OpCx {
     pub doomed: Cell<bool>,
     /// A fail point wants the connection closed.
     pub close: bool,
+    /// Streams are parked for long: they give up what memory they can.
+    pub resting: bool,
     /// Storage cursors of streams that were dropped half-way, once there is a stream that could be.
     litter: Option<crate::exec::Litter>,
 }
@@ -158,6 +164,7 @@ impl OpCx {
             transaction: None,
             doomed: Cell::new(false),
             close: false,
+            resting: false,
             litter: None,
         }
     }
@@ -639,6 +646,10 @@ impl Host for OpCx {
 
     fn write(&mut self, target: &WriteSpec) -> Result<Box<dyn Sink>> {
         crate::exec::open_sink(self, target)
+    }
+
+    fn resting(&self) -> bool {
+        self.resting
     }
 
     fn memory_limit(&self) -> usize {

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Value};
@@ -15,10 +15,17 @@ use crate::current_op::{Show, write_command};
 use crate::door::{Client, Generic};
 use crate::op::KillSwitch;
 use crate::sessions::Lsid;
+use crate::shared::Shared;
 use crate::usage::Kind;
 
 /// Bodies up to this size are kept to be shown; of longer ones (bulk inserts) only what names them.
 const SHOWN_BYTES: usize = 16 << 10;
+
+/// The commands that nobody needs when their client is gone, sorted: those that only read. What writes goes on, for the client may
+/// rely on it and cannot tell how far it came.
+const ANSWERS: &[&str] = &[
+    "aggregate", "count", "distinct", "explain", "find", "getMore", "hello", "isMaster", "ismaster", "listCollections", "listDatabases", "listIndexes",
+];
 
 #[derive(Default)]
 pub struct Operations {
@@ -42,9 +49,56 @@ struct Running {
     body: Vec<u8>,
     lsid: Option<Lsid>,
     since: Instant,
+    /// Whether the command only answers, where `body` is cut and does not tell.
+    answers: Option<bool>,
+}
+
+/// Whether a command is for its answer alone. A pipeline may end in a stage that writes.
+fn only_answers(body: Doc<'_>) -> bool {
+    let Some(first) = body.first().filter(|e| ANSWERS.binary_search(&e.name()).is_ok()) else { return false };
+    let last = match body.get("pipeline") {
+        Value::Array(stages) => stages.iter().last(),
+        _ => None,
+    };
+    match last {
+        Some(Value::Document(stage)) if first.name() == "aggregate" => !stage.contains("$out") && !stage.contains("$merge"),
+        _ => true,
+    }
+}
+
+/// A client's session to a transport that sees when the client is gone.
+#[derive(Clone)]
+pub struct Watched {
+    place: Arc<Place>,
+    shared: Weak<Shared>,
+}
+
+impl Watched {
+    pub(crate) fn new(place: &Arc<Place>, shared: &Arc<Shared>) -> Watched {
+        Watched { place: place.clone(), shared: Arc::downgrade(shared) }
+    }
+
+    /// The number of the command that runs, if it has run that long and is only for its answer.
+    pub fn running_for(&self, least: Duration) -> Option<u64> {
+        let running = self.place.running.lock();
+        let found = running.id != 0 && running.since.elapsed() >= least;
+        (found && running.only_answers()).then_some(running.id)
+    }
+
+    /// The client is gone: ends that command, unless it has ended by itself.
+    pub fn abandon(&self, id: u64) {
+        self.place.kill_if(Code::ClientDisconnect, |running| running.id == id);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.wake_sleepers();
+        }
+    }
 }
 
 impl Running {
+    fn only_answers(&self) -> bool {
+        self.answers.unwrap_or_else(|| only_answers(Doc::from_checked(&self.body)))
+    }
+
     fn write(&self, w: &mut DocWriter<'_>, show: Show) {
         let since = self.since.elapsed();
         w.append("opid", self.id as i64).append("secs_running", since.as_secs() as i64).append("microsecs_running", since.as_micros() as i64);
@@ -109,7 +163,7 @@ impl Place {
 impl Operations {
     /// A place for a new client session.
     pub fn place(&self, client: Client, connection: u64) -> Arc<Place> {
-        let running = Running { id: 0, body: Vec::new(), lsid: None, since: Instant::now() };
+        let running = Running { id: 0, body: Vec::new(), lsid: None, since: Instant::now(), answers: None };
         let place = Arc::new(Place { client, connection, kill: Arc::default(), running: Mutex::new(running) });
         let mut places = self.places.lock();
         if places.len() == places.capacity() {
@@ -126,9 +180,11 @@ impl Operations {
         place.kill.reset();
         running.id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         running.body.clear();
+        running.answers = None;
         if body.as_bytes().len() <= SHOWN_BYTES {
             running.body.extend_from_slice(body.as_bytes());
         } else {
+            running.answers = Some(only_answers(body));
             let mut w = DocWriter::new(&mut running.body);
             if let Some(first) = body.first() {
                 w.append_element(&first);
@@ -163,6 +219,15 @@ impl Operations {
         (all, writing)
     }
 
+    /// The logical sessions that commands run in just now.
+    pub fn sessions(&self) -> Vec<Lsid> {
+        let of = |place: Arc<Place>| {
+            let running = place.running.lock();
+            running.lsid.clone().filter(|_| running.id != 0)
+        };
+        self.places().into_iter().filter_map(of).collect()
+    }
+
     pub fn kill(&self, id: u64) {
         self.places().iter().for_each(|p| p.kill_if(Code::Interrupted, |op| op.id == id));
     }
@@ -174,5 +239,24 @@ impl Operations {
 
     pub fn kill_all(&self) {
         self.places().iter().for_each(|p| p.kill_if(Code::InterruptedAtShutdown, |_| true));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smongo_bson::json::parse_doc;
+
+    use super::*;
+
+    #[test]
+    fn only_commands_without_effect_end_with_their_client() {
+        assert!(ANSWERS.is_sorted());
+        let answers = |text: &str| parse_doc(text).is_ok_and(|doc| only_answers(doc.as_doc()));
+        for text in ["{'find': 't'}", "{'getMore': 1, 'collection': 't'}", "{'aggregate': 't', 'pipeline': []}", "{'aggregate': 't', 'pipeline': [{'$match': {}}]}"] {
+            assert!(answers(&text.replace('\'', "\"")), "{text}");
+        }
+        for text in ["{'insert': 't'}", "{'update': 't'}", "{'createIndexes': 't'}", "{'aggregate': 't', 'pipeline': [{'$out': 'u'}]}", "{'aggregate': 't', 'pipeline': [{'$merge': {'into': 'u'}}]}", "{}"] {
+            assert!(!answers(&text.replace('\'', "\"")), "{text}");
+        }
     }
 }

@@ -14,6 +14,8 @@ pub struct Parameters {
     ttl_enabled: AtomicBool,
     ttl_sleep_secs: AtomicI64,
     snapshot_window: AtomicI64,
+    session_minutes: AtomicI64,
+    transaction_lifetime: AtomicI64,
     journal_interval_ms: i64,
     test_commands: bool,
 }
@@ -60,9 +62,7 @@ pub static PARAMETERS: &[Row] = &[
     fixed("journalCommitInterval", false, |p, name, w| {
         w.append(name, p.journal_interval_ms as i32);
     }),
-    fixed("localLogicalSessionTimeoutMinutes", false, |_, name, w| {
-        w.append(name, limits::SESSION_IDLE_MINUTES);
-    }),
+    Row { name: "localLogicalSessionTimeoutMinutes", kind: Kind::Int(|p| &p.session_minutes, 1, i32::MAX as i64), at_startup: true, at_runtime: false },
     changeable("logLevel", Kind::Int(|p| &p.log_level, 0, 5)),
     fixed("maxBSONDepth", false, |_, name, w| {
         w.append(name, smongo_bson::check::MAX_DEPTH as i32);
@@ -80,9 +80,7 @@ pub static PARAMETERS: &[Row] = &[
     fixed("requireApiVersion", false, |_, name, w| {
         w.append(name, false);
     }),
-    fixed("transactionLifetimeLimitSeconds", false, |_, name, w| {
-        w.append(name, limits::TRANSACTION_LIFETIME.as_secs() as i32);
-    }),
+    changeable("transactionLifetimeLimitSeconds", Kind::Int(|p| &p.transaction_lifetime, 1, i32::MAX as i64)),
     changeable("ttlMonitorEnabled", Kind::Bool(|p| &p.ttl_enabled)),
     changeable("ttlMonitorSleepSecs", Kind::Int(|p| &p.ttl_sleep_secs, 1, i32::MAX as i64)),
 ];
@@ -97,6 +95,8 @@ impl Parameters {
             ttl_enabled: true.into(),
             ttl_sleep_secs: (limits::TTL_SECONDS as i64).into(),
             snapshot_window: limits::SNAPSHOT_SECONDS.into(),
+            session_minutes: i64::from(limits::SESSION_IDLE_MINUTES).into(),
+            transaction_lifetime: (limits::TRANSACTION_LIFETIME.as_secs() as i64).into(),
             journal_interval_ms: options.journal_interval.as_millis() as i64,
             test_commands: options.test_commands,
         };
@@ -150,6 +150,20 @@ impl Parameters {
 
     pub fn cursor_timeout(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.cursor_timeout_ms.load(Ordering::Relaxed).max(1) as u64)
+    }
+
+    /// Minutes after which an idle session ends.
+    pub fn session_minutes(&self) -> i32 {
+        self.session_minutes.load(Ordering::Relaxed) as i32
+    }
+
+    pub fn session_timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(60 * self.session_minutes().max(1) as u64)
+    }
+
+    /// After that time an idle transaction aborts.
+    pub fn transaction_lifetime(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.transaction_lifetime.load(Ordering::Relaxed).max(1) as u64)
     }
 
     /// Seconds for which snapshots stay readable.

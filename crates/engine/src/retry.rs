@@ -118,7 +118,7 @@ fn add(newest: &mut Option<Remembered>, statement: i32, record: Doc<'_>) {
 
 /// Removes records older than a session may live idle.
 pub fn expire(shared: &Shared) -> Result<()> {
-    let oldest = now_millis() - i64::from(limits::SESSION_IDLE_MINUTES) * 60_000;
+    let oldest = now_millis() - i64::from(shared.parameters.session_minutes()) * 60_000;
     let mut from: Option<Vec<u8>> = None;
     loop {
         let mut session = shared.store.session()?;

@@ -231,19 +231,39 @@ impl Sessions {
         self.all.lock().keys().cloned().collect()
     }
 
-    /// Aborts transactions that are over their lifetime, forgets sessions idle for half an hour.
-    pub fn expire(&self) {
-        let idle = Duration::from_secs(60 * limits::SESSION_IDLE_MINUTES as u64);
+    /// Aborts transactions that are over their lifetime, forgets sessions that were idle for that long.
+    pub fn expire(&self, idle: Duration, lifetime: Duration) {
+        // Rolled back and dropped when others can reach their sessions again: it may take its time.
+        let (mut over, mut gone) = (Vec::new(), Vec::new());
         let mut all = self.all.lock();
         all.retain(|_, slot| {
             let Some(mut s) = slot.try_lock() else { return true };
             if let Txn::InProgress { op: Some(_), since } = &s.txn
-                && since.elapsed() > limits::TRANSACTION_LIFETIME
+                && since.elapsed() > lifetime
             {
-                s.txn = Txn::Aborted;
+                over.push(std::mem::replace(&mut s.txn, Txn::Aborted));
             }
-            s.last_use.elapsed() < idle
+            let stays = s.last_use.elapsed() < idle;
+            if !stays {
+                gone.push(slot.clone());
+            }
+            stays
         });
+        drop(all);
+    }
+
+    /// Counts those that commands run in as used just now.
+    pub fn keep(&self, at_work: &[Lsid]) {
+        let all = self.all.lock();
+        for slot in at_work.iter().filter_map(|id| all.get(id)) {
+            if let Some(mut s) = slot.try_lock() {
+                s.last_use = Instant::now();
+            }
+        }
+    }
+
+    pub fn exists(&self, id: &Lsid) -> bool {
+        self.all.lock().contains_key(id)
     }
 
     pub fn clear(&self) {

@@ -16,6 +16,7 @@ use crate::default_concerns::DefaultConcerns;
 use crate::failpoint::FailPoints;
 use crate::fsync_lock::FsyncLock;
 use crate::limits;
+use crate::namespace::Ns;
 use crate::operations::Operations;
 use crate::parameters::Parameters;
 use crate::profiler::Profiler;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub usage: Usage,
     pub profiler: Profiler,
     pub fsync: FsyncLock,
+    /// Collections of operations that have ended, to be dropped.
+    pub temporary: Mutex<Vec<Ns>>,
     pub parameters: Parameters,
     pub default_concerns: DefaultConcerns,
     pub cluster_parameters: ClusterParameters,
@@ -105,6 +108,7 @@ impl Shared {
             usage: Usage::default(),
             profiler: Profiler::default(),
             fsync: FsyncLock::default(),
+            temporary: Mutex::default(),
             parameters: Parameters::new(&options)?,
             default_concerns: DefaultConcerns::default(),
             cluster_parameters: ClusterParameters::default(),
@@ -160,12 +164,24 @@ impl Shared {
         if self.shutting_down() { 2 } else { 1 }
     }
 
-    /// Sleeps until shutdown begins, or `timeout` is over.
-    pub fn wait_for_shutdown(&self, timeout: Duration) {
+    /// Sleeps until shutdown begins, `timeout` is over, or it was killed.
+    pub fn wait_for_shutdown(&self, timeout: Duration, killed: impl Fn() -> bool) {
+        // A client may ask for more than a clock can hold.
+        let until = Instant::now() + timeout.min(Duration::from_secs(24 * 3600));
         let mut closing = self.closing.lock();
-        if !*closing {
-            self.closed.wait_for(&mut closing, timeout);
+        while !*closing && !killed() {
+            if self.closed.wait_until(&mut closing, until).timed_out() {
+                break;
+            }
         }
+    }
+
+    /// Wakes commands that sleep, to look whether they were killed.
+    pub fn wake_sleepers(&self) {
+        self.watchers.wake_all();
+        // Nobody is between looking and sleeping.
+        drop(self.closing.lock());
+        self.closed.notify_all();
     }
 
     pub fn begin_shutdown(&self) {

@@ -26,7 +26,8 @@ pub trait Stream: Send {
     }
 
     /// Called before the stream is parked between two batches: positions in the storage must be saved and let go.
-    /// A stream over others passes the call on.
+    /// A stream over others passes the call on. Where the host says that it is for long ([`Host::resting`]), memory that can do
+    /// without goes, or to disk; the current document stays.
     fn park(&mut self, _host: &mut dyn Host) {}
 }
 
@@ -56,6 +57,11 @@ pub trait Host: Any {
     /// target (collection kind, unique index for `on`).
     fn write(&mut self, target: &WriteSpec) -> Result<Box<dyn Sink>> {
         bail!(NotImplemented, "{} is not implemented", target.name())
+    }
+
+    /// Whether streams are parked because nobody has read them for a while.
+    fn resting(&self) -> bool {
+        false
     }
 
     /// Memory a blocking operator may hold before it must spill or fail, in bytes.

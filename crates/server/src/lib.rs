@@ -7,12 +7,14 @@
 //! - [`frame`]: header and length of a message, read into a reused buffer.
 //! - [`message`]: OP_MSG to a request (the one validation of foreign bytes) and a reply to OP_MSG.
 //! - [`legacy`]: OP_QUERY hello. [`compress`]: OP_COMPRESSED. `exhaust`: one request, many replies.
+//! - `hangup`: commands whose client is gone end.
 //! - [`Server`]: listening sockets, the register of connections, shutdown.
 
 pub mod compress;
 mod connection;
 mod exhaust;
 pub mod frame;
+mod hangup;
 pub mod legacy;
 pub mod message;
 mod server;

@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
-use smongo_engine::{Client, Engine, descriptors};
+use smongo_engine::{Client, Engine, Watched, descriptors};
 
 use crate::compress;
 use crate::connection;
+use crate::hangup;
 use crate::stream::Stream;
 
 /// The stack of a connection's thread. A document may nest 200 levels, and every level of a compiled query costs a frame.
@@ -60,9 +61,15 @@ struct Shared {
     stopping: AtomicBool,
     /// Writing a byte wakes the accepting thread.
     waker: UnixStream,
-    connections: Mutex<HashMap<u64, Arc<Stream>>>,
+    connections: Mutex<HashMap<u64, Connection>>,
     /// Notified when a connection has ended.
     ended: Condvar,
+}
+
+struct Connection {
+    stream: Arc<Stream>,
+    /// Its session with the engine, once there is one.
+    session: Option<Watched>,
 }
 
 /// Asks a server to stop, from any thread.
@@ -182,6 +189,9 @@ impl Server {
     /// for a few seconds at most, and closes every connection. The engine stays open.
     pub fn run(self) {
         let mut next_id = 0;
+        let watching = self.shared.clone();
+        let watch = std::thread::Builder::new().name("smongo-hangup".into()).spawn(move || watching.watch());
+        let watch = watch.inspect_err(|e| tracing::warn!("commands of clients that leave will run to their end: {e}")).ok();
         while !self.shared.stopping.load(Ordering::Acquire) {
             if let Err(e) = self.accept_ready(&mut next_id) {
                 // Too many open files and the like: wait for connections to end rather than spin.
@@ -191,6 +201,11 @@ impl Server {
         }
         let Server { tcp, unix, shared, .. } = self;
         drop(tcp);
+        // Before reading from connections is shut down, which looks as if their clients had left.
+        if let Some(watch) = watch {
+            watch.thread().unpark();
+            let _ = watch.join();
+        }
         if let Some((_, path)) = unix {
             let _ = std::fs::remove_file(path);
         }
@@ -235,7 +250,7 @@ impl Server {
                 tracing::warn!(remote, "connection refused: {error}");
                 return;
             }
-            connections.insert(id, stream.clone());
+            connections.insert(id, Connection { stream: stream.clone(), session: None });
         }
         tracing::info!(remote, id, "connection accepted");
         let thread = std::thread::Builder::new().name(format!("conn{id}")).stack_size(STACK);
@@ -259,7 +274,11 @@ impl Shared {
         stream.tune();
         let local = self.advertise.clone().unwrap_or_else(|| stream.local());
         let client = Client { local, remote, compressors: compress::OFFERED };
-        let end = catch_unwind(AssertUnwindSafe(|| connection::serve(stream, self.engine.session(client), &self.engine)));
+        let session = self.engine.session(client);
+        if let Some(connection) = self.connections.lock().get_mut(&id) {
+            connection.session = Some(session.watched());
+        }
+        let end = catch_unwind(AssertUnwindSafe(|| connection::serve(stream, session, &self.engine)));
         match end {
             Ok(Ok(())) => tracing::info!(id, "connection ended"),
             Ok(Err(e)) => tracing::info!(id, "connection ended: {e}"),
@@ -269,6 +288,16 @@ impl Shared {
         self.forget(id);
         if self.engine.shutting_down() {
             self.stop();
+        }
+    }
+
+    /// Ends commands whose client is gone, until the server stops.
+    fn watch(&self) {
+        while !self.stopping.load(Ordering::Acquire) {
+            std::thread::park_timeout(hangup::PERIOD);
+            let busy = |c: &Connection| hangup::Busy::of(&c.stream, c.session.as_ref()?);
+            let clients: Vec<hangup::Busy> = self.connections.lock().values().filter_map(busy).collect();
+            hangup::look(&clients);
         }
     }
 
@@ -282,8 +311,8 @@ impl Shared {
         for how in [Shutdown::Read, Shutdown::Both] {
             let deadline = Instant::now() + GRACE;
             let mut connections = self.connections.lock();
-            for stream in connections.values() {
-                stream.shutdown(how);
+            for connection in connections.values() {
+                connection.stream.shutdown(how);
             }
             while !connections.is_empty() {
                 if self.ended.wait_until(&mut connections, deadline).timed_out() {

@@ -111,6 +111,31 @@ fn a_server_says_where_it_is_and_ends_cleanly() {
 }
 
 #[test]
+fn signals_rotate_the_log_or_close_the_data_and_never_just_end_the_server() {
+    let place = Place::new();
+    let (db, log) = (place.path("db"), place.path("log"));
+    let (child, uri) = serve(&db, &["--logpath", &log, "-v"]);
+    let address = uri.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let send = |signal: &str| assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    let logs = || std::fs::read_dir(place.dir.path()).unwrap().flatten().filter(|e| e.file_name().to_string_lossy().starts_with("log")).count();
+    for signal in ["-HUP", "-USR2", "-USR1", "-USR1"] {
+        let before = logs();
+        send(signal);
+        let begun = std::time::Instant::now();
+        while signal == "-USR1" && logs() == before {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        TcpStream::connect(&address).unwrap();
+    }
+    assert_eq!(logs(), 3, "the one in use and two that were set aside, though in the same second");
+    assert!(std::fs::read_to_string(&log).unwrap().contains("log"), "the log goes on");
+    send("-QUIT");
+    let mut child = child;
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn a_unix_socket_is_bound_when_asked() {
     let place = Place::new();
     let prefix = place.dir.path().display().to_string();

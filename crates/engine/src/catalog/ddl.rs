@@ -429,6 +429,7 @@ impl Catalog {
             Ok(())
         })?;
         self.publish(changed);
+        gone.iter().for_each(|index| index.set_dropped());
         self.doom(gone.iter().map(|i| i.table.clone()));
         Ok(())
     }

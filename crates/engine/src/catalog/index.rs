@@ -1,7 +1,7 @@
 //! An index as the catalog knows it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use smongo_bson::index_keys::Multikey;
@@ -43,6 +43,8 @@ pub struct Index {
     complete_from: AtomicU64,
     /// Plans that used the index since the database was opened.
     uses: Arc<AtomicU64>,
+    /// It was dropped: a scan that was parked must not go on, since nothing enters new documents any more.
+    dropped: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +123,7 @@ impl Index {
             multikey: Arc::new(RwLock::new(multikey)),
             complete_from: AtomicU64::new(0),
             uses: Arc::default(),
+            dropped: AtomicBool::new(false),
             spec,
         })
     }
@@ -136,6 +139,14 @@ impl Index {
     /// How many plans used the index.
     pub fn uses(&self) -> u64 {
         self.uses.load(Ordering::Relaxed)
+    }
+
+    pub fn set_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+
+    pub fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
     }
 
     pub fn used(&self) {

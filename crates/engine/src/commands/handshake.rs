@@ -50,7 +50,7 @@ fn hello(cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<
         .append("maxMessageSizeBytes", limits::MESSAGE_BYTES)
         .append("maxWriteBatchSize", limits::WRITE_BATCH as i32)
         .append("localTime", Value::DateTime(now_millis()))
-        .append("logicalSessionTimeoutMinutes", limits::SESSION_IDLE_MINUTES)
+        .append("logicalSessionTimeoutMinutes", cx.op.shared.parameters.session_minutes())
         .append("connectionId", cx.connection as i32)
         .append("minWireVersion", 0)
         .append("maxWireVersion", 27)
@@ -135,7 +135,12 @@ fn wait_for_change(cx: &mut Cx<'_>, version: Option<Doc<'_>>, await_ms: Option<i
     if same {
         // The monitor's connection does nothing else, so its thread may sleep here; the client's own time limit must not end it.
         cx.op.deadline = None;
-        shared.wait_for_shutdown(Duration::from_millis(ms as u64));
+        let kill = cx.op.kill.clone();
+        shared.wait_for_shutdown(Duration::from_millis(ms as u64), || kill.is_on());
+        // At shutdown it tells that there is no primary any more.
+        if !shared.shutting_down() {
+            cx.op.kill.check()?;
+        }
     }
     Ok(())
 }

@@ -30,8 +30,7 @@ fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
         bail!(26823, "invalid op : {id}. Op ID cannot be represented with 32 bits");
     }
     cx.op.shared.operations.kill(id as u64);
-    // One that awaits data must notice.
-    cx.op.shared.watchers.wake_all();
+    cx.op.shared.wake_sleepers();
     reply.append("info", "attempting to kill op");
     Ok(())
 }
@@ -144,7 +143,7 @@ fn kill(cx: &Cx<'_>, ids: &[Lsid]) {
     let own = cx.lsid.as_ref();
     let others: Vec<Lsid> = ids.iter().filter(|id| Some(*id) != own).cloned().collect();
     shared.operations.kill_sessions(&others);
-    shared.watchers.wake_all();
+    shared.wake_sleepers();
     shared.cursors.kill_where(|c| c.lsid.as_ref().is_some_and(|l| ids.contains(l)));
     shared.sessions.abort(ids);
 }

@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use super::{ADMIN, Args, Command, IN_TXN, LIGHT, WRITES};
 use crate::door::Cx;
-use crate::limits;
 use crate::sessions::{self, Lsid};
 
 pub const START_SESSION: Command = Command::new("startSession", start_session, 0);
@@ -19,7 +18,7 @@ fn start_session(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>
     args.rest();
     let lsid = Lsid { id: *Uuid::new_v4().as_bytes(), uid: None };
     cx.op.shared.sessions.refresh(std::slice::from_ref(&lsid))?;
-    reply.append("id", lsid.to_doc().as_doc()).append("timeoutMinutes", limits::SESSION_IDLE_MINUTES);
+    reply.append("id", lsid.to_doc().as_doc()).append("timeoutMinutes", cx.op.shared.parameters.session_minutes());
     Ok(())
 }
 

@@ -132,24 +132,18 @@ fn network(shared: &Shared, w: &mut DocWriter<'_>) {
     w.append("bytesIn", read(&usage.bytes_in)).append("bytesOut", read(&usage.bytes_out)).append("numRequests", read(&usage.requests));
 }
 
+/// Every figure of the storage, in its sections, as MongoDB shows them.
 fn wired_tiger(shared: &Shared, w: &mut DocWriter<'_>) {
-    let Ok(stats) = shared.store.stats() else { return };
-    {
-        let mut cache = w.document("cache");
-        cache.append("bytes currently in the cache", stats.cache_used as i64).append("bytes read into cache", stats.cache_read as i64);
-        cache.append("bytes written from cache", stats.cache_written as i64).append("maximum bytes configured", stats.cache_max as i64);
-        cache.append("tracked dirty bytes in the cache", stats.cache_dirty as i64);
+    let Ok(figures) = shared.store.statistics() else { return };
+    // Of one section they come together.
+    let section = |name: &str| name.split_once(": ").map_or(name.len(), |(section, _)| section.len());
+    for group in figures.chunk_by(|(a, _), (b, _)| a[..section(a)] == b[..section(b)]) {
+        let Some((first, _)) = group.first() else { continue };
+        let mut figures = w.document(&first[..section(first)]);
+        for (name, count) in group {
+            figures.append(name.get(section(name) + 2..).unwrap_or(name), *count);
+        }
     }
-    w.document("checkpoint").append("total succeed number of checkpoints", stats.checkpoints as i64);
-    {
-        let mut log = w.document("log");
-        log.append("log bytes written", stats.log_written as i64).append("log sync operations", stats.log_syncs as i64);
-        log.append("log sync time duration (usecs)", stats.log_sync_time as i64);
-    }
-    w.document("session").append("open cursor count", stats.open_cursors as i64).append("open session count", stats.open_sessions as i64);
-    let mut transaction = w.document("transaction");
-    transaction.append("transaction begins", stats.transactions_begun as i64).append("transactions committed", stats.transactions_committed as i64);
-    transaction.append("transactions rolled back", stats.transactions_rolled_back as i64);
 }
 
 fn top(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {

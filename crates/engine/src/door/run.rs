@@ -13,6 +13,7 @@ use crate::Engine;
 use crate::clock::now_millis;
 use crate::commands::{self, Args, Command};
 use crate::op::OpCx;
+use crate::operations::Watched;
 use crate::profiler::Profiled;
 use crate::sessions::{Lsid, TxnRef};
 use crate::usage;
@@ -46,6 +47,11 @@ impl Session {
         engine.shared.open_connections.fetch_add(1, Ordering::Relaxed);
         let place = engine.shared.operations.place(client, connection);
         Session { shared: engine.shared.clone(), connection, place, metadata: None }
+    }
+
+    /// For a transport that sees when its client is gone.
+    pub fn watched(&self) -> Watched {
+        Watched::new(&self.place, &self.shared)
     }
 
     /// Runs one command and appends the reply document to `out`. Always answers: errors, panics included, become `{ok: 0, …}`.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use smongo_bson::{Doc, Result, Type, keystring};
+use smongo_bson::{Doc, Result, Type, bail, keystring};
 use smongo_mql::Host;
 use smongo_storage::CursorId;
 
@@ -131,6 +131,9 @@ impl IndexScan {
             Some(cursor) if self.forward => op.store()?.next(cursor)?,
             Some(cursor) => op.store()?.prev(cursor)?,
             None => {
+                if self.index.is_dropped() {
+                    bail!(QueryPlanKilled, "index '{}' dropped", self.index.name);
+                }
                 let cursor = self.cursor.open(op, &self.index.table)?;
                 self.enter(op, cursor)?
             }
@@ -138,7 +141,7 @@ impl IndexScan {
         let cursor = self.cursor.require()?;
         while more {
             self.counters.keys += 1;
-            if self.counters.keys.is_multiple_of(INTERRUPT_EVERY) {
+            if self.counters.keys.is_multiple_of(INTERRUPT_EVERY) || op.kill.is_on() {
                 op.interrupt()?;
             }
             let key = op.lent().key(cursor);

@@ -37,11 +37,12 @@ pub use cursor::{Held, Litter};
 pub use id::{find_by_id, point_read};
 pub use pipeline::{Prepared, finds, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
-pub use sink::{check as check_sink, open as open_sink};
+pub use sink::{check as check_sink, drop_temporary, left_temporary, open as open_sink};
 pub use source::{open as open_source, storage_stats};
 
-/// How many keys or documents are looked at between two looks at the clock.
-const INTERRUPT_EVERY: u64 = 128;
+/// How many keys or documents are looked at between two looks at the clock; whether the operation was killed is looked at each
+/// time, since one document may take its time (a polygon with thousands of corners).
+const INTERRUPT_EVERY: u64 = 32;
 
 /// Documents of a collection, one after the other.
 pub trait Rows: Send {

@@ -1,6 +1,7 @@
 //! Where `$out` and `$merge` write. Both write in an operation of their own, so that the snapshot the pipeline reads stays as it is.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, bail};
 use smongo_mql::pipeline::merge::{MergeSpec, WhenMatched, WhenNotMatched};
@@ -14,8 +15,11 @@ use crate::commands::{insert, timeseries, update, write_reply};
 use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
+use crate::shared::Shared;
 use crate::write;
 
+/// How long cleaning up may wait at a time.
+const CLEANING: Duration = Duration::from_millis(200);
 /// Documents written in one storage transaction.
 const GROUP: usize = 500;
 const GROUP_BYTES: usize = 4 << 20;
@@ -63,7 +67,7 @@ impl OutSink {
         let target = Ns::unchecked(&spec.db, &spec.coll);
         let existing = own.collection(&target)?;
         let options = out_options(spec, &target, existing.as_deref())?;
-        let temporary = Ns::unchecked(&spec.db, &format!("tmp.agg_out.{}", Uuid::new_v4().simple()));
+        let temporary = Ns::unchecked(&spec.db, &format!("{TEMPORARY}{}", Uuid::new_v4().simple()));
         let shared = own.shared.clone();
         let mut coll = shared.catalog.create(&mut own, &temporary, options, Default::default())?;
         let specs: Vec<DocBuf> = existing.iter().flat_map(|c| &c.indexes).filter(|i| coll.indexes.iter().all(|own| own.name != i.name)).map(|i| i.spec.clone()).collect();
@@ -112,12 +116,43 @@ impl Sink for OutSink {
 impl Drop for OutSink {
     fn drop(&mut self) {
         if !self.done {
+            // It may go because its operation was killed or has no time left; what is cleaned up must not fail for that. Nor must
+            // it wait, for a lock or the disk: the background tries again.
+            self.own.rollback();
+            self.own.kill = Arc::default();
+            self.own.deadline = Some(Instant::now() + CLEANING);
             let shared = self.own.shared.clone();
             if let Err(e) = shared.catalog.drop_collection(&mut self.own, &self.temporary) {
-                tracing::warn!("dropping the temporary collection {}: {e}", self.temporary);
+                tracing::info!("dropping the temporary collection {} later: {e}", self.temporary);
+                shared.temporary.lock().push(self.temporary.clone());
             }
         }
     }
+}
+
+/// What `$out` calls its collections until they take their place.
+const TEMPORARY: &str = "tmp.agg_out.";
+
+/// Drops the collections that operations could not drop when they ended.
+pub fn drop_temporary(shared: &Arc<Shared>) {
+    let waiting = std::mem::take(&mut *shared.temporary.lock());
+    for ns in waiting {
+        let mut op = OpCx::new(shared);
+        op.deadline = Some(Instant::now() + CLEANING);
+        match shared.catalog.drop_collection(&mut op, &ns) {
+            Err(e) if e.code() != Code::NamespaceNotFound => {
+                tracing::debug!("dropping the temporary collection {ns}: {e}");
+                shared.temporary.lock().push(ns);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Finds the collections of `$out`s that were under way when the process ended.
+pub fn left_temporary(shared: &Shared) -> Vec<Ns> {
+    let made = |ns: &Ns| ns.coll().strip_prefix(TEMPORARY).is_some_and(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    shared.catalog.all().iter().map(|coll| coll.ns.clone()).filter(made).collect()
 }
 
 /// The options of the collection that takes the target's place: the target's own, or what `timeseries` asks for.

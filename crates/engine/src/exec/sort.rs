@@ -104,6 +104,9 @@ impl Rows for Sort {
 
     fn park(&mut self, op: &mut OpCx) {
         self.input.park(op);
+        if let Some(sorted) = self.sorted.as_mut().filter(|_| op.resting) {
+            sorted.rest(self.allow_disk, op);
+        }
     }
 
     fn counters(&self, out: &mut Vec<Counters>) {

@@ -216,7 +216,7 @@ impl Stream for MatchStream {
                 return Ok(true);
             }
             rejected += 1;
-            if rejected.is_multiple_of(1024) {
+            if rejected.is_multiple_of(16) {
                 host.interrupt()?;
             }
         }

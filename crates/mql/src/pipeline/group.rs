@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smongo_bson::compare::Collator;
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Error, Result, Value, ValueBuf, bail, keystring};
 
-use super::spill::{Sorted, Sorter, over_limit};
+use super::spill::{RESTS_IN_MEMORY, Sorted, Sorter, over_limit, to_file};
 use super::{Needs, Operator, Stage};
 use crate::accum::{Accumulator, State, is_accumulator};
 use crate::arena::Arena;
@@ -260,6 +260,10 @@ enum Output {
     Table(std::vec::IntoIter<Entry>),
     /// The flag says that `Sorted` stands on a record that has not been used.
     Runs(Sorted, bool),
+    /// Finished groups, on disk while nobody reads them.
+    Rested(Sorted),
+    /// They could not be put there.
+    Lost(Error),
 }
 
 struct GroupStream {
@@ -270,6 +274,27 @@ struct GroupStream {
 }
 
 impl GroupStream {
+    /// Puts many groups that nobody has read for a while on disk.
+    fn rest(&mut self, host: &mut dyn Host) {
+        let Some(Output::Table(entries)) = &mut self.output else { return };
+        let spec = &self.table.spec;
+        if !spec.allow_disk || self.table.size < RESTS_IN_MEMORY || entries.len() == 0 {
+            return;
+        }
+        let mut out = Vec::new();
+        let groups = entries.zip(0u64..).map(|(mut entry, n)| {
+            emit(&spec.fields, entry.id.view(), &mut entry.states, &mut out)?;
+            Ok((n.to_be_bytes(), out.clone()))
+        });
+        self.output = Some(match to_file("$group", host, groups) {
+            Ok(mut groups) => {
+                groups.rest(true, host);
+                Output::Rested(groups)
+            }
+            Err(why) => Output::Lost(why),
+        });
+    }
+
     fn fill(&mut self, host: &mut dyn Host) -> Result<Output> {
         let mut sorter: Option<Sorter> = None;
         let mut n = 0u32;
@@ -288,6 +313,8 @@ impl GroupStream {
             }
         }
         let Some(mut sorter) = sorter else {
+            // What finds groups is not needed any more.
+            (self.table.index, self.table.next) = Default::default();
             return Ok(Output::Table(std::mem::take(&mut self.table.entries).into_iter()));
         };
         self.table.spill(&mut sorter, host)?;
@@ -338,6 +365,13 @@ impl Stream for GroupStream {
         }
         let entry = match &mut self.output {
             Some(Output::Table(entries)) => entries.next(),
+            Some(Output::Rested(groups)) => {
+                let more = groups.advance()?;
+                self.out.clear();
+                self.out.extend_from_slice(if more { groups.payload() } else { Doc::EMPTY.as_bytes() });
+                return Ok(more);
+            }
+            Some(Output::Lost(why)) => return Err(why.clone()),
             Some(Output::Runs(runs, more)) => {
                 self.table.arena.reset();
                 merge_runs(&self.table.spec, runs, more, &self.table.arena)?
@@ -353,5 +387,8 @@ impl Stream for GroupStream {
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
+        if host.resting() {
+            self.rest(host);
+        }
     }
 }

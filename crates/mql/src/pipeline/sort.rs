@@ -68,5 +68,8 @@ impl Stream for SortStream {
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
+        if let Some(sorted) = self.sorted.as_mut().filter(|_| host.resting()) {
+            sorted.rest(self.allow_disk, host);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 
 use smongo_bson::{Error, Result, bail, err};
 
@@ -180,7 +181,7 @@ impl Sorter {
         }
         self.spill(host)?;
         let Some(file) = self.file else { bail!(InternalError, "no spill file") };
-        let mut merge = Merge { file, runs: Vec::new(), heap: BinaryHeap::new(), current: Head::default() };
+        let mut merge = Merge { file, runs: Vec::new(), heap: BinaryHeap::new(), current: Head::default(), _rested: None };
         for (number, run) in self.runs.into_iter().enumerate() {
             merge.runs.push(Reader { at: run.at, end: run.end, buf: Vec::new(), next: 0 });
             merge.refill(number)?;
@@ -230,7 +231,77 @@ enum Source {
     Merge(Merge),
 }
 
+/// What a resting stream holds of its records stays in memory up to so many bytes.
+pub(super) const RESTS_IN_MEMORY: usize = 1 << 20;
+/// Files of resting streams at one time: descriptors are few, and clients that forget their cursors many.
+const RESTING_FILES: usize = 256;
+static RESTING: AtomicUsize = AtomicUsize::new(0);
+
+/// The right to one of those files.
+pub(super) struct RestingFile(());
+
+impl RestingFile {
+    fn take() -> Option<RestingFile> {
+        let taken = RESTING.fetch_update(Atomic::AcqRel, Atomic::Acquire, |n| (n < RESTING_FILES).then_some(n + 1));
+        taken.ok().map(|_| RestingFile(()))
+    }
+}
+
+impl Drop for RestingFile {
+    fn drop(&mut self) {
+        RESTING.fetch_sub(1, Atomic::AcqRel);
+    }
+}
+
+/// Writes records to a file in the order they come; they are read back from there.
+pub(super) fn to_file<K: AsRef<[u8]>, P: AsRef<[u8]>>(name: &'static str, host: &mut dyn Host, records: impl Iterator<Item = Result<(K, P)>>) -> Result<Sorted> {
+    let mut sorter = Sorter::new(name, true, None);
+    sorter.write_run(host, records)?;
+    sorter.finish(host)
+}
+
 impl Sorted {
+    /// For a stream that nobody has read for a while: lets go of the records that were read, and of memory where the disk may be
+    /// used. The current record stays.
+    pub fn rest(&mut self, allow_disk: bool, host: &mut dyn Host) {
+        let (data, entries, next) = match &mut self.source {
+            Source::Memory { data, entries, next } => (data, entries, next),
+            Source::Merge(merge) => return merge.runs.iter_mut().for_each(Reader::rest),
+        };
+        let kept = entries.get(next.saturating_sub(1)..).unwrap_or_default();
+        let bytes: usize = kept.iter().map(|e| e.key as usize + e.payload as usize).sum();
+        if allow_disk
+            && bytes > RESTS_IN_MEMORY
+            && let Some(right) = RestingFile::take()
+        {
+            let record = |e: &Entry| {
+                let at = e.at + e.key as usize;
+                Ok((key_of(data, e), data.get(at..at + e.payload as usize).unwrap_or(&[])))
+            };
+            let ahead = entries.get(*next..).unwrap_or_default();
+            let current = next.checked_sub(1).and_then(|at| entries.get(at)).map(|e| {
+                let bytes = data.get(e.at..e.at + e.key as usize + e.payload as usize).unwrap_or(&[]).to_vec();
+                Head { run: 0, key: e.key as usize, bytes }
+            });
+            // Where the disk is full the records stay where they are.
+            if let Ok(Sorted { source: Source::Merge(mut merge), .. }) = to_file("rest", host, ahead.iter().map(record)) {
+                merge.current = current.unwrap_or_default();
+                merge._rested = Some(right);
+                merge.runs.iter_mut().for_each(Reader::rest);
+                self.source = Source::Merge(merge);
+                return;
+            }
+        }
+        let mut left = Vec::with_capacity(bytes);
+        let mut places = Vec::with_capacity(kept.len());
+        for e in kept {
+            places.push(Entry { at: left.len(), ..*e });
+            left.extend_from_slice(data.get(e.at..e.at + e.key as usize + e.payload as usize).unwrap_or(&[]));
+        }
+        let next = (*next).min(1);
+        self.source = Source::Memory { data: left, entries: places, next };
+    }
+
     /// Moves to the next record.
     pub fn advance(&mut self) -> Result<bool> {
         if self.left == 0 {
@@ -269,6 +340,7 @@ struct Merge {
     runs: Vec<Reader>,
     heap: BinaryHeap<Head>,
     current: Head,
+    _rested: Option<RestingFile>,
 }
 
 struct Reader {
@@ -333,6 +405,12 @@ impl Merge {
 }
 
 impl Reader {
+    /// Reads again from the file what it has read ahead.
+    fn rest(&mut self) {
+        self.at -= (self.buf.len() - self.next) as u64;
+        (self.buf, self.next) = (Vec::new(), 0);
+    }
+
     /// Fills `out` from the run; `false` at its end.
     fn read(&mut self, file: &mut File, out: &mut [u8]) -> Result<bool> {
         let mut done = 0;

@@ -1,31 +1,78 @@
 //! Where log lines go and how many there are.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::path::Path;
-use std::sync::Mutex;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::Level;
+
+/// A log file that can be begun anew.
+#[derive(Clone)]
+pub struct LogFile(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl LogFile {
+    /// Keeps what was written under another name and goes on in a new file. Where that fails, in the old one.
+    ///
+    /// # Errors
+    /// The file could not be renamed, or a new one not be made.
+    pub fn rotate(&self) -> io::Result<()> {
+        let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.path.exists() {
+            set_aside(&self.0.path)?;
+        }
+        *file = open(&self.0.path)?;
+        Ok(())
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.file.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.file.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
 
 /// Sends log lines to stderr, or to a file. An existing file is kept under another name, unless `append`.
 ///
 /// # Errors
 /// The file could not be opened.
-pub fn start(level: Level, file: Option<&Path>, append: bool) -> io::Result<()> {
+pub fn start(level: Level, file: Option<&Path>, append: bool) -> io::Result<Option<LogFile>> {
     let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    match file {
-        None => builder.with_writer(io::stderr).init(),
-        Some(path) => {
-            if !append && path.exists() {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let mut old = path.as_os_str().to_owned();
-                old.push(format!(".{now}"));
-                std::fs::rename(path, old)?;
-            }
-            let file = OpenOptions::new().create(true).append(true).open(path)?;
-            builder.with_ansi(false).with_writer(Mutex::new(file)).init();
-        }
+    let Some(path) = file else {
+        builder.with_writer(io::stderr).init();
+        return Ok(None);
+    };
+    if !append && path.exists() {
+        set_aside(path)?;
     }
-    Ok(())
+    let log = LogFile(Arc::new(Inner { path: path.to_owned(), file: Mutex::new(open(path)?) }));
+    let writer = log.clone();
+    builder.with_ansi(false).with_writer(move || writer.clone()).init();
+    Ok(Some(log))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Renames a log file after the time, and never over another one.
+fn set_aside(path: &Path) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let named = |n: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if n == 0 { format!(".{now}") } else { format!(".{now}-{n}") });
+        PathBuf::from(name)
+    };
+    let free = (0..).map(named).find(|name| !name.exists());
+    std::fs::rename(path, free.unwrap_or_else(|| named(0)))
 }

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgAction, ValueEnum};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use smongo_engine::{Engine, Options};
 use smongo_server::{Listen, Server, Stopper};
 use tracing::Level;
 
+use super::log::LogFile;
 use super::{Failure, Outcome, log};
 
 /// Exit status of mongod when a socket cannot be bound, and when the data cannot be opened.
@@ -102,7 +103,7 @@ pub fn main(args: Args) -> Outcome {
         (_, 2) => Level::DEBUG,
         _ => Level::TRACE,
     };
-    log::start(level, args.logpath.as_deref(), args.logappend)?;
+    let log = log::start(level, args.logpath.as_deref(), args.logappend)?;
     if let Some(name) = args.repl_set.as_deref().filter(|name| *name != "rs0") {
         return Err(Failure::new(format!("--replSet {name}: the replica set of this server is always named rs0")));
     }
@@ -110,7 +111,7 @@ pub fn main(args: Args) -> Outcome {
     let engine = Engine::open(options(&args)?).map_err(|e| Failure { status: DATA_ERROR, ..e.into() })?;
     let listen = Listen { tcp, advertise: args.advertise.clone(), max_connections: args.max_conns, unix: None };
     let (server, port) = bind(&engine, listen, &args).map_err(|e| Failure { status: NET_ERROR, ..e.into() })?;
-    stop_on_signals(engine.clone(), server.stopper())?;
+    heed_signals(engine.clone(), server.stopper(), log)?;
     announce(&server, port)?;
     server.run();
     engine.begin_shutdown();
@@ -183,18 +184,27 @@ fn announce(server: &Server, port: u16) -> io::Result<()> {
     out.flush()
 }
 
-/// The first SIGTERM or SIGINT lets running commands end and closes the data; the second ends the process at once.
-fn stop_on_signals(engine: Engine, stopper: Stopper) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+/// The first SIGTERM, SIGINT or SIGQUIT lets running commands end and closes the data; the second ends the process at once. SIGUSR1
+/// begins a new log file, as mongod does. SIGHUP and SIGUSR2 have no meaning yet, and must not end a database that has data to close.
+fn heed_signals(engine: Engine, stopper: Stopper, log: Option<LogFile>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut signals = signals.forever();
-        signals.next();
-        tracing::info!("shutting down");
-        stopper.stop();
-        engine.begin_shutdown();
-        drop(engine);
-        signals.next();
-        signal_hook::low_level::exit(130);
+        let mut engine = Some(engine);
+        for signal in signals.forever() {
+            match (signal, &log) {
+                (SIGTERM | SIGINT | SIGQUIT, _) => {
+                    let Some(engine) = engine.take() else { signal_hook::low_level::exit(130) };
+                    tracing::info!("shutting down");
+                    stopper.stop();
+                    engine.begin_shutdown();
+                }
+                (SIGUSR1, Some(log)) => match log.rotate() {
+                    Ok(()) => tracing::info!("a new log file"),
+                    Err(e) => tracing::error!("the log goes on in the old file: {e}"),
+                },
+                (signal, _) => tracing::warn!("signal {signal} has no meaning here"),
+            }
+        }
     })?;
     Ok(())
 }

@@ -81,6 +81,30 @@ const PATCHES: &[(&str, &str, &str)] = &[
         "for (i = 0, pool_i = log->pool_index; i < WT_SLOT_POOL; i++, pool_i++) {\n",
         "for (i = 0, pool_i = 0; i < WT_SLOT_POOL; i++, pool_i++) {\n",
     ),
+    // A block that fails its checksum, or does not decompress, ends the statement that needs it, not the store: other tables are
+    // sound, and this one can be salvaged or built anew. Without its own tables the library cannot go on.
+    (
+        "src/block/block_read.c",
+        "    WT_RET_PANIC(session, WT_ERROR, \"%s: fatal read error\", block->name);\n",
+        "    if (!WT_PREFIX_MATCH(block->name, \"WiredTiger\"))\n        WT_RET_MSG(session, WT_ERROR, \"%s: fatal read error: the block at offset %\" PRIuMAX \" is damaged\", block->name, (uintmax_t)offset);\n    WT_RET_PANIC(session, WT_ERROR, \"%s: fatal read error\", block->name);\n",
+    ),
+    (
+        "src/block_cache/block_io.c",
+        "        WT_RET_PANIC(session, ret, \"%s: fatal read error: %s\", btree->dhandle->name, fail_msg);\n",
+        "        if (!WT_PREFIX_MATCH(btree->dhandle->name, \"file:WiredTiger\"))\n            WT_RET_MSG(session, WT_ERROR, \"%s: fatal read error: %s\", btree->dhandle->name + strlen(\"file:\"), fail_msg);\n        WT_RET_PANIC(session, ret, \"%s: fatal read error: %s\", btree->dhandle->name, fail_msg);\n",
+    ),
+    // The thread that looks for obsolete pages reads all tables by turns; it passes over one that cannot be read.
+    (
+        "src/btree/bt_sync_obsolete.c",
+        "        if (ret == ENOENT || ret == EBUSY) {\n",
+        "        if (ret == ENOENT || ret == EBUSY || ret == WT_ERROR || ret == EIO) {\n",
+    ),
+    // Who repairs a database goes on behind a change of the journal that cannot be made, because its page or its file is damaged.
+    (
+        "src/txn/txn_recover.c",
+        "          \"operation apply failed during recovery: operation type %\" PRIu32 \" at LSN %s\", optype,\n          (char *)lsn_str->mem);\n",
+        "          \"operation apply failed during recovery: operation type %\" PRIu32 \" at LSN %s\", optype,\n          (char *)lsn_str->mem);\n        if (F_ISSET(S2C(session), WT_CONN_SALVAGE) && ret != WT_PANIC) {\n            ret = cursor == NULL ? 0 : cursor->reset(cursor);\n            *pp = end;\n        }\n",
+    ),
     // A value is about to be copied to where it clears the memory first.
     (
         "src/include/txn_inline.h",

@@ -38,9 +38,10 @@ class LocalAsyncMongoClient(AsyncMongoClient[_DocumentType]):
         cache_size_mb: int | None = None,
         durable: bool | None = None,
         test_commands: bool | None = None,
+        allow_other_files: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        options = {"cache_size_mb": cache_size_mb, "durable": durable, "test_commands": test_commands}
+        options = {"cache_size_mb": cache_size_mb, "durable": durable, "test_commands": test_commands, "allow_other_files": allow_other_files}
         place = _engines.target(host, options)
         self._lease = _engines.lease(place)
         self._release = weakref.finalize(self, self._lease.release)

@@ -30,7 +30,7 @@ class MongoClient(pymongo.MongoClient[_DocumentType]):
     - ``memory://``: a new database in memory; ``memory://name``: one that clients of this process share.
 
     A local client is a `LocalMongoClient`. Keyword arguments are PyMongo's; those of the engine are ``cache_size_mb`` (64 at least),
-    ``durable`` and ``test_commands``.
+    ``durable``, ``allow_other_files`` (make a new database also in a directory that has other files in it) and ``test_commands``.
 
     An acknowledged write survives the death of the process. A power failure takes what the last 100 ms acknowledged without
     ``j: true`` or ``w: "majority"``; with ``durable=True`` it takes nothing.
@@ -66,9 +66,10 @@ class LocalMongoClient(MongoClient[_DocumentType]):
         cache_size_mb: int | None = None,
         durable: bool | None = None,
         test_commands: bool | None = None,
+        allow_other_files: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        options = {"cache_size_mb": cache_size_mb, "durable": durable, "test_commands": test_commands}
+        options = {"cache_size_mb": cache_size_mb, "durable": durable, "test_commands": test_commands, "allow_other_files": allow_other_files}
         lease = _engines.lease(_engines.target(host, options))
         self._lease = lease
         self._door = lease.engine.door()

@@ -21,7 +21,7 @@ from smongo import _smongo
 LOCAL = "local://"
 MEMORY = "memory://"
 #: Options of the engine, in the query of the URI (any case) or as keyword arguments of the client.
-OPTIONS = {"cachesizemb": "cache_size_mb", "durable": "durable", "testcommands": "test_commands"}
+OPTIONS = {"cachesizemb": "cache_size_mb", "durable": "durable", "testcommands": "test_commands", "allowotherfiles": "allow_other_files"}
 #: The longest path a unix socket may have on every system.
 SOCKET_PATH = 100
 
@@ -108,6 +108,7 @@ class Lease:
             cache_bytes=megabytes << 20 if megabytes else None,
             durable=place.options.get("durable", False),
             test_commands=place.options.get("test_commands", False),
+            allow_other_files=place.options.get("allow_other_files", False),
         )
         self._lock = threading.Lock()
         self._serving = False

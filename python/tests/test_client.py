@@ -110,6 +110,33 @@ def test_engine_options(tmp_path):
         MongoClient("memory://", nosuchoption=1)
 
 
+def files(directory):
+    return {p.name: p.read_bytes() if p.is_file() else None for p in directory.iterdir()}
+
+
+def test_directories_of_others_are_left_alone(tmp_path):
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / "notes.txt").write_text("mine")
+    foreign = tmp_path / "foreign"
+    with MongoClient(f"local://{foreign}") as client:
+        client.a.b.insert_one({"_id": 1})
+    # As another program that uses the same library would have it.
+    (foreign / "smongo.format").unlink()
+    (foreign / "meta.wt").rename(foreign / "_mdb_catalog.wt")
+    for directory, words in ((path, "allow_other_files"), (foreign, "mongodump")):
+        before = files(directory)
+        for opening in (lambda: MongoClient(f"local://{directory}"), lambda: smongo.WireServer(directory), lambda: smongo.AsyncMongoClient(f"local://{directory}")):
+            with pytest.raises(smongo.OperationFailure, match=words):
+                opening()
+        assert files(directory) == before
+    with MongoClient(f"local://{path}", allow_other_files=True) as client:
+        client.a.b.insert_one({"_id": 1})
+    with MongoClient(f"local://{path}") as client:
+        assert client.a.b.count_documents({}) == 1
+    assert (path / "notes.txt").read_text() == "mine"
+
+
 def test_sync_is_a_later_matter():
     for kind in (MongoClient, smongo.AsyncMongoClient):
         with pytest.raises(NotImplementedError, match="sync"):

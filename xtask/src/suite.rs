@@ -16,6 +16,7 @@ pub fn test() -> Result<(), String> {
     run("python3", &["tests/drivers/run.py", "--bin", "target/release/smongo"])?;
     kill9()?;
     soak()?;
+    damage()?;
     quickstart()
 }
 
@@ -91,6 +92,13 @@ fn kill9() -> Result<(), String> {
 fn soak() -> Result<(), String> {
     venv()?;
     run(&format!("{VENV}/bin/python"), &["tests/crash/soak.py", "--bin", "target/release/smongo", "--seconds", "24"])
+}
+
+/// Files damaged in every way; the full run is without arguments.
+fn damage() -> Result<(), String> {
+    let few = ["--flips", "12", "--truncations", "3", "--whole", "10"];
+    let script = ["tests/crash/damage.py", "--bin", "target/release/smongo"];
+    run(&format!("{VENV}/bin/python"), &[&script[..], &few].concat())
 }
 
 fn quickstart() -> Result<(), String> {

@@ -149,6 +149,7 @@ codes! {
     TooManyLocks = 208,
     DatabaseDropPending = 215,
     IncompleteTransactionHistory = 217,
+    UpdateOperationFailed = 218,
     QueryFeatureNotAllowed = 224,
     TransactionTooOld = 225,
     AtomicityFailure = 226,

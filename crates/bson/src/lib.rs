@@ -30,7 +30,7 @@ pub mod wildcard;
 pub mod write;
 
 pub use decimal::Decimal;
-pub use doc::{Array, Doc, Element};
+pub use doc::{Array, Doc, Element, Iter};
 pub use error::{Code, Error, Result};
 pub use oid::ObjectId;
 pub use owned::{DocBuf, ValueBuf};

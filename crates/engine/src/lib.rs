@@ -7,6 +7,7 @@
 //! - `op`: the context of one operation, and its transaction. `sessions`, `cursors`, `operations`: what outlives a command.
 
 mod bootstrap;
+mod buckets;
 mod catalog;
 mod change;
 pub mod client;
@@ -14,6 +15,7 @@ mod clock;
 mod commands;
 mod current_op;
 mod cursors;
+mod damage;
 mod default_concerns;
 pub mod door;
 mod exec;
@@ -30,6 +32,7 @@ mod options;
 mod parameters;
 mod plan;
 mod profiler;
+mod repair;
 mod retry;
 mod sessions;
 mod shared;
@@ -39,6 +42,7 @@ mod usage;
 mod watchers;
 mod write;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use commands::commands;
@@ -46,6 +50,7 @@ pub use door::{After, Client, Request, Sequence, Session};
 pub use namespace::Ns;
 pub use operations::Watched;
 pub use options::Options;
+pub use repair::repair;
 pub use smongo_storage::descriptors;
 use shared::Shared;
 use smongo_bson::Result;
@@ -59,9 +64,24 @@ pub struct Engine {
 impl Engine {
     /// Opens the database, creating it where there is none. A second process on the same directory gets LockBusy.
     pub fn open(options: Options) -> Result<Engine> {
-        let shared = Shared::open(options)?;
+        let shared = Shared::open(options, None)?;
         bootstrap::run(&shared)?;
+        match shared.store.mark_complete() {
+            // An earlier version's database is proven to be ours without it, also on a disk that is full.
+            Err(e) if shared.store.is_unmarked() => tracing::warn!("marking the directory: {e}"),
+            marked => marked?,
+        }
         maintenance::start(&shared);
+        Ok(Engine { shared })
+    }
+
+    /// Opens what is damaged, as far as it can be, and starts nothing that changes it in the background.
+    pub(crate) fn open_repairing(options: Options, damaged: &mut HashSet<String>, say: &mut dyn FnMut(&str)) -> Result<Engine> {
+        let shared = Shared::open(options, Some(&mut |store| repair::make_readable(store, damaged, say)))?;
+        for name in shared.catalog.adopted() {
+            say(&format!("documents of a collection that the catalog does not name any more are in {name}"));
+        }
+        bootstrap::run(&shared)?;
         Ok(Engine { shared })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use smongo_bson::{Code, DocBuf, Error, Result, Timestamp, bail, err};
 use smongo_mql::stream::{Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Host, Stream};
@@ -21,26 +22,48 @@ use crate::shared::Shared;
 use crate::snapshots::{Pin, Snapshot};
 use crate::watchers::Touched;
 
-/// Set by whoever kills an operation: zero while it may run, else the code it must fail with.
+/// What an operation and those who watch it tell each other.
 #[derive(Default)]
-pub struct KillSwitch(AtomicI32);
+pub struct KillSwitch {
+    /// Set by whoever kills the operation: zero while it may run, else the code it must fail with.
+    killed: AtomicI32,
+    /// How far the operation has come, where it tells.
+    progress: Mutex<Option<Progress>>,
+}
+
+/// What currentOp shows of a long operation: what it is at, and a figure that is asked for when it is shown.
+#[derive(Clone)]
+pub struct Progress {
+    pub message: String,
+    pub store: storage::Store,
+    pub table: storage::Table,
+}
 
 impl KillSwitch {
     pub fn kill(&self, code: Code) {
-        let _ = self.0.compare_exchange(0, code.0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.killed.compare_exchange(0, code.0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// For the next operation of the same client.
     pub fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.killed.store(0, Ordering::Relaxed);
     }
 
-    pub fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
+    /// Whether somebody wants the operation to end.
+    pub fn is_set(&self) -> bool {
+        self.killed.load(Ordering::Relaxed) != 0
+    }
+
+    pub fn progress(&self) -> Option<Progress> {
+        self.progress.lock().clone()
+    }
+
+    pub fn set_progress(&self, progress: Option<Progress>) {
+        *self.progress.lock() = progress;
     }
 
     pub fn check(&self) -> Result<()> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.killed.load(Ordering::Relaxed) {
             0 => Ok(()),
             code if Code(code) == Code::InterruptedAtShutdown => bail!(InterruptedAtShutdown, "interrupted at shutdown"),
             code => Err(Error::new(Code(code), "operation was interrupted")),
@@ -239,7 +262,11 @@ impl OpCx {
     fn end_kept(&mut self) -> bool {
         let Some(at) = self.kept_at.take() else { return false };
         let catalog = self.existing.take().unwrap_or_default();
-        if let Some((session, pin)) = self.store.take().zip(self.pin.clone()) {
+        if let Some((mut session, pin)) = self.store.take().zip(self.pin.clone()) {
+            // It may rest for minutes; a cursor that stays is one more try for whoever verifies or drops its table.
+            if let Err(e) = session.close_kept() {
+                tracing::warn!("closing the cursors of a kept snapshot: {e}");
+            }
             self.shared.snapshots.give_back(Snapshot { at, session, catalog, generation: self.generation, pin });
         }
         self.active = false;
@@ -252,7 +279,12 @@ impl OpCx {
             return Ok(Some(own.clone()));
         }
         let now = self.shared.catalog.get(ns);
+        now.as_ref().map_or(Ok(()), |coll| coll.usable())?;
         let Some(existing) = &self.existing else { return Ok(now) };
+        if now.as_ref().is_some_and(|coll| coll.buckets_of().is_some()) {
+            let series = crate::buckets::series_of(ns).map_or(Ok(None), |series| self.collection(&series))?;
+            return Ok(series.and_then(|series| crate::buckets::collection(&series)));
+        }
         match (existing.get(ns), now) {
             (None, _) => Ok(None),
             (Some(then), Some(now)) if then.uuid == now.uuid => Ok(Some(now)),
@@ -315,8 +347,8 @@ impl OpCx {
 
     /// Runs a group of items in one transaction as if each were a write of its own: when one fails, nothing of it stays, and those
     /// before it are committed. `run` is given how many items it may run, begins each with [`OpCx::begin_item`], and stops at the
-    /// first that fails, whose error comes back beside what was done. Errors of `run` itself undo everything, and in a
-    /// multi-document transaction any error is one.
+    /// first that fails, whose error comes back beside what was done. Errors of `run` itself undo everything; a multi-document
+    /// transaction can only abort after either.
     ///
     /// The storage undoes whole transactions only: after a failed item that had begun to write, those before it run again.
     pub fn write_group<T>(&mut self, items: usize, mut run: impl FnMut(&mut OpCx, usize) -> Result<Ran<T>>) -> Result<(T, Option<Error>)> {
@@ -327,7 +359,11 @@ impl OpCx {
                 torn = None;
                 match run(op, limit)? {
                     Ran { value, failed: None } => Ok((value, None)),
-                    Ran { failed: Some((_, e)), .. } if op.multi || e.code() == Code::WriteConflict => Err(e),
+                    Ran { failed: Some((_, e)), .. } if e.code() == Code::WriteConflict => Err(e),
+                    Ran { value, failed: Some((_, e)) } if op.multi => {
+                        op.doomed.set(true);
+                        Ok((value, Some(e)))
+                    }
                     Ran { value, failed: Some((_, e)) } if op.unit.written == op.unit.item => Ok((value, Some(e))),
                     Ran { failed: Some((at, e)), .. } => {
                         torn = Some(at);
@@ -426,7 +462,8 @@ impl OpCx {
         }
         if done.is_ok() {
             self.committed |= wrote;
-            self.shared.oplog_grew(self.pending.written());
+            let (entries, bytes) = self.pending.written();
+            self.shared.oplog_grew(entries, bytes);
             if let Some(retry) = &mut self.retry {
                 retry.committed();
             }

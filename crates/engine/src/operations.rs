@@ -13,7 +13,7 @@ use smongo_bson::{Code, Doc, DocBuf, DocWriter, Value};
 use crate::commands;
 use crate::current_op::{Show, write_command};
 use crate::door::{Client, Generic};
-use crate::op::KillSwitch;
+use crate::op::{KillSwitch, Progress};
 use crate::sessions::Lsid;
 use crate::shared::Shared;
 use crate::usage::Kind;
@@ -142,11 +142,15 @@ impl Place {
         if !active && !show.idle_connections {
             return None;
         }
+        let progress = if active { self.kill.progress() } else { None };
         Some(DocBuf::build(|w| {
             w.append("type", "op").append("desc", &*format!("conn{}", self.connection)).append("connectionId", self.connection as i64);
             w.append("client", &*self.client.remote).append("active", active);
             if active {
                 op.write(w, show);
+                if let Some(progress) = progress {
+                    write_progress(w, &progress);
+                }
             }
         }))
     }
@@ -157,6 +161,13 @@ impl Place {
         if running.id != 0 && meant(&running) {
             self.kill.kill(code);
         }
+    }
+}
+
+fn write_progress(w: &mut DocWriter<'_>, progress: &Progress) {
+    w.append("msg", &*progress.message);
+    if let Ok(blocks) = progress.store.compact_progress(&progress.table) {
+        w.document("progress").append("done", blocks.done as i64).append("total", blocks.total as i64);
     }
 }
 

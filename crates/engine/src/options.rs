@@ -14,6 +14,10 @@ pub struct Options {
     pub blocking_bytes: usize,
     /// Every acknowledged write is on disk, also without `j: true`.
     pub always_durable: bool,
+    /// Bytes that a new oplog may hold; one that exists keeps its size.
+    pub oplog_bytes: Option<u64>,
+    /// Hours for which entries of the oplog stay at least; `None` leaves it as it was.
+    pub oplog_retention_hours: Option<f64>,
     /// `enableTestCommands`: fail points and the like.
     pub test_commands: bool,
     /// Values of `--setParameter`.
@@ -22,6 +26,8 @@ pub struct Options {
     pub journal_interval: Duration,
     /// Time between checkpoints; zero for none but those that are asked for and the one at the end.
     pub checkpoint_interval: Duration,
+    /// Makes a new database also in a directory that has other files in it.
+    pub allow_other_files: bool,
 }
 
 impl Default for Options {
@@ -31,10 +37,13 @@ impl Default for Options {
             cache_bytes: 256 << 20,
             blocking_bytes: 100 << 20,
             always_durable: false,
+            oplog_bytes: None,
+            oplog_retention_hours: None,
             test_commands: false,
             parameters: Vec::new(),
             journal_interval: Duration::from_millis(100),
             checkpoint_interval: Duration::from_secs(60),
+            allow_other_files: false,
         }
     }
 }
@@ -49,6 +58,7 @@ impl Options {
             cache_bytes: if self.path.is_some() { self.cache_bytes } else { self.cache_bytes.max(crate::limits::IN_MEMORY_BYTES) },
             journal_interval: self.journal_interval,
             checkpoint_interval: self.checkpoint_interval,
+            allow_other_files: self.allow_other_files,
             ..smongo_storage::Options::default()
         }
     }

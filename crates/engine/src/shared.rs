@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use smongo_bson::{ObjectId, Result, Timestamp};
 use smongo_storage::{Store, Table};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, own_table};
 use crate::clock::Clock;
 use crate::commands::ClusterParameters;
 use crate::cursors::Cursors;
@@ -34,8 +34,7 @@ pub struct Shared {
     pub statements: Table,
     /// The newest timestamp whose oplog entry was removed to keep the oplog within its size; zero if none ever was.
     oplog_trimmed: AtomicU64,
-    /// Bytes of the oplog's entries, about: what decides when the oldest go.
-    pub oplog_bytes: AtomicU64,
+    pub oplog_size: oplog::Size,
     /// Bytes of entries written since the database was opened.
     pub oplog_written: AtomicU64,
     /// The newest timestamp of data definition.
@@ -71,21 +70,23 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn open(options: Options) -> Result<Arc<Shared>> {
-        let store = Store::open(options.storage())?;
-        Shared::assemble(&store, options).inspect_err(|_| store.abandon())
+    /// Opens a database, a damaged one after its tables were made readable.
+    pub fn open(options: Options, repair: Option<&mut dyn FnMut(&Store) -> Result<()>>) -> Result<Arc<Shared>> {
+        let store = Store::open(smongo_storage::Options { repair: repair.is_some(), ..options.storage() })?;
+        let readable = repair.map_or(Ok(()), |make_readable| make_readable(&store));
+        readable.and_then(|()| Shared::assemble(&store, options)).inspect_err(|_| store.abandon())
     }
 
     fn assemble(store: &Store, options: Options) -> Result<Arc<Shared>> {
         let catalog = Catalog::open(store)?;
-        let oplog = store.create_table(crate::keys::OPLOG, smongo_storage::TableKind::Log)?;
-        catalog.publish_oplog(&oplog)?;
-        let preimages = store.create_table(crate::keys::PREIMAGES, smongo_storage::TableKind::Log)?;
-        let statements = store.create_table(crate::keys::SESSIONS, smongo_storage::TableKind::Index)?;
+        let oplog = own_table(store, crate::keys::OPLOG, smongo_storage::TableKind::Log)?;
+        let oplog_size = oplog::Size::open(store, &catalog, &options)?;
+        catalog.publish_oplog(&oplog, oplog_size.limits().bytes)?;
+        let preimages = own_table(store, crate::keys::PREIMAGES, smongo_storage::TableKind::Log)?;
+        let statements = own_table(store, crate::keys::SESSIONS, smongo_storage::TableKind::Index)?;
         let clock = Clock::starting_after(oplog::newest(store, &oplog)?.max(crate::clock::next_second()));
-        let held = store.table_stats(&oplog)?;
         let shared = Shared {
-            oplog_bytes: AtomicU64::new(held.file_bytes.saturating_sub(held.reusable_bytes)),
+            oplog_size,
             oplog_trimmed: AtomicU64::new(oplog::trimmed(store, &catalog)?),
             oplog_written: AtomicU64::new(0),
             last_command: AtomicU64::new(0),
@@ -122,10 +123,10 @@ impl Shared {
     }
 
     /// Entries of this many bytes were committed.
-    pub fn oplog_grew(&self, bytes: u64) {
-        if bytes > 0 {
-            self.oplog_bytes.fetch_add(bytes, Ordering::Relaxed);
-            self.oplog_written.fetch_add(bytes, Ordering::Relaxed);
+    pub fn oplog_grew(&self, entries: i64, bytes: i64) {
+        if entries > 0 {
+            self.oplog_size.add(entries, bytes);
+            self.oplog_written.fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
 
@@ -136,6 +137,11 @@ impl Shared {
     /// Said before the entries are removed: who still finds them does no harm by giving up too early.
     pub fn set_oplog_trimmed(&self, ts: u64) {
         self.oplog_trimmed.store(ts, Ordering::Release);
+    }
+
+    /// No entry of the oplog up to this timestamp is of this process.
+    pub fn opened_at(&self) -> u64 {
+        self.opened_at
     }
 
     /// The transaction of these timestamps has ended; wakes those whom it concerns.

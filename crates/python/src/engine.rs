@@ -107,9 +107,9 @@ pub struct Engine {
 impl Engine {
     /// Opens the directory `path`, making it where there is none; `None` keeps everything in memory.
     #[new]
-    #[pyo3(signature = (path=None, *, cache_bytes=None, durable=false, test_commands=false))]
-    fn open(py: Python<'_>, path: Option<PathBuf>, cache_bytes: Option<u64>, durable: bool, test_commands: bool) -> PyResult<Engine> {
-        let mut options = Options { path, always_durable: durable, test_commands, ..Options::default() };
+    #[pyo3(signature = (path=None, *, cache_bytes=None, durable=false, test_commands=false, allow_other_files=false))]
+    fn open(py: Python<'_>, path: Option<PathBuf>, cache_bytes: Option<u64>, durable: bool, test_commands: bool, allow_other_files: bool) -> PyResult<Engine> {
+        let mut options = Options { path, always_durable: durable, test_commands, allow_other_files, ..Options::default() };
         if let Some(bytes) = cache_bytes {
             options.cache_bytes = bytes.max(Options::LEAST_CACHE);
         }

@@ -194,16 +194,16 @@ fn a_bad_line_is_named_and_the_rest_kept_or_nothing() {
     let file = place.file("x.ndjson", "{\"_id\":1}\n\n{\"_id\":2,}\n{\"_id\":1}\n{\"_id\":3}\n{\"_id\":{\"$oid\":\"zz\"}}\n");
     let none = place.import(&file, &["--all-or-nothing"]);
     assert_eq!(none.status.code(), Some(1));
-    assert!(err(&none).contains("line 3: ") && err(&none).contains("nothing was imported"), "{}", err(&none));
+    assert!(err(&none).contains("line 3, byte ") && err(&none).contains("nothing was imported"), "{}", err(&none));
     assert!(!Path::new(&place.path("db")).exists());
     let rest = place.import(&file, &[]);
-    assert_eq!(rest.status.code(), Some(2));
-    for words in ["line 3: ", "line 4: E11000", "line 6: ", "imported 2 documents into t.c, 3 failed"] {
+    assert_eq!(rest.status.code(), Some(3));
+    for words in ["line 3, byte 21: ", "line 4, byte 23: E11000", "line 6, byte 43: ", "imported 2 documents into t.c, 3 failed"] {
         assert!(err(&rest).contains(words), "{words}: {}", err(&rest));
     }
     assert_eq!(place.export(&[]), "{\"_id\":1}\n{\"_id\":3}\n");
     let until = place.import(&file, &["--drop", "--stopOnError"]);
-    assert_eq!(until.status.code(), Some(2), "{}", err(&until));
+    assert_eq!(until.status.code(), Some(3), "{}", err(&until));
     assert_eq!(place.export(&[]), "{\"_id\":1}\n");
 }
 
@@ -214,11 +214,69 @@ fn all_or_nothing_takes_back_what_turns_out_double() {
     let clash = place.file("b.ndjson", "{\"_id\":8}\n{\"_id\":9}\n{\"_id\":7}\n");
     let none = place.import(&clash, &["--all-or-nothing"]);
     assert_eq!(none.status.code(), Some(1), "{}", err(&none));
-    assert!(err(&none).contains("line 3: E11000"), "{}", err(&none));
+    assert!(err(&none).contains("line 3, byte 21: E11000"), "{}", err(&none));
     assert_eq!(place.export(&[]), "{\"_id\":7}\n");
     let all = place.import(&clash, &["--all-or-nothing", "--drop"]);
     assert!(all.status.success(), "{}", err(&all));
     assert_eq!(place.export(&[]), "{\"_id\":7}\n{\"_id\":8}\n{\"_id\":9}\n");
+}
+
+/// Whatever a file holds, reading it ends, and what is told is what is there: the documents stored, the place of what was wrong.
+#[test]
+fn every_malformed_file_ends_with_its_place_and_true_counts() {
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
+    let long = format!("{{\"_id\":1}}\n{{\"a\":\"{}\"}}\n{{\"_id\":2}}\n", "x".repeat(17 << 20));
+    let utf16: Vec<u8> = "{\"a\":1}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    // The file, its bytes, what is stored, the exit status, what is said.
+    let files: &[(&str, &[u8], u64, i32, &str)] = &[
+        ("cities.txt", b"name,pop\nOslo,1\n", 0, 1, "line 1, byte 1: expected a JSON document, found 'n'"),
+        ("a.json.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xe6\x02\0", 0, 1, "line 1, byte 1: the input is compressed by gzip"),
+        ("row.json", b"{\"_id\":1},{\"_id\":2}\n", 1, 3, "line 1, byte 10: expected a JSON document, found ','"),
+        ("row2.json", b"{\"_id\":1}\n{\"_id\":2},{\"_id\":3}\n", 1, 3, "line 2, byte "),
+        ("comment.json", b"// no\n{\"_id\":1}\n", 0, 1, "line 1, byte 1: expected a JSON document, found '/'"),
+        ("hash.jsonl", b"# no\n{\"_id\":1}\n", 1, 3, "line 1, byte 1: "),
+        ("cut.json", b"[{\"_id\":1},\n{\"_id\":2}", 2, 3, "line 2, byte 22: the array is not closed"),
+        ("cut2.json", b"[{\"_id\":1},\n{\"_id\"", 1, 3, "line 2, byte 13: the document is not closed"),
+        ("cut3.json", b"{\"_id\":1}\n\n{\"_id\":2,\n\"b\":[1,", 1, 3, "line 3, byte "),
+        ("two.json", b"[{\"_id\":1},,{\"_id\":2}]", 2, 3, "line 1, byte 12: expected a document, found a second comma"),
+        ("tail.json", b"[{\"_id\":1},]", 1, 3, "line 1, byte 12: "),
+        ("gap.json", b"[{\"_id\":1} {\"_id\":2}]", 1, 3, "line 1, byte 12: expected ',' or ']'"),
+        ("more.json", b"[{\"_id\":1}] {\"_id\":2}", 1, 3, "line 1, byte 13: expected nothing behind the array"),
+        ("scalar.json", b"[1, {\"_id\":2}]", 1, 3, "line 1, byte 2: "),
+        ("multi.json", b"{\"_id\":\n1,\n\"b\" 2}\n", 0, 1, "line 3, byte "),
+        ("bom.json", b"\xef\xbb\xbf{\"_id\":1}\nx", 1, 3, "line 2, byte 14: "),
+        ("nul.json", b"\0\0\0\0", 0, 1, "line 1, byte 1: expected a JSON document, found the byte 0x00"),
+        ("nul.jsonl", b"{\"_id\":1}\n\0\n{\"_id\":2}\n", 2, 3, "line 2, byte 11: "),
+        ("latin1.json", b"{\"_id\":1,\"a\":\"\xe9\"}", 0, 1, "line 1, byte 15: the text is not UTF-8"),
+        ("utf16.json", &utf16, 0, 1, "line 1, byte 1: the input is UTF-16"),
+        ("utf16bom.csv", b"\xff\xfea\0,\0", 0, 1, "line 1, byte 1: the input is UTF-16"),
+        ("empty.json", b"", 0, 0, "imported 0 documents"),
+        ("blank.json", b" \n\n", 0, 0, "imported 0 documents"),
+        ("none.json", b"[]", 0, 0, "imported 0 documents"),
+        ("empty.csv", b"", 0, 1, "line 1, byte 1: the file has no header line"),
+        ("quote.csv", b"_id,b\n1,2\n2,\"x\n3,4\n", 1, 3, "line 3, byte 11: a quote is not closed"),
+        ("quote2.csv", b"_id,\"b\n1,2\n", 0, 1, "a quote of the header is not closed"),
+        ("latin1.csv", b"_id,b\n1,\xe9\n2,x\n", 1, 3, "line 2, byte 7: column 2 is not UTF-8"),
+        ("deep.json", deep.as_bytes(), 0, 1, "line 1, byte "),
+        ("long.json", long.as_bytes(), 2, 3, "line 2, byte 11: the document is "),
+    ];
+    for (name, bytes, stored, status, words) in files {
+        let place = Place::new();
+        std::fs::write(place.path(name), bytes).unwrap();
+        let args: &[&str] = if name.ends_with(".csv") { &["--headerline"] } else { &[] };
+        let output = place.import(&place.path(name), args);
+        assert_eq!(output.status.code(), Some(*status), "{name}: {}", err(&output));
+        assert!(err(&output).contains(words), "{name}: {}", err(&output));
+        assert!(err(&output).contains(&format!("imported {stored} document")), "{name}: {}", err(&output));
+        assert_eq!(place.export(&[]).lines().count() as u64, *stored, "{name}");
+        let none = place.import(&place.path(name), &[args, &["--drop", "--all-or-nothing"]].concat());
+        assert_eq!(none.status.code(), Some((*status).min(1)), "{name}: {}", err(&none));
+    }
+    let place = Place::new();
+    let directory = place.import(&place.path(""), &[]);
+    assert!(directory.status.code() == Some(1) && err(&directory).contains("is a directory"), "{}", err(&directory));
+    assert_eq!(place.import(&place.path("missing.json"), &[]).status.code(), Some(1));
+    assert_eq!(place.import(&place.path("missing.json"), &["--nosuch"]).status.code(), Some(2));
 }
 
 #[test]
@@ -243,5 +301,5 @@ fn csv_goes_in_and_comes_out() {
     let fields = ["--type", "csv", "--fields", "name,at.lat,pop"];
     assert_eq!(place.export(&fields), "name,at.lat,pop\n\"Oslo, Norway\",59.9,700000\nRome,,3000000000\n");
     assert_eq!(place.export(&[&fields[..], &["--limit", "1", "--skip", "1", "--noHeaderLine"]].concat()), "Rome,,3000000000\n");
-    assert!(!place.import(&file, &[]).status.success(), "a CSV file needs names");
+    assert_eq!(place.import(&file, &[]).status.code(), Some(2), "a CSV file needs names");
 }

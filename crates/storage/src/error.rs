@@ -18,6 +18,8 @@ pub enum ErrorKind {
     NotFound,
     /// The table is in use by another session.
     Busy,
+    /// The caller wanted it to end.
+    Interrupted,
     /// An in-memory store has no room left.
     CacheFull,
     /// Data on disk is damaged.

@@ -5,9 +5,12 @@
 //! are ordered as `memcmp` orders them. All `unsafe` of the workspace is in `wt/`.
 
 mod commit;
+mod compact;
 pub mod descriptors;
+mod directory;
 mod error;
 mod journal;
+mod journal_check;
 mod memory;
 mod mongo;
 mod options;
@@ -18,7 +21,9 @@ mod store;
 mod table;
 mod wt;
 
+pub use compact::{AutoCompact, CompactProgress};
 pub use error::{Error, ErrorKind, Result};
+pub use journal_check::JournalEnd;
 pub use options::{Compressor, Options, SyncMethod};
 pub use session::{Begin, Bulk, CursorId, Durability, Session};
 pub use stats::{Stats, TableStats};

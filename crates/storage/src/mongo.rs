@@ -11,6 +11,7 @@ impl From<Error> for MongoError {
             ErrorKind::TransactionTooLarge => (Code::TransactionTooLargeForCache, e.message()),
             ErrorKind::Duplicate => (Code::DuplicateKey, e.message()),
             ErrorKind::NotFound => (Code::NamespaceNotFound, e.message()),
+            ErrorKind::Interrupted => (Code::Interrupted, e.message()),
             ErrorKind::Busy => (Code::ObjectIsBusy, e.message()),
             ErrorKind::CacheFull => (Code::ExceededMemoryLimit, "the database in memory is full: delete documents, or open it with a larger cache"),
             ErrorKind::LockedByOther => (Code::LockBusy, e.message()),

@@ -33,6 +33,9 @@ impl Compressor {
     }
 }
 
+/// The length of a file of the journal, in bytes.
+pub(crate) const JOURNAL_FILE: u64 = 16 << 20;
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -50,6 +53,11 @@ pub struct Options {
     /// Time between syncs of the log in the background, the most that a crash of the machine can
     /// take of commits that did not ask for durability; zero for none. A crash of the process takes no commit.
     pub journal_interval: Duration,
+    /// Makes a new database also in a directory that has other files in it.
+    pub allow_other_files: bool,
+    /// Opens also what is refused otherwise, as far as it can be read: without missing files of the journal, over damaged
+    /// metadata, with the changes of the journal left out that belong on damaged pages.
+    pub repair: bool,
 }
 
 impl Default for Options {
@@ -62,6 +70,8 @@ impl Default for Options {
             compressor: Compressor::default(),
             sync_on_commit: false,
             journal_interval: Duration::from_millis(100),
+            allow_other_files: false,
+            repair: false,
         }
     }
 }
@@ -100,13 +110,16 @@ impl Options {
         // Log files are allocated whole, so their size is also that of an empty database; below
         // 16 MB changing them costs writers time, above it gains nothing.
         config.push_str(&format!(
-            ",log=(enabled=true,file_max=16MB,prealloc=false,remove=true,compressor={}),\
+            ",log=(enabled=true,file_max={JOURNAL_FILE},prealloc=false,remove=true,compressor={}),\
              transaction_sync=(enabled=true,method=none),\
              builtin_extension_config=(zstd=(compression_level=1))",
             crate::wt::journal_compressor()
         ));
         if self.sync == SyncMethod::None {
             config.push_str(",checkpoint_sync=false");
+        }
+        if self.repair {
+            config.push_str(",salvage=true");
         }
         config
     }

@@ -329,6 +329,13 @@ impl Work {
         Ok(())
     }
 
+    /// Closes all cursors, the kept ones, too, so that who needs a table for itself is not kept away. A transaction goes on.
+    pub fn close_kept(&mut self) -> Result<()> {
+        self.release_all()?;
+        self.close_cached_but(None);
+        Ok(())
+    }
+
     /// A transaction has written and not ended. Its cursors stay open, see [`Self::close_dropped`].
     fn holds_changes(&self) -> bool {
         self.transaction == Transaction::Write && self.wrote

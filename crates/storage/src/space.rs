@@ -113,8 +113,9 @@ impl Space {
         }
     }
 
-    /// Whether so many bytes, and a little for the checkpoint that writes them, can be written.
+    /// Whether so many bytes, and a little for the checkpoint that writes them, can be written. Looks anew: others fill disks, too.
     pub fn fits(&self, bytes: u64) -> bool {
+        self.look(|| bytes);
         if self.full.load(Ordering::Relaxed) {
             self.use_reserve();
             return room(&self.directory).is_none_or(|(left, _)| left > bytes + CHECKPOINT);

@@ -1,10 +1,15 @@
 //! The open database: its directory and lock, its pool of sessions, its tables.
 
+mod drops;
+
+use self::drops::Deferred;
 use crate::commit::GroupCommit;
 use crate::descriptors::{self, Need};
+use crate::directory::{self, Found, Stage};
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal_check::{self, JournalEnd};
 use crate::memory::Trimmer;
-use crate::options::{Options, SyncMethod};
+use crate::options::{JOURNAL_FILE, Options, SyncMethod};
 use crate::session::{Session, Work};
 use crate::space::Space;
 use crate::stats::{Stats, TableStats};
@@ -22,16 +27,16 @@ use std::time::{Duration, Instant};
 /// How long what needs a table for itself waits for sessions to let go of it, and for the library to
 /// notice that nobody reads its past any more, which it does every 100 ms.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// Time between two rounds of deferred drops.
+/// The same for verifying a table, which has no other chance.
+const VERIFY_PATIENCE: Duration = Duration::from_secs(2);
+/// The library's file of older versions of values.
+const HISTORY: &str = "WiredTigerHS.wt";
+/// Time between two rounds of deferred drops, unless they are all in vain.
 const DROP_RETRY: Duration = Duration::from_millis(100);
 /// Time between two looks at resting sessions for what they keep of tables that are gone; longer than `close_scan_interval`.
 const SWEEP: Duration = Duration::from_secs(11);
 /// Sessions kept for reuse.
 const MOST_POOLED: usize = 64;
-
-mod drops;
-
-use drops::Deferred;
 
 /// An open database. Clones are the same database, which is closed when the last clone and the last
 /// session are gone.
@@ -50,8 +55,14 @@ pub(crate) struct Inner {
     deferred: Mutex<Deferred>,
     options: Options,
     path: Option<PathBuf>,
-    /// There was no database in the directory before.
-    created: bool,
+    /// What was in the directory before.
+    found: Found,
+    /// What was behind the end of the journal.
+    journal_end: JournalEnd,
+    /// A backup is being made.
+    copying: Mutex<()>,
+    /// Goes after the connection.
+    _claim: Option<directory::Claim>,
     closed: AtomicBool,
     background: Mutex<Vec<JoinHandle<()>>>,
     stop: Arc<Stop>,
@@ -145,22 +156,43 @@ impl Store {
     pub fn open(options: Options) -> Result<Self> {
         // Also for a store in memory: its clients' connections need descriptors, too.
         descriptors::limit();
-        let (home, path) = home(&options)?;
-        let created = match &path {
-            Some(path) => library_files(path).map_err(|e| explain(path, e))?.is_empty(),
-            None => false,
+        let (home, path, found) = home(&options)?;
+        let claim = path.as_deref().map(directory::Claim::new).transpose()?;
+        if found == Found::Nothing && options.repair {
+            return Err(Error::new(ErrorKind::InvalidPath, format!("{home} holds no database")));
+        }
+        let journal_end = match &path {
+            Some(path) if found != Found::Nothing => look_at_journal(path, &options)?,
+            _ => JournalEnd::default(),
         };
-        if let Some(path) = &path {
-            refuse_without_root(path)?;
+        let created = path.as_deref().filter(|_| found == Found::Nothing);
+        if let Some(path) = created {
+            directory::write_mark(path, Stage::Begun)?;
         }
         let space = path.as_deref().map(Space::new);
-        let connection = Connection::open(&home, &options.connection_config(), options.cache_bytes).map_err(|error| {
+        let repaired = path.as_deref().filter(|_| found != Found::Nothing && options.repair);
+        if let Some(path) = repaired {
+            // What is half repaired might look like less than it was.
+            directory::write_mark(path, Stage::Repairing)?;
+        }
+        let open = || Connection::open(&home, &options.connection_config(), options.cache_bytes);
+        let opened = open().or_else(|error| match repaired {
+            // Versions of values for transactions that ended with the process: the library cannot salvage all of their damages.
+            Some(path) if error.message().contains(HISTORY) && directory::put_aside(path, HISTORY) => open(),
+            _ => Err(error),
+        });
+        let connection = opened.map_err(|error| {
             let error = explain_open(error, path.as_deref());
-            if created && error.kind() != ErrorKind::LockedByOther {
-                path.as_deref().inspect(|path| remove_files(path));
+            if error.kind() != ErrorKind::LockedByOther {
+                created.inspect(|path| directory::remove_files(path));
             }
             error
         })?;
+        // Whoever was first in an empty directory may have made a database of it and closed it meanwhile.
+        let found = match created {
+            Some(path) if directory::inspect(path, true, false)? == Found::Database => Found::Database,
+            _ => found,
+        };
         let flush_config = match (&path, options.sync) {
             (None, _) => None,
             (Some(_), SyncMethod::None) => Some(c"sync=off"),
@@ -187,7 +219,10 @@ impl Store {
             deferred: Mutex::default(),
             options,
             path,
-            created,
+            found,
+            journal_end,
+            copying: Mutex::default(),
+            _claim: claim,
             closed: AtomicBool::new(false),
             background: Mutex::default(),
             stop: Arc::default(),
@@ -218,6 +253,34 @@ impl Store {
         &self.inner.options
     }
 
+    /// Whether this is a new database, or one whose creation was cut off: it may lack tables that others have.
+    pub fn is_new(&self) -> bool {
+        matches!(self.inner.found, Found::Nothing | Found::Begun)
+    }
+
+    /// Whether the database is of a version that did not mark its directories.
+    pub fn is_unmarked(&self) -> bool {
+        self.inner.found == Found::Unmarked
+    }
+
+    /// Marks the directory as a database, which from now on must have what every database has.
+    pub fn mark_complete(&self) -> Result<()> {
+        match &self.inner.path {
+            Some(path) if self.inner.found != Found::Database || self.inner.options.repair => directory::write_mark(path, Stage::Complete),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was behind the end of the journal when the database was opened.
+    pub fn journal_end(&self) -> &JournalEnd {
+        &self.inner.journal_end
+    }
+
+    /// Files that turned out to be damaged since the database was opened, and what was said of each.
+    pub fn damaged_files(&self) -> Vec<(String, String)> {
+        self.inner.connection.damaged_files()
+    }
+
     /// A session of the pool, or a new one.
     pub fn session(&self) -> Result<Session> {
         let work = self.inner.work()?;
@@ -231,9 +294,7 @@ impl Store {
 
     /// Writes everything committed to the tables' files.
     pub fn checkpoint(&self) -> Result<()> {
-        if let Some(space) = &self.inner.shared.space
-            && space.check().is_err()
-        {
+        if let Some(space) = &self.inner.shared.space {
             let dirty = self.inner.figures()?.cache_dirty;
             if !space.fits(dirty) {
                 let message = format!("the disk is full: a checkpoint of {dirty} bytes does not fit");
@@ -256,7 +317,6 @@ impl Store {
             self.inner.stop_background();
             self.inner.finish_deferred();
             if self.inner.path.is_some() {
-                self.inner.shared.space.as_ref().inspect(|space| space.use_reserve());
                 // Where it does not fit, the log has everything.
                 let mut work = self.inner.work_even_closed()?;
                 let dirty = work.raw().statistics(c"statistics:", None).map_or(0, |rows| Stats::from_rows(&rows).cache_dirty);
@@ -274,14 +334,29 @@ impl Store {
     /// left: half of one might not open again. For the last owner; as long as there are others, nothing is removed.
     pub fn abandon(self) {
         self.inner.stop_background();
-        let made = self.inner.created.then(|| self.inner.path.clone()).flatten();
+        let made = self.inner.path.clone().filter(|_| self.inner.found == Found::Nothing);
         if let Some(inner) = Arc::into_inner(self.inner) {
             drop(inner);
-            made.inspect(|path| remove_files(path));
+            made.inspect(|path| directory::remove_files(path));
         }
     }
 
     // Tables
+
+    /// Makes a table of a file that the metadata does not know any more, with what it held at its last checkpoint.
+    pub fn import_table(&self, name: &str, kind: TableKind) -> Result<Table> {
+        let uri = table::uri(name)?;
+        let config = kind.config(self.inner.options.compressor, false).to_string_lossy().into_owned();
+        let config = std::ffi::CString::new(config + ",import=(enabled=true,repair=true)").unwrap_or_default();
+        self.session()?.raw().create(&uri, &config)?;
+        Ok(self.inner.tables.lock().add(name, uri))
+    }
+
+    /// The names of the files of tables in the directory, without their ending.
+    pub fn list_files(&self) -> Result<Vec<String>> {
+        let Some(path) = self.path() else { return Ok(Vec::new()) };
+        directory::table_files(path)
+    }
 
     /// Makes a table, or opens it when it exists.
     pub fn create_table(&self, name: &str, kind: TableKind) -> Result<Table> {
@@ -364,15 +439,45 @@ impl Store {
         if self.inner.path.is_none() {
             return Ok(tables.iter().map(|_| Ok(())).collect());
         }
-        // Changes that are not in the file yet make it busy.
+        // Changes that are not in the file yet make it busy, and so does a checkpoint that writes them just now.
         session.raw().checkpoint(None)?;
-        let verify = |table: &&Table| self.inner.exclusively(session, table, PATIENCE, |work| work.raw().verify(table.uri()));
-        Ok(tables.iter().map(verify).collect())
+        let mut results = Vec::new();
+        for table in tables {
+            let started = Instant::now();
+            results.push(loop {
+                match self.inner.exclusively(session, table, PATIENCE, |work| work.raw().verify(table.uri())) {
+                    Err(error) if error.kind() == ErrorKind::Busy && started.elapsed() < VERIFY_PATIENCE => session.raw().checkpoint(None)?,
+                    done => break done,
+                }
+            });
+        }
+        Ok(results)
     }
 
-    /// Gives free blocks of a table's file back to the file system.
-    pub fn compact(&self, table: &Table) -> Result<()> {
-        self.session()?.raw().compact(table.uri(), c"timeout=0")
+    /// Makes a table of what can be read of its damaged file. `Busy` when another session at work uses the table.
+    pub fn salvage(&self, session: &mut Session, table: &Table) -> Result<()> {
+        self.inner.exclusively(session, table, PATIENCE, |work| work.raw().salvage(table.uri()))?;
+        self.inner.connection.forget_damage(table.name());
+        Ok(())
+    }
+
+    /// Checks one table's file, with a session outside of a transaction.
+    pub fn verify_one(&self, session: &mut Session, table: &Table) -> Result<()> {
+        self.verify(session, &[table])?.into_iter().collect()
+    }
+
+    /// Copies a table's damaged file into a folder beside the tables before it is changed; where to. None when there is no file.
+    pub fn keep_copy(&self, table: &Table) -> Result<Option<PathBuf>> {
+        let Some(path) = self.path() else { return Ok(None) };
+        let (file, folder) = (format!("{}.wt", table.name()), path.join(directory::LOST_FILES));
+        if !path.join(&file).exists() {
+            return Ok(None);
+        }
+        directory::make(&folder)?;
+        let to = (0..).map(|n| folder.join(if n == 0 { file.clone() } else { format!("{file}.{n}") })).find(|to| !to.exists());
+        let Some(to) = to else { return Ok(None) };
+        copy_durably(&path.join(&file), &to)?;
+        Ok(Some(to))
     }
 
     // Figures and copies
@@ -386,11 +491,17 @@ impl Store {
         self.session()?.raw().statistics(c"statistics:", None)
     }
 
-    pub fn table_stats(&self, table: &Table) -> Result<TableStats> {
-        Ok(TableStats::from_rows(&self.table_statistics(table, c"statistics=(size)")?))
+    /// Bytes of a table's file, free blocks included; 0 in memory. Does not open a file that is closed.
+    pub fn file_bytes(&self, table: &Table) -> Result<u64> {
+        Ok(TableStats::from_rows(&self.table_statistics(table, c"statistics=(size)")?).file_bytes)
     }
 
-    fn table_statistics(&self, table: &Table, config: &CStr) -> Result<Vec<(String, i64)>> {
+    /// The file's bytes and those of them that are free, which the file must be open for.
+    pub fn table_stats(&self, table: &Table) -> Result<TableStats> {
+        Ok(TableStats::from_rows(&self.table_statistics(table, c"statistics=(fast)")?))
+    }
+
+    pub(crate) fn table_statistics(&self, table: &Table, config: &CStr) -> Result<Vec<(String, i64)>> {
         let uri = format!("statistics:table:{}\0", table.name());
         let uri = CStr::from_bytes_with_nul(uri.as_bytes())
             .map_err(|_| Error::new(ErrorKind::Invalid, "a name with NUL"))?;
@@ -403,26 +514,29 @@ impl Store {
         let Some(from) = self.path() else {
             return Err(Error::new(ErrorKind::Invalid, "a store in memory has no files to back up"));
         };
-        make_directory(directory)?;
-        if std::fs::read_dir(directory).map_err(|e| explain(directory, e))?.next().is_some() {
+        let Some(_alone) = self.inner.copying.try_lock() else {
+            return Err(Error::new(ErrorKind::Busy, "another backup of this database is being made: wait until it is done"));
+        };
+        directory::make(directory)?;
+        if !directory::is_free(directory)? {
             return Err(Error::new(ErrorKind::InvalidPath, format!("{} is not empty", directory.display())));
         }
         self.sync_log()?;
         let mut session = self.session()?;
         let raw = session.raw();
         let slot = raw.open(c"backup:", None)?;
-        let mut files = Vec::new();
+        let mut files = vec![directory.join(directory::MARK)];
         let copied = (|| {
+            // Half a copy must not be taken for a whole one, should this process end here.
+            directory::write_mark(directory, Stage::Copying)?;
             while let Some(file) = raw.next_backup_file(slot)? {
                 let to = directory.join(&file);
                 files.push(to.clone());
                 copy_durably(&from.join(&file), &to)?;
             }
-            std::fs::File::open(directory)?.sync_all()?;
-            Ok(())
+            directory::write_mark(directory, Stage::Complete)
         })();
         if copied.is_err() {
-            // Half a copy might be taken for a whole one.
             for file in files {
                 let _ = std::fs::remove_file(file);
             }
@@ -433,86 +547,53 @@ impl Store {
     }
 }
 
-fn make_directory(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(|e| explain(path, e))
-}
-
-/// What is wrong with a directory.
-fn explain(path: &Path, error: std::io::Error) -> Error {
-    let error = Error::from(error);
-    let message = match error.kind() {
-        ErrorKind::InvalidPath => format!("{} is not a directory, or lies below a file", path.display()),
-        _ => format!("{}: {}", path.display(), error.message()),
-    };
-    Error::with_code(error.kind(), error.code(), message)
-}
-
 fn copy_durably(from: &Path, to: &Path) -> Result<()> {
     let mut target = std::fs::File::create_new(to)?;
     std::io::copy(&mut std::fs::File::open(from)?, &mut target)?;
     Ok(target.sync_all()?)
 }
 
-/// The name WiredTiger knows the database by, and its directory. Canonical, so that the library
+/// The name WiredTiger knows the database by, its directory, and what that is. Canonical, so that the library
 /// sees when one directory is opened twice under two names.
-fn home(options: &Options) -> Result<(String, Option<PathBuf>)> {
+fn home(options: &Options) -> Result<(String, Option<PathBuf>, Found)> {
     static IN_MEMORY: AtomicU64 = AtomicU64::new(0);
     let Some(path) = &options.path else {
-        return Ok((format!("memory-{}", IN_MEMORY.fetch_add(1, Ordering::Relaxed)), None));
+        return Ok((format!("memory-{}", IN_MEMORY.fetch_add(1, Ordering::Relaxed)), None, Found::Nothing));
     };
-    make_directory(path)?;
-    let path = path.canonicalize().map_err(|e| explain(path, e))?;
+    let found = directory::inspect(path, options.allow_other_files, options.repair)?;
+    if found == Found::Nothing {
+        directory::make(path)?;
+    }
+    let path = directory::canonical(path)?;
     match path.to_str() {
-        Some(home) => Ok((home.to_owned(), Some(path))),
+        Some(home) => Ok((home.to_owned(), Some(path), found)),
         None => Err(Error::new(ErrorKind::InvalidPath, format!("{}: not a UTF-8 path", path.display()))),
     }
 }
 
-/// The names of WiredTiger's files in a directory.
-fn library_files(directory: &Path) -> std::io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.starts_with("WiredTiger") || name.ends_with(".wt") {
-            names.push(name);
-        }
+/// Says what of the journal cannot be used, before the library drops it; to repair a database is to go on without.
+fn look_at_journal(path: &Path, options: &Options) -> Result<JournalEnd> {
+    let end = match journal_check::check(path) {
+        Err(_) if options.repair => journal_check::go_on_without(path, JOURNAL_FILE)?,
+        end => end?,
+    };
+    if !end.is_sound() {
+        tracing::warn!("{}: {}", path.display(), end.describe());
     }
-    Ok(names)
-}
-
-/// Removes what was made in a directory that had no database, as far as it can be.
-fn remove_files(directory: &Path) {
-    for name in library_files(directory).unwrap_or_default() {
-        let _ = std::fs::remove_file(directory.join(name));
-    }
-}
-
-/// The library takes a directory without its root file for a new one, and begins over the tables that are there.
-fn refuse_without_root(directory: &Path) -> Result<()> {
-    const ROOTS: [&str; 3] = ["WiredTiger.turtle", "WiredTiger.turtle.set", "WiredTiger.backup"];
-    let names = library_files(directory)?;
-    let tables = names.iter().any(|name| !name.starts_with("WiredTiger"));
-    if tables && !names.iter().any(|name| ROOTS.contains(&name.as_str())) {
-        let message = format!("cannot open {}: WiredTiger.turtle is missing", directory.display());
-        return Err(Error::new(ErrorKind::Corrupt, message));
-    }
-    Ok(())
+    Ok(end)
 }
 
 fn explain_open(error: Error, path: Option<&Path>) -> Error {
     let Some(path) = path else { return error };
-    let path = path.display();
+    let shown = path.display();
     if error.kind() == ErrorKind::PermissionDenied {
-        let message = format!("cannot open {path}: the directory and the files in it must be writable ({})", error.message());
+        let message = format!("cannot open {shown}: the directory and the files in it must be writable ({})", error.message());
         return Error::with_code(error.kind(), error.code(), message);
     }
     if error.kind() == ErrorKind::Busy {
-        let message = format!(
-            "{path} is in use: the database is open in another process, or a second time in this one"
-        );
-        return Error::with_code(ErrorKind::LockedByOther, error.code(), message);
+        return directory::in_use(path, error.code());
     }
-    Error::with_code(error.kind(), error.code(), format!("cannot open {path}: {}", error.message()))
+    Error::with_code(error.kind(), error.code(), format!("cannot open {shown}: {}", error.message()))
 }
 
 impl Inner {

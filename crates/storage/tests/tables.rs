@@ -210,10 +210,39 @@ fn verify_compact_and_figures() {
     assert_eq!(store.verify(&mut session, &[&table]).unwrap()[0].as_ref().unwrap_err().kind(), ErrorKind::Busy);
     other.release(cursor);
     drop((session, other));
-    store.compact(&table).unwrap();
-    assert!(store.table_stats(&table).unwrap().file_bytes > 50_000);
+    store.compact(&table, 0, || false).unwrap();
+    let figures = store.table_stats(&table).unwrap();
+    assert!(figures.file_bytes > 50_000 && store.file_bytes(&table).unwrap() == figures.file_bytes);
     let stats = store.stats().unwrap();
     assert!(stats.checkpoints > 0 && stats.open_sessions > 0, "{stats:?}");
+}
+
+#[test]
+fn a_compaction_gives_room_back_or_ends_when_it_is_told_to() {
+    let (_dir, store) = on_disk();
+    let table = store.create_table("t", TableKind::Index).unwrap();
+    let mut session = store.session().unwrap();
+    let value = |n: u32| -> Vec<u8> { (0..1000u32).map(|i| (n.wrapping_mul(2_654_435_761).wrapping_add(i * i) >> 7) as u8).collect() };
+    for n in 0..20_000_u32 {
+        session.insert(&table, &n.to_be_bytes(), &value(n)).unwrap();
+    }
+    store.checkpoint().unwrap();
+    let before = store.file_bytes(&table).unwrap();
+    session.truncate(&table, Some(&1000_u32.to_be_bytes()), Some(&19_000_u32.to_be_bytes())).unwrap();
+    drop(session);
+    store.checkpoint().unwrap();
+    store.checkpoint().unwrap();
+    let free = store.table_stats(&table).unwrap().reusable_bytes;
+    assert!(free > before / 2, "{free} of {before}");
+    let error = store.compact(&table, 0, || true).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    store.compact(&table, before * 2, || false).unwrap();
+    assert!(store.file_bytes(&table).unwrap() > before / 2, "less was free than was wanted");
+    store.compact(&table, 0, || false).unwrap();
+    assert!(store.file_bytes(&table).unwrap() < before / 2);
+    let progress = store.compact_progress(&table).unwrap();
+    assert!(progress.done > 0 && progress.total >= progress.done, "{progress:?}");
+    assert!(Store::open(Options::in_memory()).unwrap().auto_compact(None).is_err());
 }
 
 #[test]

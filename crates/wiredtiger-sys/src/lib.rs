@@ -23,6 +23,8 @@ pub const WT_ERROR: c_int = -31802;
 pub const WT_NOTFOUND: c_int = -31803;
 /// The library has failed for good: every later call returns this code.
 pub const WT_PANIC: c_int = -31804;
+/// The event by which a compaction asks whether it may go on.
+pub const WT_EVENT_COMPACT_CHECK: c_int = 0;
 pub const WT_RUN_RECOVERY: c_int = -31806;
 /// An in-memory database is full.
 pub const WT_CACHE_FULL: c_int = -31807;

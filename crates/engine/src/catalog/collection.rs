@@ -1,11 +1,11 @@
 //! A collection or view as the catalog knows it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use parking_lot::lock_api::{ArcRwLockReadGuard, ArcRwLockWriteGuard};
-use smongo_bson::{Doc, DocBuf};
+use smongo_bson::{Doc, DocBuf, Result, bail};
 use smongo_mql::Matcher;
 use smongo_mql::collation::Collation;
 use smongo_storage::Table;
@@ -70,6 +70,8 @@ pub struct TimeSeries {
 pub struct View {
     pub on: String,
     pub pipeline: Vec<DocBuf>,
+    /// Of the buckets of a time-series collection: that collection.
+    pub buckets_of: Option<Arc<Collection>>,
 }
 
 /// A document validator: `validator`, `validationLevel`, `validationAction` of the collection's options.
@@ -96,6 +98,8 @@ pub struct State {
     /// The timestamp of the newest change since the database was opened.
     last_change: AtomicU64,
     pub plans: PlanCache,
+    /// Why the collection cannot be used, when its documents could not be read at all as the database was opened.
+    pub damage: OnceLock<String>,
 }
 
 impl State {
@@ -144,6 +148,15 @@ impl State {
 }
 
 impl Collection {
+    /// Fails for a collection that can only be dropped.
+    #[inline]
+    pub fn usable(&self) -> Result<()> {
+        match self.state.damage.get() {
+            None => Ok(()),
+            Some(damage) => bail!(InternalError, "{damage}"),
+        }
+    }
+
     pub fn storage(&self) -> Option<&Storage> {
         match &self.kind {
             Kind::Collection(s) => Some(s),
@@ -156,6 +169,17 @@ impl Collection {
             Kind::View(v) => Some(v),
             Kind::Collection(_) => None,
         }
+    }
+
+    /// The collection of buckets of a time-series collection, which is made of it for each command that asks for it.
+    pub fn buckets(ns: Ns, series: &Arc<Collection>) -> Collection {
+        let view = View { on: series.ns.coll().to_owned(), pipeline: Vec::new(), buckets_of: Some(series.clone()) };
+        Collection { ns, kind: Kind::View(view), timeseries: None, validator: None, indexes: Vec::new(), ..series.copy() }
+    }
+
+    /// Of the collection of buckets of a time-series collection: that collection.
+    pub fn buckets_of(&self) -> Option<&Arc<Collection>> {
+        self.view()?.buckets_of.as_ref()
     }
 
     pub fn index(&self, name: &str) -> Option<&Arc<Index>> {

@@ -213,6 +213,11 @@ impl Catalog {
     /// Counts a collection's documents and bytes, which are not known after a crash. Writers wait meanwhile.
     pub fn recount(&self, op: &mut OpCx, coll: &Arc<Collection>) -> Result<()> {
         let Some(storage) = coll.storage() else { return Ok(()) };
+        if Arc::ptr_eq(&coll.state, self.oplog_state()) {
+            // Its writers lock no collection.
+            let shared = op.shared.clone();
+            return crate::oplog::count(&shared, || op.interrupt());
+        }
         let _alone = self.exclusive(op, coll)?;
         let mut reader = OpCx::new(&op.shared);
         let cursor = reader.store()?.open(&storage.records)?;

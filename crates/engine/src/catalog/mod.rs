@@ -3,6 +3,7 @@
 //! Readers see immutable [`Collection`] snapshots; data definition swaps them. Writers hold a collection's lock shared while
 //! they write, data definition holds it exclusively, so nobody writes through a snapshot that lacks an index.
 
+mod adopt;
 mod capped;
 mod collection;
 mod ddl;
@@ -26,6 +27,7 @@ pub use ddl::IdIndex;
 pub use collection::{Collection, Kind, LockGuard, State, Storage, TimeSeries, View};
 pub use index::{Index, IndexKind, KeyPart, PATH_PART};
 pub use special::{TERM_PART, wildcard_scope};
+pub use persist::{COUNTS, own_table};
 pub use transaction::Created;
 
 use crate::namespace::Ns;
@@ -44,13 +46,21 @@ pub struct Catalog {
     /// Entries change one at a time where indexes become multikey.
     multikey: Mutex<()>,
     next_id: Mutex<u64>,
+    /// Of `local.oplog.rs`, which stands in no entry of the table.
+    oplog: Arc<State>,
     /// Grows when the entries of new indexes have been committed.
     generation: AtomicU64,
+    /// Collections made of tables that no entry named, as a damaged database was opened.
+    adopted: Vec<Ns>,
 }
 
 impl Catalog {
     pub fn get(&self, ns: &Ns) -> Option<Arc<Collection>> {
-        self.collections.read().get(ns).cloned()
+        let found = self.collections.read().get(ns).cloned();
+        match found {
+            None if ns.is_system() => crate::buckets::collection(&self.get(&crate::buckets::series_of(ns)?)?),
+            found => found,
+        }
     }
 
     /// The collection, or NamespaceNotFound.
@@ -71,6 +81,11 @@ impl Catalog {
         names
     }
 
+    /// Collections made of tables that no entry named, as a damaged database was opened.
+    pub fn adopted(&self) -> &[Ns] {
+        &self.adopted
+    }
+
     /// What exists now.
     pub fn snapshot(&self) -> Arc<Collections> {
         self.collections.read().clone()
@@ -87,14 +102,18 @@ impl Catalog {
 
     /// Makes the oplog readable as the capped collection `local.oplog.rs`: its keys are timestamps, which serve as record ids.
     /// It is in no entry of the catalog's table, and nothing but the oplog writes to it.
-    pub fn publish_oplog(&self, table: &Table) -> Result<()> {
+    pub fn publish_oplog(&self, table: &Table, bytes: u64) -> Result<()> {
         let options = DocBuf::build(|w| {
-            w.append("capped", true).append("size", 1i64 << 30).append("autoIndexId", false);
+            w.append("capped", true).append("size", bytes as i64).append("autoIndexId", false);
         });
-        let state = Arc::new(State::new(0, State::UNKNOWN, 0));
+        let state = self.oplog.clone();
         let oplog = persist::define(Ns::unchecked("local", "oplog.rs"), Uuid::nil(), options, Some((0, table.clone())), Vec::new(), state)?;
         self.publish(Arc::new(oplog));
         Ok(())
+    }
+
+    pub fn oplog_state(&self) -> &Arc<State> {
+        &self.oplog
     }
 
     /// To be asked before a snapshot is taken: it then holds all entries of the indexes of this generation.

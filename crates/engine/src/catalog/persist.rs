@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use smongo_bson::index_keys::Multikey;
-use smongo_bson::{Doc, DocBuf, Result, Value, err, number};
+use smongo_bson::{Doc, DocBuf, Result, Value, bail, err, number};
 use smongo_mql::collation::Collation;
 use smongo_mql::{CompileCx, Matcher};
-use smongo_storage::{Begin, Durability, Session, Store, Table, TableKind};
+use smongo_storage::{Begin, Durability, ErrorKind, Session, Store, Table, TableKind};
 use uuid::Uuid;
 
 use super::collection::{Capped, Storage, TimeSeries, Validator};
@@ -17,32 +17,22 @@ use super::{Catalog, Collection, Index, Kind, State, View};
 use crate::keys::{CATALOG, META, index_table, record_id, records_table};
 use crate::namespace::Ns;
 
-const COUNTS: &[u8] = b"counts";
+/// Under which name the counts of documents are kept from a clean close to the next opening.
+pub const COUNTS: &[u8] = b"counts";
 const NEXT_ID: &[u8] = b"next_id";
+/// The oplog among the counts: entries, bytes, the timestamps of the first and the last entry.
+const OPLOG_COUNT: &str = "oplog";
 
 impl Catalog {
-    /// Reads the catalog of a store; tables it does not name are left over from a crash and are dropped.
+    /// Reads the catalog of a store; tables it does not name are left over from a crash and are dropped. Nothing is written before
+    /// all of it has been read.
     pub fn open(store: &Store) -> Result<Catalog> {
-        let table = store.create_table(CATALOG, TableKind::Records)?;
-        let meta = store.create_table(META, TableKind::Records)?;
+        let table = own_table(store, CATALOG, TableKind::Records)?;
+        let meta = own_table(store, META, TableKind::Records)?;
         let mut session = store.session()?;
         let counts = session.get(&meta, COUNTS)?.map(|b| DocBuf::from_checked(b.to_vec())).unwrap_or_default();
         let mut next_id = session.get(&meta, NEXT_ID)?.and_then(|b| b.first_chunk::<8>().copied()).map_or(1, u64::from_be_bytes);
-        // From here on the counts on disk are out of date; a clean close writes them again.
-        session.begin(Begin::default())?;
-        session.write_though_full();
-        session.remove(&meta, COUNTS)?;
-        session.commit(Durability::Lazy)?;
-
-        let mut entries = Vec::new();
-        session.begin(Begin::default())?;
-        let cursor = session.open(&table)?;
-        while session.next(cursor)? {
-            entries.push(DocBuf::from_checked(session.value(cursor).to_vec()));
-        }
-        session.release(cursor);
-        session.rollback()?;
-
+        let entries = entries(&mut session, &table)?;
         let mut collections = BTreeMap::new();
         let mut known: HashSet<String> = [CATALOG, META, crate::keys::OPLOG, crate::keys::PREIMAGES, crate::keys::SESSIONS].map(str::to_owned).into();
         for entry in &entries {
@@ -51,25 +41,50 @@ impl Catalog {
             known.extend(coll.indexes.iter().map(|i| index_table(i.id)));
             collections.insert(coll.ns.clone(), Arc::new(coll));
         }
-        for orphan in store.list_tables()?.into_iter().filter(|t| !known.contains(t)) {
-            if let Some(table) = store.table(&orphan)?
+        let orphans: Vec<String> = store.list_tables()?.into_iter().filter(|t| !known.contains(t)).collect();
+        if entries.is_empty() && !store.options().repair {
+            refuse_to_lose(store, &mut session, &orphans)?;
+        }
+        // From here on the counts on disk are out of date; a clean close writes them again.
+        session.begin(Begin::default())?;
+        session.write_though_full();
+        session.remove(&meta, COUNTS)?;
+        session.commit(Durability::Lazy)?;
+        let tables = orphans.iter().filter(|name| is_numbered(name));
+        // A table that is left over must not be taken for a new one of its number.
+        next_id = next_id.max(store.list_tables()?.iter().filter(|t| is_numbered(t)).map(|t| number_of(t) + 1).max().unwrap_or(0));
+        let (kept, gone): (Vec<_>, Vec<_>) = tables.partition(|name| store.options().repair && name.starts_with('c'));
+        for orphan in gone {
+            if let Some(table) = store.table(orphan)?
                 && let Err(e) = store.drop_table(&table)
             {
-                // It must not be taken for a new table of its number.
                 tracing::warn!("dropping the left-over table {orphan}: {e}");
-                next_id = next_id.max(number_of(&orphan) + 1);
             }
         }
-        Ok(Catalog {
+        let mut catalog = Catalog {
             store: store.clone(),
             table,
             meta,
             collections: RwLock::new(Arc::new(collections)),
             ddl: Mutex::new(()),
             multikey: Mutex::new(()),
+            oplog: Arc::new(oplog_state(&mut session, store, counts.as_doc())?),
             next_id: Mutex::new(next_id),
             generation: AtomicU64::new(0),
-        })
+            adopted: Vec::new(),
+        };
+        catalog.adopt(&mut session, &kept)?;
+        Ok(catalog)
+    }
+
+    /// Whether a table bears a name that those of every database have.
+    pub fn is_table_of_ours(name: &str) -> bool {
+        is_numbered(name) || [CATALOG, META, crate::keys::OPLOG, crate::keys::PREIMAGES, crate::keys::SESSIONS].contains(&name)
+    }
+
+    /// A collection as its entry says.
+    pub fn read(store: &Store, session: &mut Session, entry: Doc<'_>) -> Result<Collection> {
+        read_entry(store, session, entry, Doc::EMPTY)
     }
 
     /// Writes a collection's entry, in the session's transaction.
@@ -127,15 +142,21 @@ impl Catalog {
 
     /// Writes the counts of documents, at a clean close.
     pub fn save_counts(&self) -> Result<()> {
+        let mut session = self.store.session()?;
+        let ends = oplog_ends(&mut session, &self.store)?;
         let counts = DocBuf::build(|w| {
-            for coll in self.all() {
+            if let Some(n) = self.oplog.known_documents() {
+                let mut count = w.array(OPLOG_COUNT);
+                count.push(n).push(self.oplog.bytes.load(Ordering::Relaxed)).push(ends.0 as i64).push(ends.1 as i64);
+            }
+            // The oplog has no entry in the catalog and the number of none.
+            for coll in self.all().iter().filter(|coll| coll.storage().is_some_and(|s| s.id > 0)) {
                 if let (Some(storage), Some(n)) = (coll.storage(), coll.state.known_documents()) {
                     let mut pair = w.array(&storage.id.to_string());
                     pair.push(n).push(coll.state.bytes.load(Ordering::Relaxed));
                 }
             }
         });
-        let mut session = self.store.session()?;
         session.begin(Begin::default())?;
         session.write_though_full();
         session.insert(&self.meta, COUNTS, counts.as_bytes())?;
@@ -144,8 +165,75 @@ impl Catalog {
     }
 }
 
+/// A table that every database has. Only what is new may lack it, or of a version that did not have it yet.
+pub fn own_table(store: &Store, name: &str, kind: TableKind) -> Result<Table> {
+    if store.path().is_none() || store.is_new() || (store.is_unmarked() && name != CATALOG && name != META) {
+        return Ok(store.create_table(name, kind)?);
+    }
+    store.table(name)?.ok_or_else(|| err!(UnsupportedFormat, "the database is damaged: its metadata does not know the table {name}, which every database has; `smongo repair` opens it"))
+}
+
+/// The entries of the catalog's table, checked.
+pub fn entries(session: &mut Session, table: &Table) -> Result<Vec<DocBuf>> {
+    let mut entries = Vec::new();
+    session.begin(Begin::default())?;
+    let cursor = session.open(table)?;
+    while session.next(cursor)? {
+        let bytes = session.value(cursor);
+        if let Err(e) = smongo_bson::check::document(bytes) {
+            bail!(UnsupportedFormat, "the catalog's entry of {} is no document: {e}", String::from_utf8_lossy(session.key(cursor)));
+        }
+        entries.push(DocBuf::from_checked(bytes.to_vec()));
+    }
+    session.release(cursor);
+    session.rollback()?;
+    Ok(entries)
+}
+
+/// A catalog that names nothing is that of a database whose creation was cut off, which holds nothing either.
+fn refuse_to_lose(store: &Store, session: &mut Session, orphans: &[String]) -> Result<()> {
+    for name in orphans.iter().filter(|name| name.starts_with('c')) {
+        if let Some(table) = store.table(name)?
+            && session.largest_key(&table)?.is_some()
+        {
+            bail!(UnsupportedFormat, "the database is damaged: its catalog is empty, but the table {name} holds documents; `smongo repair` finds them again");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a table is one of a collection's or an index's.
+fn is_numbered(table: &str) -> bool {
+    table.strip_prefix(['c', 'i']).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The timestamps of the first and the last entry of the oplog.
+fn oplog_ends(session: &mut Session, store: &Store) -> Result<(u64, u64)> {
+    let Some(oplog) = store.table(crate::keys::OPLOG)? else { return Ok((0, 0)) };
+    session.begin(Begin { read_only: true })?;
+    let cursor = session.open(&oplog)?;
+    let at = |session: &Session| session.key(cursor).first_chunk::<8>().map_or(0, |key| u64::from_be_bytes(*key));
+    let first = if session.next(cursor)? { at(session) } else { 0 };
+    session.reset(cursor)?;
+    let last = if session.prev(cursor)? { at(session) } else { 0 };
+    session.release(cursor);
+    session.rollback()?;
+    Ok((first, last))
+}
+
+/// What the last clean close knew of the oplog, if it is still so.
+fn oplog_state(session: &mut Session, store: &Store, counts: Doc<'_>) -> Result<State> {
+    let saved = counts.get(OPLOG_COUNT).as_array();
+    let saved = |n: usize| saved.and_then(|a| number::to_i64_exact(a.get(n)));
+    let ends = oplog_ends(session, store)?;
+    Ok(match (saved(0), saved(1), saved(2), saved(3)) {
+        (Some(entries), Some(bytes), Some(first), Some(last)) if (first as u64, last as u64) == ends => State::new(0, entries, bytes),
+        _ => State::new(0, State::UNKNOWN, 0),
+    })
+}
+
 /// The number that a collection's or an index's table ends with.
-fn number_of(table: &str) -> u64 {
+pub(super) fn number_of(table: &str) -> u64 {
     table.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
@@ -198,10 +286,19 @@ fn read_entry(store: &Store, session: &mut Session, entry: Doc<'_>, counts: Doc<
         let definition = DocBuf::from(spec.get("spec").as_doc().ok_or_else(damaged)?);
         indexes.push(Arc::new(Index::from_spec(index_id, definition, open_table(store, &index_table(index_id))?, Multikey::from_masks(&masks))?));
     }
-    let last = session.largest_key(&records)?.map_or(0, |k| record_id(&k));
+    let last = session.largest_key(&records);
     let pair = counts.get(&coll_id.to_string()).as_array();
     let count = |n: usize| pair.and_then(|a| number::to_i64_exact(a.get(n)));
-    let state = State::new(last, count(0).unwrap_or(State::UNKNOWN), count(1).unwrap_or(0));
+    let state = State::new(last.as_ref().map_or(0, |k| k.as_deref().map_or(0, record_id)), count(0).unwrap_or(State::UNKNOWN), count(1).unwrap_or(0));
+    match last {
+        // The others are sound.
+        Err(e) if e.kind() == ErrorKind::Corrupt => {
+            let damage = crate::damage::of_collection(&ns, e.message());
+            tracing::error!("{damage}");
+            let _ = state.damage.set(damage);
+        }
+        last => drop(last?),
+    }
     define(ns, uuid, options, Some((coll_id, records)), indexes, Arc::new(state))
 }
 
@@ -238,6 +335,7 @@ pub(super) fn define(
         None => Kind::View(View {
             on: options.get("viewOn").as_str().unwrap_or_default().to_owned(),
             pipeline: options.get("pipeline").as_array().into_iter().flat_map(|a| a.iter().filter_map(|v| v.as_doc()).map(DocBuf::from)).collect(),
+            buckets_of: None,
         }),
     };
     let pre_images = options.get("changeStreamPreAndPostImages").as_doc().is_some_and(|d| d.get("enabled").truthy());

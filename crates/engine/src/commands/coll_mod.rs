@@ -2,8 +2,9 @@
 
 use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail, number};
 
-use super::create::{check_validator, choice, compact_number, images, round_up};
+use super::create::{in_order, check_validator, choice, compact_number, images, round_up};
 use super::{Args, Command, WRITES, clustered, timeseries, views};
+use crate::buckets;
 use crate::catalog::{Collection, Index};
 use crate::door::Cx;
 use crate::limits;
@@ -12,7 +13,7 @@ use crate::namespace::Ns;
 pub const COLL_MOD: Command = Command::new("collMod", coll_mod, WRITES);
 
 fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let ns = args.ns(&cx.db)?;
+    let ns = buckets::behind(&cx.op, args.ns(&cx.db)?)?;
     let change = Change::read(args)?;
     let index = args.doc("index")?.map(IndexChange::read).transpose()?;
     let (view_on, pipeline) = (args.str("viewOn")?, args.array("pipeline")?);
@@ -61,10 +62,11 @@ fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     }
     let coll = shared.catalog.require(&ns)?;
     let options = if empty { coll.options.clone() } else { change.options(&coll) };
-    let command = oplog_command(&ns, if empty { Doc::EMPTY } else { options.as_doc() });
+    let command = oplog_command(&ns, change.given().as_doc());
     shared.catalog.set_options(&mut cx.op, &ns, options, command.as_doc())
 }
 
+/// What the oplog tells is the command itself: what was asked for, and nothing of what was so before.
 fn oplog_command(ns: &Ns, fields: Doc<'_>) -> DocBuf {
     DocBuf::build(|w| {
         w.append("collMod", ns.coll()).append_all(fields);
@@ -112,9 +114,31 @@ impl<'a> Change<'a> {
         given.iter().find(|(_, given)| *given).map(|(name, _)| *name)
     }
 
+    /// The command's fields that say what is to change.
+    fn given(&self) -> DocBuf {
+        DocBuf::build(|w| {
+            if let Some(validator) = self.validator {
+                w.append("validator", validator);
+            }
+            for (name, text) in [("validationLevel", self.level), ("validationAction", self.action)] {
+                if let Some(text) = text {
+                    w.append(name, text);
+                }
+            }
+            for (name, n) in [("cappedSize", self.size), ("cappedMax", self.max)] {
+                if let Some(n) = n {
+                    w.append(name, compact_number(n));
+                }
+            }
+            if let Some(images) = self.images {
+                w.document("changeStreamPreAndPostImages").append("enabled", images);
+            }
+        })
+    }
+
     /// The collection's options after the change.
     fn options(&self, coll: &Collection) -> DocBuf {
-        DocBuf::build(|w| {
+        in_order(&DocBuf::build(|w| {
             for e in coll.options() {
                 let replaced = match e.name() {
                     "validator" => self.validator.is_some(),
@@ -148,7 +172,7 @@ impl<'a> Change<'a> {
                     w.append(name, if name == "validationLevel" { "strict" } else { "error" });
                 }
             }
-        })
+        }))
     }
 }
 
@@ -160,14 +184,14 @@ fn change_expiry(cx: &mut Cx<'_>, coll: &Collection, expire: Value<'_>) -> Resul
         Value::String(other) => bail!(InvalidOptions, "expireAfterSeconds must be a number or 'off', not '{other}'"),
         v => Some(clustered::seconds(v)?),
     };
-    let options = DocBuf::build(|w| {
+    let options = in_order(&DocBuf::build(|w| {
         for e in coll.options().iter().filter(|e| e.name() != "expireAfterSeconds") {
             w.append_element(&e);
         }
         if let Some(n) = seconds {
             w.append("expireAfterSeconds", n);
         }
-    });
+    }));
     let shared = cx.op.shared.clone();
     let command = oplog_command(ns, DocBuf::build(|w| { w.append("expireAfterSeconds", expire); }).as_doc());
     shared.catalog.set_clustered_options(&mut cx.op, ns, options, command.as_doc())
@@ -191,7 +215,7 @@ fn change_series(cx: &mut Cx<'_>, coll: &Collection, change: &Change<'_>, series
     }
     let current = coll.option("timeseries").as_doc().unwrap_or(Doc::EMPTY);
     let buckets = series.map(|change| timeseries::changed(current, change)).transpose()?.unwrap_or_else(|| DocBuf::from(current));
-    let options = DocBuf::build(|w| {
+    let options = in_order(&DocBuf::build(|w| {
         for e in coll.options().iter().filter(|e| e.name() != "timeseries" && (e.name() != "expireAfterSeconds" || expire.is_none())) {
             w.append_element(&e);
         }
@@ -199,9 +223,21 @@ fn change_series(cx: &mut Cx<'_>, coll: &Collection, change: &Change<'_>, series
             w.append("expireAfterSeconds", seconds);
         }
         w.append("timeseries", buckets.as_doc());
-    });
+    }));
     let shared = cx.op.shared.clone();
-    let command = oplog_command(&coll.ns, options.as_doc());
+    let given = DocBuf::build(|w| {
+        w.append("timeseries", series.map_or(Value::Missing, Value::Document));
+        match expire {
+            None => {}
+            Some(None) => {
+                w.append("expireAfterSeconds", "off");
+            }
+            Some(Some(seconds)) => {
+                w.append("expireAfterSeconds", seconds);
+            }
+        }
+    });
+    let command = oplog_command(&coll.ns, given.as_doc());
     shared.catalog.set_options(&mut cx.op, &coll.ns, options, command.as_doc())
 }
 
@@ -215,7 +251,10 @@ fn change_view(cx: &mut Cx<'_>, coll: &Collection, on: Option<&str>, pipeline: O
     let pipeline = views::check(cx, ns, on, pipeline.or(coll.option("pipeline").as_array()))?;
     let options = views::options(on, &pipeline, coll.option("collation").as_doc());
     let shared = cx.op.shared.clone();
-    let command = oplog_command(ns, options.as_doc());
+    let given = DocBuf::build(|w| {
+        w.append("viewOn", on).append("pipeline", pipeline.view());
+    });
+    let command = oplog_command(ns, given.as_doc());
     shared.catalog.set_options(&mut cx.op, ns, options, command.as_doc())
 }
 

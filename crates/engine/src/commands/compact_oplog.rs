@@ -3,6 +3,7 @@
 use smongo_bson::{DocWriter, Result, bail};
 use smongo_mql::Host;
 
+use super::compact::compact_table;
 use super::{ADMIN, Args, Command};
 use crate::door::Cx;
 use crate::oplog;
@@ -18,9 +19,10 @@ fn compact_oplog(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>
         None => return Err(args.missing("keep")),
     };
     let shared = cx.op.shared.clone();
-    let before = shared.store.table_stats(&shared.oplog)?.file_bytes;
+    let before = shared.store.file_bytes(&shared.oplog)?;
     let removed = oplog::keep_newest(&shared, keep, || cx.op.interrupt())?;
-    let after = shared.store.table_stats(&shared.oplog)?.file_bytes;
+    compact_table(cx, "compactOplog", &shared.oplog, 0)?;
+    let after = shared.store.file_bytes(&shared.oplog)?;
     reply.append("removed", removed as i64).append("bytesFreed", before.saturating_sub(after) as i64);
     Ok(())
 }

@@ -6,6 +6,7 @@ use smongo_mql::{CompileCx, Matcher};
 
 use super::{clustered, timeseries, views};
 use super::{Args, Command, IN_TXN, WRITES};
+use crate::buckets;
 use crate::catalog::IdIndex;
 use crate::door::Cx;
 use crate::limits;
@@ -15,22 +16,36 @@ pub const CREATE: Command = Command::new("create", create, IN_TXN | WRITES);
 
 fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;
-    namespace::check_creatable(&ns)?;
+    if let Some(series) = buckets::series_of(&ns).filter(|_| matches!(args.value("timeseries"), Value::Document(_))) {
+        // The buckets come with the collection they are of, and what they are beside comes with them.
+        let body = DocBuf::build(|w| {
+            args.body().as_doc().iter().filter(|e| !["clusteredIndex", "validator"].contains(&e.name())).for_each(|e| {
+                w.append_element(&e);
+            });
+        });
+        return create_named(cx, &series, &mut Args::new("create", body.as_doc(), &[]));
+    }
+    create_named(cx, &ns, args)
+}
+
+/// Creates what the arguments describe, under a name that is not read from them.
+fn create_named(cx: &mut Cx<'_>, ns: &Ns, args: &mut Args<'_>) -> Result<()> {
+    namespace::check_creatable(ns)?;
     args.refuse(&["encryptedFields", "recordIdsReplicated"])?;
     let given = Given::read(args)?;
     args.finish()?;
     if cx.in_transaction {
-        check_in_transaction(cx, &ns)?;
+        check_in_transaction(cx, ns)?;
         if given.view_on.is_some() || given.timeseries.is_some() {
             bail!(OperationNotSupportedInTransaction, "Cannot create a view or a time-series collection in a multi-document transaction.");
         }
     }
-    let options = given.options(cx, &ns)?;
+    let options = given.options(cx, ns)?;
     let id_index = given.id_index()?;
     let shared = cx.op.shared.clone();
-    match shared.catalog.create(&mut cx.op, &ns, options.clone(), id_index) {
+    match shared.catalog.create(&mut cx.op, ns, options.clone(), id_index) {
         // Creating what is there already, with the same options, is no error outside of transactions.
-        Err(e) if e.code() == smongo_bson::Code::NamespaceExists && !cx.in_transaction => match cx.op.collection(&ns)? {
+        Err(e) if e.code() == smongo_bson::Code::NamespaceExists && !cx.in_transaction => match cx.op.collection(ns)? {
             Some(coll) if coll.options.as_bytes() == options.as_bytes() => Ok(()),
             _ => Err(e),
         },
@@ -254,6 +269,24 @@ pub fn write_capped(w: &mut DocWriter<'_>, size: i64, max: i64) {
     if max > 0 {
         w.append("max", compact_number(max));
     }
+}
+
+/// The order in which [`Given::write`] leaves options, which is the same for those that changed since.
+const ORDER: &[&str] = &[
+    "capped", "size", "max", "changeStreamPreAndPostImages", "storageEngine", "indexOptionDefaults", "validator", "validationLevel", "validationAction",
+    "collation", "clusteredIndex", "expireAfterSeconds", "timeseries",
+];
+
+/// Options in the order of a collection that was created with them.
+pub fn in_order(options: &DocBuf) -> DocBuf {
+    DocBuf::build(|w| {
+        for name in ORDER {
+            w.append(name, options.get(name));
+        }
+        for e in options.as_doc().iter().filter(|e| !ORDER.contains(&e.name())) {
+            w.append_element(&e);
+        }
+    })
 }
 
 /// An integer of type int where it fits.

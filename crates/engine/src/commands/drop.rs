@@ -4,6 +4,7 @@ use smongo_bson::{Binary, Code, DocBuf, DocWriter, Result, Value, bail, err, num
 use uuid::Uuid;
 
 use super::{ADMIN, Args, Command, WRITES};
+use crate::buckets;
 use crate::door::Cx;
 use crate::namespace::{self, Ns};
 use crate::oplog::uuid_bytes;
@@ -13,7 +14,7 @@ pub const DROP_DATABASE: Command = Command::new("dropDatabase", drop_database, W
 pub const RENAME_COLLECTION: Command = Command::new("renameCollection", rename_collection, WRITES | ADMIN);
 
 fn drop(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let ns = args.ns(&cx.db)?;
+    let ns = buckets::behind(&cx.op, args.ns(&cx.db)?)?;
     let uuid = args.uuid("collectionUUID", Code::TypeMismatch)?;
     args.finish()?;
     let shared = cx.op.shared.clone();

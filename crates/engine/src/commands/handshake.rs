@@ -136,7 +136,7 @@ fn wait_for_change(cx: &mut Cx<'_>, version: Option<Doc<'_>>, await_ms: Option<i
         // The monitor's connection does nothing else, so its thread may sleep here; the client's own time limit must not end it.
         cx.op.deadline = None;
         let kill = cx.op.kill.clone();
-        shared.wait_for_shutdown(Duration::from_millis(ms as u64), || kill.is_on());
+        shared.wait_for_shutdown(Duration::from_millis(ms as u64), || kill.is_set());
         // At shutdown it tells that there is no primary any more.
         if !shared.shutting_down() {
             cx.op.kill.check()?;

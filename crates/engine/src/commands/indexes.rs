@@ -5,6 +5,7 @@ use smongo_mql::stream::Docs;
 
 use super::drop::check_uuid;
 use super::{Args, Command, IN_TXN, WRITES, index_spec, timeseries};
+use crate::buckets;
 use crate::catalog::Collection;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
@@ -91,7 +92,7 @@ fn set_commit_quorum(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
 }
 
 fn drop_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let ns = args.ns(&cx.db)?;
+    let ns = buckets::behind(&cx.op, args.ns(&cx.db)?)?;
     let index = args.value("index");
     let uuid = args.uuid("collectionUUID", Code::TypeMismatch)?;
     args.finish()?;
@@ -160,7 +161,7 @@ fn list_batch(args: &mut Args<'_>) -> Result<Batch> {
 }
 
 fn list_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let ns = args.ns(&cx.db)?;
+    let ns = buckets::behind(&cx.op, args.ns(&cx.db)?)?;
     let batch = list_batch(args)?;
     let (uuids, info) = (args.bool("includeBuildUUIDs")?, args.bool("includeIndexBuildInfo")?);
     args.finish()?;

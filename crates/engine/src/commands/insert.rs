@@ -6,9 +6,11 @@ use smongo_bson::{Doc, DocBuf, DocWriter, ObjectId, Result, Timestamp, Type, Val
 
 use super::write_reply::{self, WriteErrors};
 use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
+use crate::buckets;
 use crate::catalog::Collection;
 use crate::door::Cx;
 use crate::limits;
+use crate::namespace::Ns;
 use crate::op::{OpCx, Ran};
 use crate::write;
 
@@ -65,6 +67,8 @@ pub fn insert_group(
     let mut buf = Vec::new();
     let stmts: Vec<Option<i32>> = (0..(docs.len() - from).min(GROUP)).map(|n| write_reply::stmt_id(cx, first_statement + n)).collect();
     let mut stale = false;
+    // A bucket holds many measurements: it is a group.
+    let bucket = coll.buckets_of().is_some();
     cx.op.write_group(stmts.len(), |op, limit| {
         if stale {
             coll = write_reply::target(op, &coll.ns)?;
@@ -84,7 +88,7 @@ pub fn insert_group(
             }
             count += 1;
             bytes += doc.as_bytes().len();
-            if bytes >= GROUP_BYTES {
+            if bytes >= GROUP_BYTES || bucket {
                 break;
             }
         }
@@ -122,6 +126,9 @@ fn insert_one(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>, bypass: bool,
     if doc.as_bytes().len() > limits::DOCUMENT_BYTES {
         bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {}, max size: {}", doc.as_bytes().len(), limits::DOCUMENT_BYTES);
     }
+    if let Some(series) = coll.buckets_of() {
+        return insert_bucket(op, series, doc);
+    }
     let doc = stored(op, coll, doc, buf)?;
     write_reply::validate(coll, doc, bypass)?;
     write::insert(op, coll, doc)?;
@@ -129,6 +136,22 @@ fn insert_one(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>, bypass: bool,
         write::evict(op, coll)?;
     }
     Ok(())
+}
+
+/// Inserts the measurements of a bucket. One that is there already is known by its first measurement, which nobody makes twice
+/// when it has an `_id`.
+fn insert_bucket(op: &mut OpCx, series: &Arc<Collection>, bucket: Doc<'_>) -> Result<()> {
+    let Some(timeseries) = &series.timeseries else { return Ok(()) };
+    let mut first = true;
+    buckets::unpack(timeseries, bucket, |measurement| {
+        if std::mem::take(&mut first) && measurement.contains("_id") && write::holds_measurement(op, series, measurement)? {
+            let key = DocBuf::build(|w| {
+                w.append("_id", bucket.get("_id"));
+            });
+            return Err(write::duplicate_key_of(&Ns::unchecked(series.ns.db(), &format!("{}{}", buckets::PREFIX, series.ns.coll())), key.as_doc()));
+        }
+        write::insert(op, series, measurement).map(|_| ())
+    })
 }
 
 /// What a document or measurement becomes when it is stored in a collection.

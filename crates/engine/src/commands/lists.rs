@@ -6,6 +6,7 @@ use smongo_mql::{Arena, Matcher};
 
 use super::create::plain_filter;
 use super::{ADMIN, Args, Command};
+use crate::buckets;
 use crate::catalog::Collection;
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
@@ -51,7 +52,7 @@ fn database_bytes(cx: &Cx<'_>, db: &str) -> Result<i64> {
     for coll in cx.op.shared.catalog.collections(db) {
         let tables = coll.storage().map(|s| &s.records).into_iter().chain(coll.indexes.iter().map(|i| &i.table));
         for table in tables {
-            bytes += cx.op.shared.store.table_stats(table)?.file_bytes as i64;
+            bytes += cx.op.shared.store.file_bytes(table)? as i64;
         }
     }
     Ok(bytes)
@@ -124,21 +125,11 @@ fn describe(coll: &Collection, name_only: bool) -> DocBuf {
 /// The collection in which MongoDB keeps a time-series collection's buckets, for clients that know it is there.
 fn describe_buckets(coll: &Collection, name_only: bool) -> DocBuf {
     DocBuf::build(|w| {
-        w.append("name", &*format!("system.buckets.{}", coll.ns.coll())).append("type", "collection");
+        w.append("name", &*format!("{}{}", buckets::PREFIX, coll.ns.coll())).append("type", "collection");
         if name_only {
             return;
         }
-        {
-            let mut options = w.document("options");
-            {
-                let mut validator = options.document("validator");
-                let mut schema = validator.document("$jsonSchema");
-                schema.append("bsonType", "object");
-                let mut required = schema.array("required");
-                required.push("_id").push("control").push("data");
-            }
-            options.append("clusteredIndex", true).append("expireAfterSeconds", coll.option("expireAfterSeconds")).append("timeseries", coll.option("timeseries"));
-        }
+        buckets::options(coll, &mut w.document("options"));
         let mut info = w.document("info");
         info.append("readOnly", false).append("uuid", Value::Binary(Binary::from_raw(&uuid_bytes(&coll.uuid))));
     })

@@ -3,6 +3,7 @@
 pub mod args;
 
 mod aggregate;
+mod apply_ops;
 mod backup;
 mod build_info;
 mod bulk_write;
@@ -39,6 +40,7 @@ mod plan_cache;
 mod principals;
 mod profile;
 mod replica_set;
+mod resize_oplog;
 mod roles;
 mod scram;
 mod session_commands;
@@ -115,7 +117,9 @@ fn not_implemented(cx: &mut Cx<'_>, _args: &mut Args<'_>, _reply: &mut DocWriter
 pub static COMMANDS: &[Command] = &[
     session_commands::ABORT_TRANSACTION,
     aggregate::AGGREGATE,
+    apply_ops::APPLY_OPS,
     host::AUTHENTICATE,
+    compact::AUTO_COMPACT,
     backup::BACKUP,
     build_info::BUILD_INFO,
     build_info::BUILD_INFO_LOWER,
@@ -208,6 +212,7 @@ pub static COMMANDS: &[Command] = &[
     drop::RENAME_COLLECTION,
     replica_set::REPL_SET_GET_CONFIG,
     replica_set::REPL_SET_GET_STATUS,
+    resize_oplog::REPL_SET_RESIZE_OPLOG,
     roles::REVOKE_PRIVILEGES,
     roles::REVOKE_ROLES,
     users::REVOKE_ROLES,

@@ -7,11 +7,13 @@ use std::time::Instant;
 use md5::{Digest, Md5};
 use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::{CompileCx, Matcher};
+use smongo_storage::TableStats;
 
 use super::{Args, Command};
+use crate::buckets;
 use crate::catalog::Collection;
 use crate::door::Cx;
-use crate::exec::storage_stats;
+use crate::exec::{self, storage_stats};
 use crate::namespace::{self, Ns};
 use crate::oplog::uuid_bytes;
 use crate::plan::{self, Hint, Query};
@@ -37,11 +39,13 @@ struct Sizes {
     index_free: i64,
 }
 
-fn sizes(cx: &mut Cx<'_>, coll: &Arc<Collection>) -> Result<Sizes> {
+/// `free`: also what is free in the files, for which they must be open.
+fn sizes(cx: &mut Cx<'_>, coll: &Arc<Collection>, free: bool) -> Result<Sizes> {
     let Some(storage) = coll.storage() else { return Ok(Sizes::default()) };
     let shared = cx.op.shared.clone();
     count(cx, coll)?;
-    let records = shared.store.table_stats(&storage.records)?;
+    let figures = |table| if free { shared.store.table_stats(table) } else { shared.store.file_bytes(table).map(|file_bytes| TableStats { file_bytes, ..TableStats::default() }) };
+    let records = figures(&storage.records)?;
     let mut sizes = Sizes {
         documents: coll.state.known_documents().unwrap_or(0),
         bytes: coll.state.bytes.load(Ordering::Relaxed).max(0),
@@ -50,7 +54,7 @@ fn sizes(cx: &mut Cx<'_>, coll: &Arc<Collection>) -> Result<Sizes> {
         ..Sizes::default()
     };
     for index in &coll.indexes {
-        let stats = shared.store.table_stats(&index.table)?;
+        let stats = figures(&index.table)?;
         sizes.index += stats.file_bytes as i64;
         sizes.index_free += stats.reusable_bytes as i64;
     }
@@ -85,7 +89,7 @@ fn db_stats(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
             views += 1;
             continue;
         }
-        let s = sizes(cx, &coll)?;
+        let s = sizes(cx, &coll, free)?;
         collections += 1;
         indexes += coll.index_count() as i64;
         total.documents += s.documents;
@@ -126,11 +130,12 @@ fn file_system(path: &std::path::Path) -> Option<(f64, f64)> {
 
 fn coll_stats(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;
+    let behind = buckets::behind(&cx.op, ns.clone())?;
     let scale = scale(args)?;
     args.accept(&["verbose", "waitForLock", "freeStorage"]);
     args.finish()?;
     reply.append("ns", ns.as_str());
-    let Some(coll) = cx.op.collection(&ns)? else {
+    let Some(coll) = cx.op.collection(&behind)? else {
         reply.append("size", 0).append("count", 0).append("numOrphanDocs", 0).append("storageSize", 0).append("totalSize", 0);
         reply.append("nindexes", 0).append("totalIndexSize", 0);
         reply.document("indexDetails");
@@ -254,7 +259,7 @@ fn db_hash(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
 /// Where MongoDB keeps a collection's documents: those of a time-series collection are in its buckets.
 fn stored_name(coll: &Collection) -> String {
     match coll.timeseries {
-        Some(_) => format!("system.buckets.{}", coll.ns.coll()),
+        Some(_) => format!("{}{}", buckets::PREFIX, coll.ns.coll()),
         None => coll.ns.coll().to_owned(),
     }
 }
@@ -267,9 +272,22 @@ fn is_hashed(ns: &Ns) -> bool {
 /// The MD5 of a collection's documents in the order of `_id`; in their own order where they are capped.
 fn hash(cx: &mut Cx<'_>, coll: &Arc<Collection>) -> Result<String> {
     let mut md5 = Md5::new();
+    if coll.timeseries.is_some() {
+        // Measurements of one moment are in the order of their insertion, their buckets are not.
+        let sort = DocBuf::build(|w| {
+            w.document("$sort").append("_id", 1);
+        });
+        let cx_of_sort = CompileCx { allow_disk_use: true, ..CompileCx::default() };
+        let mut stream = exec::open_pipeline(&mut cx.op, coll.ns.db(), &stored_name(coll), &[sort], &cx_of_sort)?;
+        while stream.advance(&mut cx.op)? {
+            md5.update(stream.doc().as_bytes());
+        }
+        stream.park(&mut cx.op);
+        return Ok(hex(&md5.finalize()));
+    }
     let mut query = Query::new(Arc::new(Matcher::compile(Doc::EMPTY, &CompileCx::default())?));
-    if !coll.is_capped() && coll.id_index().is_some() {
-        query.hint = Hint::parse(Value::String("_id_"))?;
+    if let Some(index) = coll.id_index().filter(|_| !coll.is_capped()) {
+        query.hint = Hint::parse(Value::String(&index.name))?;
     }
     let mut rows = plan::plan(&mut cx.op, coll, query)?.open_rows(&mut cx.op)?;
     while rows.advance(&mut cx.op)? {

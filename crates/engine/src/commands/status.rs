@@ -40,12 +40,14 @@ const SECTIONS: &[(&str, bool, Section)] = &[
             w.append(name, 0i64);
         }
     }),
+    ("oplogTruncation", true, oplog_truncation),
     ("repl", true, |_, w| {
         w.append("setName", "rs0").append("setVersion", 1).append("isWritablePrimary", true).append("secondary", false);
     }),
     ("storageEngine", true, |shared, w| {
         w.append("name", "wiredTiger").append("supportsCommittedReads", true).append("persistent", shared.store.path().is_some());
         w.append("readOnly", false).append("backupCursorOpen", false);
+        crate::damage::write_status(shared, w);
     }),
     ("transactions", true, |shared, w| {
         w.append("currentOpen", shared.sessions.open_transactions() as i64);
@@ -130,6 +132,18 @@ fn network(shared: &Shared, w: &mut DocWriter<'_>) {
     let usage = &shared.usage;
     let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed) as i64;
     w.append("bytesIn", read(&usage.bytes_in)).append("bytesOut", read(&usage.bytes_out)).append("numRequests", read(&usage.requests));
+}
+
+/// MongoDB finds the places to cut at by going through the oplog, or samples of it, when it opens; here it is counted after a crash.
+fn oplog_truncation(shared: &Shared, w: &mut DocWriter<'_>) {
+    let size = &shared.oplog_size;
+    let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed) as i64;
+    w.append("totalTimeProcessingMicros", read(&size.count_micros)).append("processingMethod", "scanning");
+    let hours = size.limits().retention_hours;
+    if hours > 0.0 {
+        w.append("oplogMinRetentionHours", hours);
+    }
+    w.append("totalTimeTruncatingMicros", read(&size.trim_micros)).append("truncateCount", read(&size.steps));
 }
 
 /// Every figure of the storage, in its sections, as MongoDB shows them.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smongo_bson::{Binary, Doc, DocWriter, Result, Value, bail};
-use smongo_storage::ErrorKind;
+use smongo_storage::{ErrorKind, Session, Table};
 
 use super::create::compact_number;
 use super::{Args, Command};
+use crate::buckets;
 use crate::catalog::{Collection, Storage};
 use crate::door::Cx;
 use crate::keys::record_id;
@@ -26,14 +27,19 @@ struct Found {
     extra: u64,
     /// Documents hold arrays where the index does not know of any: its queries would be planned wrongly.
     unknown_arrays: u64,
+    /// Why it cannot be read.
+    damage: Option<String>,
 }
 
 impl Found {
     fn is_valid(&self) -> bool {
-        self.missing == 0 && self.extra == 0 && self.unknown_arrays == 0
+        self.missing == 0 && self.extra == 0 && self.unknown_arrays == 0 && self.damage.is_none()
     }
 
     fn describe(&self, index: &str) -> String {
+        if let Some(damage) = &self.damage {
+            return format!("index {index} is damaged: {damage}");
+        }
         let arrays = match self.unknown_arrays {
             0 => String::new(),
             n => format!(", not marked multikey for {n} documents with arrays"),
@@ -101,6 +107,8 @@ fn validate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     if !options.metadata {
         check_contents(cx, &coll, storage, &options, &mut report)?;
         if options.full {
+            // Indexes that were built anew have other tables.
+            let coll = cx.op.require(&ns)?;
             check_tables(cx, &coll, storage, &mut report)?;
         }
     }
@@ -112,14 +120,23 @@ fn validate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
 fn target(cx: &Cx<'_>, args: &mut Args<'_>) -> Result<Ns> {
     match (args.ns(&cx.db), args.first()) {
         (Err(_), Value::String(name)) if name.starts_with('$') => bail!(NamespaceNotFound, "Collection '{}.{name}' does not exist to validate.", cx.db),
-        (ns, _) => ns,
+        (ns, _) => buckets::behind(&cx.op, ns?),
     }
 }
 
 fn check_contents(cx: &mut Cx<'_>, coll: &Arc<Collection>, storage: &Storage, options: &Options, report: &mut Report) -> Result<()> {
-    let cursor = cx.op.store()?.open(&storage.records)?;
     let mut entries = Entries::default();
-    while cx.op.store()?.next(cursor)? {
+    let cursor = match cx.op.store()?.open(&storage.records) {
+        Err(e) if e.kind() == ErrorKind::Corrupt => return records_unreadable(coll, &e, report),
+        cursor => cursor?,
+    };
+    loop {
+        match cx.op.store()?.next(cursor) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(e) if e.kind() == ErrorKind::Corrupt => return records_unreadable(coll, &e, report),
+            Err(e) => return Err(e.into()),
+        }
         report.records += 1;
         let (id, bytes) = (record_id(cx.op.lent().key(cursor)), cx.op.lent().value(cursor).to_vec());
         if let Err(e) = smongo_bson::check::document(&bytes) {
@@ -145,6 +162,12 @@ fn check_contents(cx: &mut Cx<'_>, coll: &Arc<Collection>, storage: &Storage, op
             report.errors.push(f.describe(&name));
         }
     }
+    Ok(())
+}
+
+/// Documents that cannot be read say nothing about indexes.
+fn records_unreadable(coll: &Collection, error: &smongo_storage::Error, report: &mut Report) -> Result<()> {
+    report.errors.push(crate::damage::of_collection(&coll.ns, error.message()));
     Ok(())
 }
 
@@ -201,8 +224,13 @@ fn check_record(op: &mut OpCx, coll: &Collection, id: i64, doc: Doc<'_>, entries
         f.unknown_arrays += u64::from(index.would_grow(&multikey));
         for (key, value) in entries.iter() {
             f.entries += 1;
-            if op.store()?.get(&index.table, key)? != Some(value) {
-                f.missing += 1;
+            if f.damage.is_some() {
+                continue;
+            }
+            match op.store()?.get(&index.table, key) {
+                Ok(found) => f.missing += u64::from(found != Some(value)),
+                Err(e) if e.kind() == ErrorKind::Corrupt => f.damage = Some(e.message().to_owned()),
+                Err(e) => return Err(e.into()),
             }
         }
     }
@@ -212,15 +240,22 @@ fn check_record(op: &mut OpCx, coll: &Collection, id: i64, doc: Doc<'_>, entries
 /// As many entries as the documents have, and each of those found: none is superfluous.
 fn count_entries(cx: &mut Cx<'_>, coll: &Collection, found: &mut BTreeMap<String, Found>) -> Result<()> {
     for index in &coll.indexes {
-        let cursor = cx.op.store()?.open(&index.table)?;
-        let mut n = 0u64;
-        while cx.op.store()?.next(cursor)? {
-            n += 1;
-        }
-        cx.op.store()?.release(cursor);
-        if let Some(f) = found.get_mut(&index.name) {
-            f.extra = n.saturating_sub(f.entries - f.missing);
+        let Some(f) = found.get_mut(&index.name).filter(|f| f.damage.is_none()) else { continue };
+        match count_table(cx.op.store()?, &index.table) {
+            Ok(n) => f.extra = n.saturating_sub(f.entries - f.missing),
+            Err(e) if e.kind() == ErrorKind::Corrupt => f.damage = Some(e.message().to_owned()),
+            Err(e) => return Err(e.into()),
         }
     }
     Ok(())
+}
+
+fn count_table(store: &mut Session, table: &Table) -> smongo_storage::Result<u64> {
+    let cursor = store.open(table)?;
+    let mut n = 0;
+    while store.next(cursor)? {
+        n += 1;
+    }
+    store.release(cursor);
+    Ok(n)
 }

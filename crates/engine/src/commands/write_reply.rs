@@ -22,8 +22,9 @@ impl WriteErrors {
     /// Notes a statement's error; whether the command ends with it. Errors that fail the whole command come back.
     pub fn end(&mut self, cx: &Cx<'_>, index: usize, e: Error, ordered: bool) -> Result<bool> {
         let fatal = [Code::MaxTimeMSExpired, Code::Interrupted, Code::InterruptedAtShutdown, Code::CursorKilled];
-        // Inside a transaction the first error ends the transaction and with it the command.
-        if fatal.contains(&e.code()) || (cx.in_transaction && e.code() == Code::WriteConflict) {
+        // Inside a transaction these tell drivers whether to try all of it again, which they read from the command's own error.
+        let of_transactions = [Code::WriteConflict, Code::LockTimeout, Code::TransactionTooLargeForCache];
+        if fatal.contains(&e.code()) || (cx.in_transaction && of_transactions.contains(&e.code())) {
             return Err(e);
         }
         cx.op.doomed.set(cx.in_transaction);
@@ -60,6 +61,7 @@ pub fn check_batch(count: usize) -> Result<()> {
 pub fn check_target(cx: &Cx<'_>, ns: &Ns) -> Result<()> {
     let coll = cx.op.collection(ns)?;
     match &coll {
+        Some(coll) if cx.command.name == "insert" && coll.buckets_of().is_some() => {}
         Some(coll) if coll.view().is_some() => bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection"),
         Some(_) => {}
         None => crate::namespace::check_creatable(ns)?,
@@ -68,7 +70,7 @@ pub fn check_target(cx: &Cx<'_>, ns: &Ns) -> Result<()> {
         if matches!(ns.db(), "admin" | "config" | "local") {
             bail!(OperationNotSupportedInTransaction, "Cannot write to the '{}' database in a multi-document transaction", ns.db());
         }
-        if coll.as_ref().is_some_and(|c| c.timeseries.is_some()) {
+        if coll.as_ref().is_some_and(|c| c.timeseries.is_some() || c.buckets_of().is_some()) {
             bail!(OperationNotSupportedInTransaction, "Cannot write to the time-series collection {ns} in a multi-document transaction");
         }
         if coll.is_some_and(|c| c.is_capped()) {

@@ -70,6 +70,7 @@ impl Session {
             // The operation's context was dropped while unwinding: its transaction is rolled back.
             Err(panic) => (After::Reply, Some(panicked(&*panic))),
         };
+        let error = error.map(|e| crate::damage::explain(&self.shared, e));
         if let Some(error) = &error {
             out.truncate(start);
             reply::fail(&mut DocWriter::new(out), Some(&self.shared), error);

@@ -79,7 +79,7 @@ impl Rows for CollScan {
         while self.step(op)? {
             let cursor = self.cursor.require()?;
             self.counters.docs += 1;
-            if self.counters.docs.is_multiple_of(INTERRUPT_EVERY) || op.kill.is_on() {
+            if self.counters.docs.is_multiple_of(INTERRUPT_EVERY) || op.kill.is_set() {
                 op.interrupt()?;
             }
             let store = op.lent();

@@ -141,7 +141,7 @@ impl IndexScan {
         let cursor = self.cursor.require()?;
         while more {
             self.counters.keys += 1;
-            if self.counters.keys.is_multiple_of(INTERRUPT_EVERY) || op.kill.is_on() {
+            if self.counters.keys.is_multiple_of(INTERRUPT_EVERY) || op.kill.is_set() {
                 op.interrupt()?;
             }
             let key = op.lent().key(cursor);

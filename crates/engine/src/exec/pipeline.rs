@@ -19,11 +19,13 @@ pub struct Resolved {
     /// `None` when there is no such collection.
     pub coll: Option<Arc<Collection>>,
     pub stages: Vec<DocBuf>,
+    /// What is read are the collection's buckets.
+    pub buckets: bool,
 }
 
 /// Replaces views by what they are defined over.
 pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<Resolved> {
-    let mut resolved = Resolved { ns, coll: None, stages: stages.to_vec() };
+    let mut resolved = Resolved { ns, coll: None, stages: stages.to_vec(), buckets: false };
     for _ in 0..=limits::VIEW_DEPTH {
         let Some(coll) = op.collection(&resolved.ns)? else { return Ok(resolved) };
         let Some(view) = coll.view() else {
@@ -33,6 +35,7 @@ pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<R
         if !same_collation(cx, &coll) {
             bail!(OptionNotSupportedOnView, "Cannot override a view's default collation{}", coll.ns);
         }
+        resolved.buckets |= view.buckets_of.is_some();
         resolved.ns = Ns::unchecked(coll.ns.db(), &view.on);
         resolved.stages.splice(0..0, view.pipeline.iter().cloned());
     }
@@ -81,6 +84,8 @@ pub struct Prepared {
     pub rest_stages: Vec<DocBuf>,
     /// The collection that is read, behind any views.
     pub ns: Ns,
+    /// The collection whose buckets are made of what the plan reads.
+    pub buckets_of: Option<Arc<Collection>>,
 }
 
 impl Prepared {
@@ -89,10 +94,13 @@ impl Prepared {
         if self.plan.as_ref().is_none_or(|p| p.query.projection.is_none()) {
             rest.trim();
         }
-        let source: Box<dyn Stream> = match self.plan {
+        let mut source: Box<dyn Stream> = match self.plan {
             Some(plan) => plan.open(op)?,
             None => Box::new(Docs::new(Vec::new())),
         };
+        if let Some(series) = self.buckets_of {
+            source = crate::buckets::open(&series, source);
+        }
         rest.open(source)
     }
 }
@@ -115,8 +123,17 @@ pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &Comp
         if let Some(Stage::GeoNear(_)) = pipeline.stages.first() {
             bail!(NamespaceNotFound, "$geoNear is only supported on a collection that exists: {}", resolved.ns);
         }
-        return Ok(Prepared { plan: None, rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns });
+        return Ok(Prepared { plan: None, rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns, buckets_of: None });
     };
+    if resolved.buckets {
+        // Buckets are made of all measurements, in their own order.
+        if hint.is_some_and(|hint| !matches!(hint, Hint::Natural { forward: true })) {
+            bail!(BadValue, "error processing query: the buckets of {} have no index that a hint could name", resolved.ns);
+        }
+        let query = Query::new(Arc::new(Matcher::compile(Doc::EMPTY, &CompileCx::default())?));
+        let plan = plan::plan(op, &coll, query)?;
+        return Ok(Prepared { plan: Some(plan), rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns, buckets_of: Some(coll) });
+    }
     let (mut query, rest, taken) = absorb(pipeline, &coll, cx)?;
     query.hint = hint;
     describe(&mut query, &resolved.stages);
@@ -125,7 +142,7 @@ pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &Comp
     if plan.query.projection.is_none() && rest_stages.first().is_some_and(reads_nothing) {
         plan.root = plan.root.without_documents();
     }
-    Ok(Prepared { plan: Some(plan), rest, rest_stages, ns: resolved.ns })
+    Ok(Prepared { plan: Some(plan), rest, rest_stages, ns: resolved.ns, buckets_of: None })
 }
 
 /// The documents a query was made of, for explain.

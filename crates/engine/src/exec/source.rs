@@ -66,7 +66,7 @@ fn index_stats(op: &mut OpCx, ns: &Ns) -> Result<Vec<DocBuf>> {
 }
 
 fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
-    let coll = op.collection(ns)?;
+    let coll = op.collection(&crate::buckets::behind(op, ns.clone())?)?;
     if let Some(name) = ["storageStats", "count", "queryExecStats"].into_iter().find(|name| spec.contains(name)) {
         match &coll {
             None => return Err(err!(NamespaceNotFound, "$collStats {name}: Collection [{ns}] not found.")),
@@ -115,7 +115,7 @@ pub fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter
     let file = records.file_bytes as i64;
     let mut sizes = Vec::new();
     for index in &coll.indexes {
-        sizes.push((index.name.as_str(), store.table_stats(&index.table)?.file_bytes as i64));
+        sizes.push((index.name.as_str(), store.file_bytes(&index.table)? as i64));
     }
     let total: i64 = sizes.iter().map(|(_, n)| n).sum();
     let fit = |n: i64| -> Value<'static> { i32::try_from(n / scale).map_or(Value::Int64(n / scale), Value::Int32) };

@@ -1,5 +1,6 @@
 //! The oplog: every change, in the transaction of the change.
 
+mod size;
 mod trim;
 
 use std::cell::Cell;
@@ -14,6 +15,7 @@ use crate::clock::Taken;
 use crate::limits;
 use crate::namespace::Ns;
 use crate::shared::Shared;
+pub use size::{Size, count, resize};
 pub use trim::{keep_newest, trim, trimmed};
 
 /// What an entry takes besides the document, about.
@@ -111,11 +113,6 @@ impl Pending {
         self.ends.len()
     }
 
-    /// Bytes of the entries that were written, which count once they are committed.
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
     /// Keeps the document as it was before the change that is added next.
     pub fn pre_image(&mut self, old: Doc<'_>) {
         self.images.push((self.ends.len(), DocBuf::from(old)));
@@ -177,6 +174,11 @@ impl Pending {
     /// The timestamps of the entries that were written, which somebody must say are done.
     pub fn timestamps(&self) -> &[Timestamp] {
         &self.taken
+    }
+
+    /// The entries that were written, and their bytes, which count once they are committed.
+    pub fn written(&self) -> (i64, i64) {
+        (self.taken.len() as i64, self.written as i64)
     }
 
     /// Gives each entry its timestamp and writes it, and the pre-images.

@@ -1,12 +1,14 @@
 //! Keeping the oplog within its size: the oldest entries go, in small steps, and writers never wait for it.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use smongo_bson::Result;
+use smongo_bson::{Result, err};
 use smongo_storage::{Begin, Durability, Store};
 
 use crate::catalog::Catalog;
 use crate::change::images;
+use crate::clock::now_millis;
 use crate::limits;
 use crate::shared::Shared;
 
@@ -19,27 +21,46 @@ pub fn trimmed(store: &Store, catalog: &Catalog) -> Result<u64> {
     Ok(catalog.meta(&mut session, TRIMMED)?.and_then(|b| b.first_chunk::<8>().copied()).map_or(0, u64::from_be_bytes))
 }
 
-/// Removes the oldest entries while the oplog holds more bytes than it may.
+/// Removes the oldest entries while the oplog holds more bytes than it may, and they are older than they must become.
 pub fn trim(shared: &Shared) -> Result<()> {
-    let limit = if shared.store.path().is_some() { limits::OPLOG_BYTES } else { limits::OPLOG_BYTES_IN_MEMORY };
-    while shared.oplog_bytes.load(Ordering::Relaxed) > limit && !shared.shutting_down() {
-        if !step(shared)? {
-            break;
-        }
+    let size = &shared.oplog_size;
+    let limits = size.limits();
+    // What one second brings is not worth a transaction.
+    let slack = limits::OPLOG_TRIM_STEP.min(limits.bytes / 16);
+    let stop = || if shared.shutting_down() { Err(err!(InterruptedAtShutdown, "interrupted at shutdown")) } else { Ok(()) };
+    let _alone = match size.alone(shared, stop) {
+        Err(_) if shared.shutting_down() => return Ok(()),
+        known => known?,
+    };
+    if size.excess() <= slack {
+        return Ok(());
     }
+    let begun = Instant::now();
+    let end = retained(limits.retention_hours);
+    while !shared.shutting_down() && remove_step(shared, end.as_ref().map(|key| &key[..]), size.excess())?.is_some() {
+        size.steps.fetch_add(1, Ordering::Relaxed);
+    }
+    size.trim_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
     Ok(())
 }
 
-/// Removes all entries but the newest `keep`, and gives the room back to the file system. Returns how many went.
+/// The key from which on entries are too young to go.
+fn retained(hours: f64) -> Option<[u8; 8]> {
+    let oldest = (hours > 0.0).then(|| now_millis() / 1000 - (hours * 3600.0) as i64)?;
+    Some((u64::from(u32::try_from(oldest).unwrap_or(0)) << 32).to_be_bytes())
+}
+
+/// Removes all entries but the newest `keep`. Returns how many went.
 pub fn keep_newest(shared: &Shared, keep: u64, mut interrupt: impl FnMut() -> Result<()>) -> Result<u64> {
     let mut removed = 0;
+    let alone = shared.oplog_size.alone(shared, &mut interrupt)?;
     if let Some(oldest) = nth_newest(shared, keep, &mut interrupt)? {
-        while let Some(step) = remove_step(shared, Some(&oldest))? {
+        while let Some(step) = remove_step(shared, Some(&oldest), u64::MAX)? {
             removed += step;
             interrupt()?;
         }
     }
-    shared.store.compact(&shared.oplog)?;
+    drop(alone);
     Ok(removed)
 }
 
@@ -62,24 +83,19 @@ fn nth_newest(shared: &Shared, n: u64, interrupt: &mut impl FnMut() -> Result<()
     Ok(Some(key))
 }
 
-/// Removes some of the oldest entries; `false` when there are none.
-fn step(shared: &Shared) -> Result<bool> {
-    if remove_step(shared, None)?.is_some() {
-        return Ok(true);
-    }
-    // Nothing to remove: the estimate was too high.
-    shared.oplog_bytes.store(0, Ordering::Relaxed);
-    Ok(false)
-}
-
-/// Removes some of the oldest entries, those before `end` only; how many, or `None` when there are none.
-fn remove_step(shared: &Shared, end: Option<&[u8]>) -> Result<Option<u64>> {
+/// Removes some of the oldest entries, those before `end` only and no more bytes than `most`; how many, or `None` when there are
+/// none.
+fn remove_step(shared: &Shared, end: Option<&[u8]>, most: u64) -> Result<Option<u64>> {
     let mut session = shared.store.session()?;
     session.begin(Begin::default())?;
     let cursor = session.open(&shared.oplog)?;
     let (mut bytes, mut count, mut last) = (0u64, 0, Vec::new());
     while bytes < limits::OPLOG_TRIM_STEP && session.next(cursor)? && end.is_none_or(|end| session.key(cursor) < end) {
-        bytes += session.value(cursor).len() as u64;
+        let with_this = bytes + session.value(cursor).len() as u64;
+        if with_this > most {
+            break;
+        }
+        bytes = with_this;
         count += 1;
         last.clear();
         last.extend_from_slice(session.key(cursor));
@@ -95,7 +111,6 @@ fn remove_step(shared: &Shared, end: Option<&[u8]>) -> Result<Option<u64>> {
     // The images of an entry go with it.
     session.truncate(&shared.preimages, None, Some(&images::key(ts, u32::MAX)))?;
     session.commit(Durability::Lazy)?;
-    let before = shared.oplog_bytes.load(Ordering::Relaxed);
-    shared.oplog_bytes.fetch_sub(bytes.min(before), Ordering::Relaxed);
+    shared.oplog_size.add(-(count as i64), -(bytes as i64));
     Ok(Some(count))
 }

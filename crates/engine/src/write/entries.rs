@@ -9,6 +9,7 @@ use smongo_mql::Arena;
 use crate::catalog::{Collection, Index};
 use crate::keys::{RecordId, record_key};
 use crate::limits;
+use crate::namespace::Ns;
 use crate::op::OpCx;
 
 /// The entries a document has in one index, sorted and without duplicates. Buffers are reused from index to index.
@@ -177,14 +178,22 @@ pub fn duplicate_key(coll: &Collection, index: &Index, key: &[u8]) -> Error {
             w.append(element.name(), value.view());
         }
     });
-    let message = format!(
-        "E11000 duplicate key error collection: {} index: {} dup key: {{ {} }}",
-        coll.ns,
-        index.name,
-        text.join(", ")
-    );
+    duplicate(&coll.ns, &index.name, index.key(), values.as_doc(), &text.join(", "))
+}
+
+/// The error of a second document of an `_id`.
+pub fn duplicate_key_of(ns: &Ns, key: Doc<'_>) -> Error {
+    let pattern = DocBuf::build(|w| {
+        w.append("_id", 1);
+    });
+    let text = format!("_id: {}", smongo_bson::json::value_to_relaxed(key.get("_id")));
+    duplicate(ns, "_id_", pattern.as_doc(), key, &text)
+}
+
+fn duplicate(ns: &Ns, index: &str, pattern: Doc<'_>, key: Doc<'_>, text: &str) -> Error {
+    let message = format!("E11000 duplicate key error collection: {ns} index: {index} dup key: {{ {text} }}");
     let info = DocBuf::build(|w| {
-        w.append("keyPattern", index.key()).append("keyValue", values.as_doc());
+        w.append("keyPattern", pattern).append("keyValue", key);
     });
     Error::new(Code::DuplicateKey, message).with_info(info)
 }

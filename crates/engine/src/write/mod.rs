@@ -15,7 +15,7 @@ use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::oplog::Change;
-pub use entries::{Entries, duplicate_key};
+pub use entries::{Entries, duplicate_key, duplicate_key_of};
 
 fn storage_of(coll: &Collection) -> Result<&Storage> {
     coll.storage().ok_or_else(|| err!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns))
@@ -65,7 +65,7 @@ fn series_position(op: &mut OpCx, storage: &Storage, series: &TimeSeries, doc: D
     let Value::DateTime(time) = doc.get(&series.time) else {
         bail!(BadValue, "'{}' must be present and contain a valid BSON UTC datetime value", series.time)
     };
-    let millis = (time.clamp(-EPOCH, EPOCH - 1) + EPOCH) << SEQUENCE_BITS;
+    let millis = series_begin(time);
     let mut last = millis | ((1 << SEQUENCE_BITS) - 1);
     let store = op.store()?;
     let cursor = store.open(&storage.records)?;
@@ -79,6 +79,31 @@ fn series_position(op: &mut OpCx, storage: &Storage, series: &TimeSeries, doc: D
     };
     store.release(cursor);
     Ok(id)
+}
+
+/// Whether a measurement like this one, byte for byte, is there.
+pub fn holds_measurement(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<bool> {
+    let (Some(storage), Some(series)) = (coll.storage(), &coll.timeseries) else { return Ok(false) };
+    let Value::DateTime(time) = doc.get(&series.time) else { return Ok(false) };
+    let first = series_begin(time);
+    let store = op.store()?;
+    let cursor = store.open(&storage.records)?;
+    let mut more = store.seek_ge(cursor, &record_key(first))?;
+    let mut found = false;
+    // What a full millisecond flowed over into the next ones is of this time, too.
+    while more && !found {
+        let there = Doc::from_checked(store.value(cursor));
+        found = there.as_bytes() == doc.as_bytes();
+        let later = matches!(there.get(&series.time), Value::DateTime(at) if at > time) && record_id(store.key(cursor)) >= first + (1 << SEQUENCE_BITS);
+        more = !later && store.next(cursor)?;
+    }
+    store.release(cursor);
+    Ok(found)
+}
+
+/// The least record id of a time.
+fn series_begin(time: i64) -> RecordId {
+    (time.clamp(-EPOCH, EPOCH - 1) + EPOCH) << SEQUENCE_BITS
 }
 
 /// Notes where a document holds arrays on an index's paths, before its entries are written.

@@ -4,6 +4,7 @@ mod backup;
 mod export;
 mod import;
 mod log;
+mod repair;
 mod serve;
 mod target;
 
@@ -17,9 +18,17 @@ pub struct Failure {
     pub status: u8,
 }
 
+/// The exit status of wrong arguments.
+const USAGE: u8 = 2;
+
 impl Failure {
     pub fn new(message: impl std::fmt::Display) -> Failure {
         Failure { message: message.to_string(), status: 1 }
+    }
+
+    /// The arguments are at fault, not what they name: the status is that of arguments nobody knows.
+    pub fn usage(message: impl std::fmt::Display) -> Failure {
+        Failure { message: message.to_string(), status: USAGE }
     }
 }
 
@@ -55,6 +64,8 @@ enum Command {
     Export(export::Args),
     /// Read JSON, NDJSON or CSV into a collection
     Import(import::Args),
+    /// Make a damaged database usable again: save what can be read, and say what is lost
+    Repair(repair::Args),
     /// Serve a database to MongoDB's drivers and shells (the default)
     Serve(serve::Args),
 }
@@ -66,6 +77,7 @@ pub fn main() -> ExitCode {
         Some(Command::Backup(args)) => backup::main(args),
         Some(Command::Export(args)) => export::main(args),
         Some(Command::Import(args)) => import::main(args),
+        Some(Command::Repair(args)) => repair::main(args),
         Some(Command::Serve(args)) => serve::main(args),
     };
     match outcome {

@@ -25,6 +25,12 @@ pub struct Args {
     /// Directory of the data; made when it does not exist
     #[arg(long, value_name = "DIR", default_value = "./data")]
     dbpath: PathBuf,
+    /// Use the directory for a new database though there are other files in it
+    #[arg(long)]
+    allow_other_files: bool,
+    /// Repair the data, say what is lost, and end, as the subcommand repair
+    #[arg(long)]
+    repair: bool,
     /// TCP port; 0 takes any free one
     #[arg(long, default_value_t = 27017)]
     port: u16,
@@ -58,6 +64,12 @@ pub struct Args {
     /// Seconds between checkpoints, which write the data's files; 0 makes none until the server ends
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=9_000_000))]
     syncdelay: u64,
+    /// Megabytes that a new oplog may hold; that of an existing database keeps its size, which replSetResizeOplog changes
+    #[arg(long = "oplogSize", value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    oplog_size: Option<u64>,
+    /// Hours for which entries of the oplog stay at least, as 1.5
+    #[arg(long = "oplogMinRetentionHours", value_name = "HOURS")]
+    oplog_min_retention_hours: Option<f64>,
     /// A server parameter, as enableTestCommands=1; may be given several times
     #[arg(long = "setParameter", value_name = "NAME=VALUE", value_parser = parameter)]
     set_parameter: Vec<(String, String)>,
@@ -103,6 +115,9 @@ pub fn main(args: Args) -> Outcome {
         (_, 2) => Level::DEBUG,
         _ => Level::TRACE,
     };
+    if args.repair {
+        return super::repair::run(&args.dbpath);
+    }
     let log = log::start(level, args.logpath.as_deref(), args.logappend)?;
     if let Some(name) = args.repl_set.as_deref().filter(|name| *name != "rs0") {
         return Err(Failure::new(format!("--replSet {name}: the replica set of this server is always named rs0")));
@@ -120,7 +135,12 @@ pub fn main(args: Args) -> Outcome {
 }
 
 fn options(args: &Args) -> Result<Options, Failure> {
-    let mut options = Options { parameters: args.set_parameter.clone(), always_durable: args.durable, ..Options::default() };
+    let mut options = Options {
+        parameters: args.set_parameter.clone(),
+        allow_other_files: args.allow_other_files,
+        always_durable: args.durable,
+        ..Options::default()
+    };
     if args.storage_engine == StorageEngine::WiredTiger {
         options.path = Some(args.dbpath.clone());
     }
@@ -130,6 +150,11 @@ fn options(args: &Args) -> Result<Options, Failure> {
         }
         options.cache_bytes = ((gb * f64::from(1 << 30)) as u64).max(Options::LEAST_CACHE);
     }
+    if args.oplog_min_retention_hours.is_some_and(|hours| !hours.is_finite() || hours < 0.0) {
+        return Err(Failure::new("--oplogMinRetentionHours must not be negative"));
+    }
+    options.oplog_retention_hours = args.oplog_min_retention_hours;
+    options.oplog_bytes = args.oplog_size.map(|mb| mb << 20);
     options.checkpoint_interval = Duration::from_secs(args.syncdelay);
     if let Some(ms) = args.journal_commit_interval {
         options.journal_interval = Duration::from_millis(ms);

@@ -18,6 +18,9 @@ pub struct Args {
     /// Directory of the data
     #[arg(long, value_name = "DIR", default_value = "./data", conflicts_with = "uri")]
     dbpath: PathBuf,
+    /// Make a new database in the directory though there are other files in it
+    #[arg(long, conflicts_with = "uri")]
+    allow_other_files: bool,
     /// A running server instead, as mongodb://127.0.0.1:27017
     #[arg(long)]
     uri: Option<String>,
@@ -40,7 +43,7 @@ impl Target {
         if !create && !args.dbpath.is_dir() {
             return Err(Failure::new(format!("there is no directory {}", args.dbpath.display())));
         }
-        let engine = Engine::open(Options { path: Some(args.dbpath.clone()), ..Options::default() })?;
+        let engine = Engine::open(Options { path: Some(args.dbpath.clone()), allow_other_files: args.allow_other_files, ..Options::default() })?;
         let session = engine.session(Client::default());
         Ok(Target::Embedded { engine, session })
     }

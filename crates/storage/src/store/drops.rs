@@ -49,6 +49,7 @@ impl Inner {
             _ => self.unwish(wish),
         }
         dropped?;
+        self.connection.forget_damage(table.name());
         self.shared.mark_unsynced();
         self.tables.lock().remove(table);
         Ok(())

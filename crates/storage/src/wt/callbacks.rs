@@ -3,8 +3,11 @@
 use super::{BUSY, failure, tail, text};
 use crate::error::{Error, ErrorKind};
 use crate::journal;
+use parking_lot::Mutex;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -36,6 +39,32 @@ pub(super) struct Events {
     /// Why the library has failed for good, once it has. It may do so in a thread of its own, and from
     /// then on answers every call with a code that names no cause.
     pub failure: OnceLock<String>,
+    /// The first error it told of: of an opening that fails, the cause.
+    pub first: OnceLock<String>,
+    /// Files that turned out to be damaged, with what was said first of each.
+    pub damaged: Mutex<BTreeMap<String, String>>,
+}
+
+/// What the library says of a file that is damaged, cut off or missing.
+const DAMAGE: [&str; 8] = [
+    "fatal read error",
+    "potential hardware corruption",
+    "unable to read root page",
+    "does not appear to be a WiredTiger file",
+    "is smaller than allocation size",
+    "handle-open: open: No such file",
+    "handle-read: ",
+    "is corrupted",
+];
+
+/// The file that a message calls damaged.
+pub(super) fn damaged_file(message: &str) -> Option<&str> {
+    if !DAMAGE.iter().any(|words| message.contains(words)) {
+        return None;
+    }
+    let end = message.find(".wt").map(|at| at + 3)?;
+    let start = message[..end].rfind([' ', '/', ':']).map_or(0, |at| at + 1);
+    Some(&message[start..end])
 }
 
 impl Events {
@@ -48,7 +77,7 @@ impl Events {
             handle_close: Some(on_close),
             handle_general: Some(on_event),
         };
-        Arc::new(Self { handler, stuck: AtomicBool::new(false), failure: OnceLock::new() })
+        Arc::new(Self { handler, stuck: AtomicBool::new(false), failure: OnceLock::new(), first: OnceLock::new(), damaged: Mutex::default() })
     }
 
     /// The error of a call after the failure for good, or of the one that met it.
@@ -74,11 +103,22 @@ extern "C" fn on_error(
     // SAFETY: every connection is opened with the head of its `Events`, which outlive it.
     let events = unsafe { handler.cast::<Events>().as_ref() };
     // A subscriber or a destroyed thread-local must not unwind into C.
-    let _ = std::panic::catch_unwind(|| {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         match code {
             sys::WT_PANIC | sys::WT_TRY_SALVAGE => tracing::error!(code, "{text}"),
             BUSY => tracing::debug!(code, "{text}"),
+            // The bytes of a damaged block.
+            0 if text.contains("(chunk ") => tracing::trace!("{text}"),
             _ => tracing::warn!(code, "{text}"),
+        }
+        if let Some(events) = events {
+            let said = tail(&text);
+            if let Some(file) = damaged_file(said) {
+                events.damaged.lock().entry(file.to_owned()).or_insert_with(|| said.to_owned());
+            }
+            if code != BUSY {
+                let _ = events.first.set(said.to_owned());
+            }
         }
         let _ = MESSAGE.try_with(|last| {
             if let Ok(mut last) = last.try_borrow_mut() {
@@ -95,7 +135,7 @@ extern "C" fn on_error(
                 }
             }
         });
-    });
+    }));
     0
 }
 
@@ -122,10 +162,53 @@ extern "C" fn on_event(
     _: *mut sys::WT_EVENT_HANDLER,
     _: *mut sys::WT_CONNECTION,
     _: *mut sys::WT_SESSION,
-    _: c_int,
+    event: c_int,
     _: *mut c_void,
 ) -> c_int {
-    0
+    // What asks must not unwind into C; a panic in it ends the compaction.
+    let ask = || event == sys::WT_EVENT_COMPACT_CHECK && Interrupt::asked();
+    c_int::from(std::panic::catch_unwind(ask).unwrap_or(true))
+}
+
+type Question = Box<dyn FnMut() -> bool>;
+
+thread_local! {
+    /// Whether the compaction that this thread is at must end: what to ask, and whether it was answered with yes.
+    static INTERRUPT: RefCell<(Option<Question>, bool)> = const { RefCell::new((None, false)) };
+}
+
+/// For as long as it lives, compactions of this thread ask a question now and then, and end when the answer is yes.
+pub(crate) struct Interrupt(PhantomData<*const ()>);
+
+pub(crate) fn interruptible(question: Question) -> Interrupt {
+    INTERRUPT.with_borrow_mut(|at| *at = (Some(question), false));
+    Interrupt(PhantomData)
+}
+
+impl Interrupt {
+    fn asked() -> bool {
+        let asked = INTERRUPT.try_with(|at| {
+            let Ok(mut at) = at.try_borrow_mut() else { return false };
+            let yes = at.1 || at.0.as_mut().is_some_and(|question| question());
+            at.1 = yes;
+            yes
+        });
+        asked.unwrap_or(false)
+    }
+
+    pub fn ask(&self) -> bool {
+        Interrupt::asked()
+    }
+
+    pub fn answered_yes(&self) -> bool {
+        INTERRUPT.with_borrow(|at| at.1)
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        let _ = INTERRUPT.try_with(|at| at.take());
+    }
 }
 
 /// The compressor of the journal, `journal.rs`; tables name theirs themselves.

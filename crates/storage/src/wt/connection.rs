@@ -2,7 +2,7 @@
 
 use super::callbacks::{Events, forget_message};
 use super::session::RawSession;
-use super::{c_string, check};
+use super::{INVALID, NO_ENTRY, c_string, check};
 use crate::error::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use std::ptr::{self, NonNull};
@@ -41,7 +41,7 @@ impl Connection {
         // and lives until the connection is closed; `raw` is a valid place for the answer.
         let code = unsafe { sys::wiredtiger_open(name.as_ptr(), handler, config.as_ptr(), &mut raw) };
         if code != 0 {
-            return Err(events.error(code));
+            return Err(not_opened(&events, code));
         }
         let raw = NonNull::new(raw).ok_or_else(|| Error::new(ErrorKind::Other, "WiredTiger gave no connection"))?;
         Ok(Arc::new(Self { raw, events, home: home.to_owned(), cache_bytes }))
@@ -59,9 +59,34 @@ impl Connection {
         Ok(RawSession::new(raw, Arc::clone(self)))
     }
 
+    pub fn damaged_files(&self) -> Vec<(String, String)> {
+        self.events.damaged.lock().iter().map(|(file, said)| (file.clone(), said.clone())).collect()
+    }
+
+    pub fn forget_damage(&self, table: &str) {
+        self.events.damaged.lock().remove(&format!("{table}.wt"));
+    }
+
     /// Whether the library has failed for good.
     pub fn panicked(&self) -> bool {
         self.events.failure.get().is_some()
+    }
+}
+
+/// Why a database does not open. Of several things that the library says then, the first names the cause.
+fn not_opened(events: &Events, code: std::ffi::c_int) -> Error {
+    let error = events.error(code);
+    let damaged = events.damaged.lock().values().next().cloned();
+    match damaged.map(|said| (ErrorKind::Corrupt, said)) {
+        Some((kind, said)) => Error::with_code(kind, code, said),
+        None if matches!(code, sys::WT_TRY_SALVAGE | sys::WT_PANIC | sys::WT_ERROR | sys::WT_NOTFOUND | NO_ENTRY | INVALID) => {
+            let said = events.first.get().cloned().unwrap_or_else(|| error.message().to_owned());
+            let named = ["WiredTiger.turtle", "WiredTigerLog.", ".wt", "WiredTiger version file"].iter().any(|name| said.contains(name));
+            // What is said of the text of the metadata does not tell from which file it came.
+            let said = if named { said } else { format!("WiredTiger.turtle or WiredTiger.wt is damaged: {said}") };
+            Error::with_code(ErrorKind::Corrupt, code, said)
+        }
+        None => error,
     }
 }
 

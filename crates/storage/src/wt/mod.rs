@@ -20,7 +20,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use wiredtiger_sys as sys;
 
-pub(crate) use callbacks::journal_compressor;
+pub(crate) use callbacks::{interruptible, journal_compressor};
 pub(crate) use connection::Connection;
 pub(crate) use session::{RawSession, Slot};
 
@@ -34,7 +34,12 @@ fn text(message: *const c_char) -> String {
 
 /// The message without the library's prefix of time, thread and function names.
 fn tail(message: &str) -> &str {
-    message.rsplit_once("]: ").or_else(|| message.rsplit_once("], ")).map_or(message, |(_, tail)| tail)
+    let tail = message.rsplit_once("]: ").or_else(|| message.rsplit_once("], ")).map_or(message, |(_, tail)| tail);
+    // Some begin with a function and the number of a line.
+    match tail.split_once(": ") {
+        Some((place, rest)) if place.starts_with("__") && place.contains(", ") => rest,
+        _ => tail,
+    }
 }
 
 // The same numbers on Linux and macOS, but for ENOTSUP and ETIMEDOUT, which are not needed.
@@ -65,6 +70,10 @@ fn failure(code: c_int) -> Error {
         NO_ACCESS | READ_ONLY => ErrorKind::PermissionDenied,
         IO_ERROR => ErrorKind::Io,
         _ => ErrorKind::Other,
+    };
+    let kind = match kind {
+        ErrorKind::NotFound | ErrorKind::Io | ErrorKind::Other if callbacks::damaged_file(&said).is_some() => ErrorKind::Corrupt,
+        kind => kind,
     };
     // SAFETY: answers a constant string for every number.
     let meaning = text(unsafe { sys::wiredtiger_strerror(code) });

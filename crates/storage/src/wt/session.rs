@@ -153,8 +153,14 @@ impl RawSession {
         session_call!(self.verify(uri.as_ptr(), ptr::null()))
     }
 
-    pub fn compact(&mut self, uri: &CStr, config: &CStr) -> Result<()> {
-        session_call!(self.compact(uri.as_ptr(), config.as_ptr()))
+    /// Makes a table of what can be read of its file.
+    pub fn salvage(&mut self, uri: &CStr) -> Result<()> {
+        session_call!(self.salvage(uri.as_ptr(), c"force=true".as_ptr()))
+    }
+
+    /// Compacts an object, or without one sets what the background does.
+    pub fn compact(&mut self, uri: Option<&CStr>, config: &CStr) -> Result<()> {
+        session_call!(self.compact(as_ptr(uri), config.as_ptr()))
     }
 
     pub fn checkpoint(&mut self, config: Option<&CStr>) -> Result<()> {

@@ -1,11 +1,13 @@
 //! CSV inputs. Values are integers, floating-point numbers or strings, whichever fits first, as mongoimport infers them.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use smongo_bson::{DocBuf, DocWriter};
 
-use super::record::Record;
+use super::record::{Place, Record};
 
 /// A field of the documents: a column, or a document of fields whose names had dots.
 enum Field {
@@ -14,34 +16,58 @@ enum Field {
 }
 
 pub struct Csv<R> {
-    reader: Reader<R>,
+    reader: Reader<Quotes<R>>,
     fields: Vec<(String, Field)>,
     columns: usize,
     ignore_blanks: bool,
+    /// Where the reader began.
+    start: u64,
+    /// Whether what was read so far ends within quotes.
+    open: Rc<Cell<bool>>,
+    /// The record that was read ahead: at the end of the file it may turn out to have swallowed what follows an open quote.
+    ahead: Option<Record>,
 }
 
 impl<R: io::Read> Csv<R> {
-    /// With the names of the fields, or with `None` where the first line has them.
-    pub fn new(input: R, names: Option<Vec<String>>, ignore_blanks: bool) -> Result<Csv<R>, String> {
+    /// With the names of the fields, or with `None` where the first line has them. `start`: bytes of the file before the input.
+    pub fn new(input: R, names: Option<Vec<String>>, ignore_blanks: bool, start: u64) -> Result<Csv<R>, String> {
+        let open = Rc::new(Cell::new(false));
+        let input = Quotes { input, state: Quote::Start, open: open.clone() };
         let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input);
         let names = match names {
             Some(names) => names,
             None => header(&mut reader)?,
         };
         let fields = tree(&names)?;
-        Ok(Csv { reader, fields, columns: names.len(), ignore_blanks })
+        let mut csv = Csv { reader, fields, columns: names.len(), ignore_blanks, start, open, ahead: None };
+        csv.ahead = csv.read().map_err(|e| e.to_string())?;
+        if csv.ahead.is_none() && csv.open.get() {
+            return Err("line 1, byte 1: a quote of the header is not closed".to_owned());
+        }
+        Ok(csv)
     }
 
     pub fn next(&mut self) -> io::Result<Option<Record>> {
+        let Some(record) = self.ahead.take() else { return Ok(None) };
+        self.ahead = self.read()?;
+        if self.ahead.is_none() && self.open.get() {
+            return Ok(Some(Record { doc: Err("a quote is not closed: the file is cut off, or a quote is missing".to_owned()), ..record }));
+        }
+        Ok(Some(record))
+    }
+
+    fn read(&mut self) -> io::Result<Option<Record>> {
         let mut row = ByteRecord::new();
-        match self.reader.read_byte_record(&mut row) {
+        let read = self.reader.read_byte_record(&mut row);
+        let place = |at: &csv::Position| Place { line: at.line(), bytes: self.start + at.byte() };
+        match read {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(e) if e.is_io_error() => return Err(io::Error::other(e)),
-            Err(e) => return Ok(Some(Record { line: self.reader.position().line(), doc: Err(e.to_string()) })),
+            Err(e) => return Ok(Some(Record { at: place(self.reader.position()), doc: Err(e.to_string()) })),
         }
-        let line = row.position().map_or(0, csv::Position::line);
-        Ok(Some(Record { line, doc: self.document(&row) }))
+        let at = row.position().map_or(Place::START, place);
+        Ok(Some(Record { at, doc: self.document(&row) }))
     }
 
     fn document(&self, row: &ByteRecord) -> Result<DocBuf, String> {
@@ -81,13 +107,48 @@ impl<R: io::Read> Csv<R> {
     }
 }
 
+/// Passes an input on and remembers whether it stands within quotes, as the reader of CSV takes them: one at the beginning of a
+/// cell opens, the next that is not doubled closes.
+struct Quotes<R> {
+    input: R,
+    state: Quote,
+    open: Rc<Cell<bool>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quote {
+    /// At the beginning of a cell.
+    Start,
+    Cell,
+    Open,
+    /// Behind a quote within quotes: it has closed them, unless another follows.
+    Closing,
+}
+
+impl<R: io::Read> io::Read for Quotes<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buf)?;
+        for byte in buf.iter().take(n) {
+            self.state = match (self.state, byte) {
+                (Quote::Open, b'"') => Quote::Closing,
+                (Quote::Open, _) => Quote::Open,
+                (Quote::Start | Quote::Closing, b'"') => Quote::Open,
+                (_, b',' | b'\n' | b'\r') => Quote::Start,
+                _ => Quote::Cell,
+            };
+        }
+        self.open.set(self.state == Quote::Open);
+        Ok(n)
+    }
+}
+
 fn header<R: io::Read>(reader: &mut Reader<R>) -> Result<Vec<String>, String> {
     let mut row = ByteRecord::new();
     if !reader.read_byte_record(&mut row).map_err(|e| e.to_string())? {
-        return Err("the file has no header line".to_string());
+        return Err("line 1, byte 1: the file has no header line".to_string());
     }
     let name = |cell: &[u8]| std::str::from_utf8(cell).map(|s| s.trim_start_matches('\u{feff}').trim().to_string());
-    row.iter().map(name).collect::<Result<_, _>>().map_err(|_| "the header line is not UTF-8".to_string())
+    row.iter().map(name).collect::<Result<_, _>>().map_err(|_| "line 1, byte 1: the header line is not UTF-8".to_string())
 }
 
 /// The names as a tree, in the order of their first occurrence.
@@ -138,8 +199,8 @@ mod tests {
 
     fn all(input: &str, names: Option<&str>, ignore_blanks: bool) -> Vec<(u64, String)> {
         let names = names.map(|n| n.split(',').map(str::to_string).collect());
-        let mut csv = Csv::new(input.as_bytes(), names, ignore_blanks).map_err(|e| panic!("{e}")).unwrap();
-        std::iter::from_fn(|| csv.next().unwrap()).map(|r| (r.line, r.doc.map_or_else(|e| e, |d| to_canonical(d.as_doc())))).collect()
+        let mut csv = Csv::new(input.as_bytes(), names, ignore_blanks, 0).map_err(|e| panic!("{e}")).unwrap();
+        std::iter::from_fn(|| csv.next().unwrap()).map(|r| (r.at.line, r.doc.map_or_else(|e| e, |d| to_canonical(d.as_doc())))).collect()
     }
 
     #[test]
@@ -158,9 +219,19 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_is_not_closed_is_told_with_its_row() {
+        let got = all("1,2\n3,\"x\n4,5\n", Some("a,b"), false);
+        assert_eq!(got[0].1, r#"{"a":{"$numberInt":"1"},"b":{"$numberInt":"2"}}"#);
+        assert!(got.len() == 2 && got[1].0 == 2 && got[1].1.contains("quote"), "{got:?}");
+        for fine in ["a\"b,c\n", "\"a\"\"\",c\n", "\"a\"b,c\n", "\"\"", "x"] {
+            assert!(all(fine, Some("a,b"), false).iter().all(|(_, row)| row.starts_with('{')), "{fine}");
+        }
+    }
+
+    #[test]
     fn names_that_collide_are_refused() {
         for header in ["a,a", "a,a.b", "a.b,a", "a.", "", "$x"] {
-            assert!(Csv::new(header.as_bytes(), None, false).is_err(), "{header}");
+            assert!(Csv::new(header.as_bytes(), None, false, 0).is_err(), "{header}");
         }
     }
 }

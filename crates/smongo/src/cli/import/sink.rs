@@ -1,8 +1,9 @@
-//! Where imported documents go: batches of inserts or upserts, and their failures by line.
+//! Where imported documents go: batches of inserts or upserts, and their failures by place.
 
 use smongo_bson::{DocBuf, DocWriter, Value, ValueBuf};
 
 use super::Mode;
+use super::record::Place;
 use crate::cli::Failure;
 use crate::cli::target::Target;
 
@@ -10,9 +11,9 @@ const BATCH_DOCUMENTS: usize = 1000;
 /// Well under the size of a message, and small enough for one to be in memory twice.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// A record that could not be stored: its line and why.
+/// A record that could not be stored: its place and why.
 pub struct Bad {
-    pub line: u64,
+    pub at: Place,
     pub reason: String,
 }
 
@@ -30,16 +31,16 @@ pub struct Sink<'t> {
     ids: Option<Vec<ValueBuf>>,
 }
 
-/// Documents on their way: one behind the other, with the line of each.
+/// Documents on their way: one behind the other, with the place of each.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    lines: Vec<u64>,
+    places: Vec<Place>,
 }
 
 impl Batch {
     fn is_full(&self) -> bool {
-        self.lines.len() >= BATCH_DOCUMENTS || self.bytes.len() >= BATCH_BYTES
+        self.places.len() >= BATCH_DOCUMENTS || self.bytes.len() >= BATCH_BYTES
     }
 }
 
@@ -56,7 +57,7 @@ impl<'t> Sink<'t> {
     }
 
     /// Takes one document; what turned out bad in a batch sent on this occasion is appended to `bad`.
-    pub fn push(&mut self, line: u64, doc: DocBuf, bad: &mut Vec<Bad>) -> Result<(), Failure> {
+    pub fn push(&mut self, at: Place, doc: DocBuf, bad: &mut Vec<Bad>) -> Result<(), Failure> {
         let filter = match self.mode {
             Mode::Insert => None,
             Mode::Upsert | Mode::Merge => self.filter(&doc),
@@ -80,7 +81,7 @@ impl<'t> Sink<'t> {
                 &mut self.updates
             }
         };
-        batch.lines.push(line);
+        batch.places.push(at);
         if batch.is_full() { self.flush(bad) } else { Ok(()) }
     }
 
@@ -108,21 +109,21 @@ impl<'t> Sink<'t> {
     }
 
     fn send(&mut self, command: &str, field: &str, batch: Batch, bad: &mut Vec<Bad>) -> Result<(), Failure> {
-        if batch.lines.is_empty() {
+        if batch.places.is_empty() {
             return Ok(());
         }
         let body = DocBuf::build(|w| {
             w.append(command, self.collection.as_str()).append("ordered", self.ordered).append("$db", self.db.as_str());
         });
         let reply = self.target.run(&body, Some((field, &batch.bytes)))?;
-        let mut failed = vec![false; batch.lines.len()];
+        let mut failed = vec![false; batch.places.len()];
         if let Value::Array(errors) = reply.get("writeErrors") {
             for error in errors.iter().filter_map(|e| e.as_doc()) {
                 let Value::Int32(index) = error.get("index") else { continue };
                 let index = usize::try_from(index).unwrap_or_default();
-                if let (Some(flag), Some(line)) = (failed.get_mut(index), batch.lines.get(index)) {
+                if let (Some(flag), Some(at)) = (failed.get_mut(index), batch.places.get(index)) {
                     *flag = true;
-                    bad.push(Bad { line: *line, reason: error.get("errmsg").as_str().unwrap_or_default().to_string() });
+                    bad.push(Bad { at: *at, reason: error.get("errmsg").as_str().unwrap_or_default().to_string() });
                 }
             }
         }

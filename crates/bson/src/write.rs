@@ -20,6 +20,11 @@ pub struct DocWriter<'b> {
 }
 
 impl<'b> DocWriter<'b> {
+    /// How many bytes its buffer holds: its own, and those of all it stands in.
+    pub fn buffered(&self) -> usize {
+        self.buf.len()
+    }
+
     pub fn new(buf: &'b mut Vec<u8>) -> DocWriter<'b> {
         let start = buf.len();
         buf.extend_from_slice(&[0; 4]);

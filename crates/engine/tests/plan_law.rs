@@ -410,6 +410,38 @@ fn an_expression_bounds_an_index_without_arrays() {
     assert!(explain("{\"$lt\": [\"$b\", 1]}").contains("COLLSCAN"));
 }
 
+/// Of one range no key beyond its end is looked at, of several ranges one behind each that does not touch the next.
+#[test]
+fn explain_counts_the_keys_that_are_looked_at() {
+    let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
+    let mut db = Db { session: engine.session(Client::default()) };
+    let docs: Vec<String> = (1..=100).map(|x| format!("{{\"x\": {x}}}")).collect();
+    db.must(&format!("{{\"insert\": \"t\", \"$db\": \"law\", \"documents\": [{}]}}", docs.join(", ")));
+    db.must("{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{\"key\": {\"x\": 1}, \"name\": \"x\"}]}");
+    let mut keys = |command: &str| {
+        let reply = db.must(&format!("{{\"explain\": {command}, \"$db\": \"law\"}}"));
+        let stats = reply.get("executionStats").as_doc().unwrap_or(Doc::EMPTY);
+        smongo_bson::number::to_i64_exact(stats.get("totalKeysExamined")).unwrap_or(-1)
+    };
+    assert_eq!(keys("{\"find\": \"t\", \"filter\": {\"x\": 7}}"), 1);
+    assert_eq!(keys("{\"find\": \"t\", \"filter\": {\"x\": {\"$gte\": 3, \"$lt\": 5}}}"), 2);
+    assert_eq!(keys("{\"find\": \"t\", \"filter\": {\"x\": {\"$gt\": 90}}, \"sort\": {\"x\": -1}}"), 10);
+    // The manual's example: 3, 4, 5, 50, 51, 74, 75, 76, 90 and 91.
+    assert_eq!(keys("{\"find\": \"t\", \"filter\": {\"x\": {\"$in\": [3, 4, 50, 74, 75, 90]}}}"), 10);
+}
+
+/// A reply has room for so much: bounds, filter and command are left out of it where they are too large, and said to be.
+#[test]
+fn an_explain_is_no_larger_than_a_document() {
+    let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
+    let mut db = Db { session: engine.session(Client::default()) };
+    db.must("{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{\"key\": {\"x\": 1}, \"name\": \"x\"}]}");
+    let values: Vec<String> = (0..800_000).map(|n| n.to_string()).collect();
+    let reply = db.must(&format!("{{\"explain\": {{\"find\": \"t\", \"filter\": {{\"x\": {{\"$in\": [{}]}}}}}}, \"$db\": \"law\"}}", values.join(", ")));
+    assert!(reply.as_doc().as_bytes().len() < 16 << 20, "{} bytes", reply.as_doc().as_bytes().len());
+    assert!(to_relaxed(reply.as_doc()).contains("index bounds omitted"));
+}
+
 #[test]
 fn expressions_compare_by_indexes_as_by_a_scan() {
     let answered: usize = (0..40).map(|seed| expressions(seed, seed % 2 == 0, 12)).sum();

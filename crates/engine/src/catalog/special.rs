@@ -100,8 +100,9 @@ impl Special {
                 Tuples { rows: fields.terms(doc).into_iter().map(row).collect(), arrays: false }
             }
         };
+        // An array on the way to a wildcard's fields counts also where it leads to none of them: no entry tells of the document then.
         if tuples.rows.is_empty() {
-            return Ok(Multikey::default());
+            return Ok(self.masks(&Multikey::default(), tuples.arrays));
         }
         let mut combine = |plain: &[Value<'_>]| {
             tuples.rows.iter().try_for_each(|row| {
@@ -122,13 +123,18 @@ impl Special {
         if plain.any() && matches!(self.source, Source::Wildcard(_)) {
             bail!(7246301, "Compound wildcard indexes cannot have arrays in their fields beside the wildcard");
         }
+        Ok(self.masks(&plain, tuples.arrays))
+    }
+
+    /// Where arrays were: in the plain fields, and somewhere below the special ones.
+    fn masks(&self, plain: &Multikey, special: bool) -> Multikey {
         let masks: Vec<u64> = self.slots.iter().map(|slot| match *slot {
             Slot::Plain(n) => plain.components(n),
             Slot::Special(0) if matches!(self.source, Source::Wildcard(_)) => 0,
-            Slot::Special(_) if tuples.arrays => u64::MAX,
+            Slot::Special(_) if special => u64::MAX,
             Slot::Special(_) => 0,
         }).collect();
-        Ok(Multikey::from_masks(&masks))
+        Multikey::from_masks(&masks)
     }
 
     fn wildcard(&self, scope: &Scope, doc: Doc<'_>) -> Result<Tuples> {

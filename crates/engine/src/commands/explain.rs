@@ -18,7 +18,7 @@ use crate::door::Cx;
 use crate::exec::{self, Prepared, Rows};
 use crate::namespace::Ns;
 use crate::op::OpCx;
-use crate::plan::explain::{Above, Run, execution_stats, query_planner};
+use crate::plan::explain::{Above, Run, append_if_fits, execution_stats, query_planner};
 use crate::plan::{self, Hint, Plan, Query, hashes};
 
 pub const EXPLAIN: Command = Command::new("explain", explain, READS);
@@ -399,15 +399,15 @@ fn staged(op: &mut OpCx, mut prepared: Prepared, verbosity: Verbosity, reply: &m
 /// What every explain ends with.
 fn trailer(cx: &Cx<'_>, command: Doc<'_>, reply: &mut DocWriter<'_>) {
     reply.append("queryShapeHash", &*hashes::query_shape(command, &cx.db, cx.op.compile.collation.as_deref()));
-    {
-        let mut w = reply.document("command");
+    let shown = DocBuf::build(|w| {
         for e in command.iter().filter(|e| e.name() != "lsid" && !e.name().starts_with("$cluster")) {
             w.append_element(&e);
         }
         if !command.contains("$db") {
             w.append("$db", &*cx.db);
         }
-    }
+    });
+    append_if_fits(reply, "command", shown.as_doc());
     let (host, port) = cx.client.local.rsplit_once(':').unwrap_or((&cx.client.local, "0"));
     {
         let mut w = reply.document("serverInfo");

@@ -55,6 +55,10 @@ impl Rows for Or {
         self.current().and_then(Rows::entry)
     }
 
+    fn meta(&self) -> Doc<'_> {
+        self.current().map_or(Doc::EMPTY, Rows::meta)
+    }
+
     fn park(&mut self, op: &mut OpCx) {
         self.inputs.iter_mut().for_each(|i| i.park(op));
     }

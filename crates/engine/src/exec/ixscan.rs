@@ -149,7 +149,11 @@ impl IndexScan {
             loop {
                 let ranges = &self.ranges.ranges;
                 let n = if self.forward { Some(self.range) } else { ranges.len().checked_sub(self.range + 1) };
-                let Some(range) = n.and_then(|n| ranges.get(n)) else { return Ok(false) };
+                let Some(range) = n.and_then(|n| ranges.get(n)) else {
+                    // Of one range MongoDB looks at no key beyond its end.
+                    self.counters.keys -= u64::from(ranges.len() == 1 && self.ranges.rest.is_none());
+                    return Ok(false);
+                };
                 let passed = if self.forward { range.is_before(key) } else { key < range.start.as_slice() };
                 if !passed {
                     break;

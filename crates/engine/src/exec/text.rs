@@ -36,7 +36,7 @@ pub struct TextRows {
 impl TextRows {
     pub fn new(coll: &Collection, scan: &plan::IndexScan, part: usize, matcher: &Arc<Matcher>, filter: Option<Filter>) -> Result<TextRows> {
         let texts = scan.index.special.as_ref().and_then(|s| s.text());
-        let (Some(storage), Some(texts), Some(search)) = (coll.storage(), texts, matcher.text()) else {
+        let (Some(storage), Some(texts), Some(search)) = (coll.storage(), texts, matcher.search()) else {
             bail!(InternalError, "a text search without an index for it");
         };
         Ok(TextRows {

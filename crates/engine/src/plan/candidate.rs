@@ -53,6 +53,8 @@ pub struct Question<'q> {
     pub sort: Option<&'q SortPattern>,
     /// The index was named by a hint: it is used however little it helps.
     pub hinted: bool,
+    /// The conditions are those of one branch of an `$or` and what stands beside it, not the whole filter.
+    pub branch: bool,
 }
 
 pub fn same_collation(a: Option<&Collation>, b: Option<&Collation>) -> bool {
@@ -118,7 +120,7 @@ pub fn candidate(index: &Arc<Index>, view: Option<&View>, question: &Question<'_
 /// The conjuncts that the index does not answer.
 fn residual(question: &Question<'_>, answered: &[bool]) -> Option<Filter> {
     let left: Vec<_> = question.conjuncts.iter().zip(answered).filter(|(_, done)| !**done).map(|(c, _)| c.at.clone()).collect();
-    let whole = left.len() == question.conjuncts.len() && left.iter().all(|at| at.len() <= 1);
+    let whole = !question.branch && left.len() == question.conjuncts.len();
     match left.len() {
         0 => None,
         _ if whole => Some(Filter { matcher: question.matcher.clone(), parts: None }),
@@ -220,21 +222,22 @@ impl Chooser<'_, '_> {
         }
     }
 
-    /// Fields that run through one array can be restricted together only for the same element of it.
+    /// Fields that run through one array can be restricted together only for the same element of it: the one an
+    /// `$elemMatch` is about, below which they must not share another array.
     fn compatible(&self, part: usize, group: Option<Group>) -> bool {
-        self.used.iter().enumerate().take(part).all(|(other, used)| match used {
-            Some(theirs) if shares_array(self.index, self.multikey, other, part) => group.is_some() && *theirs == group,
-            _ => true,
+        self.used.iter().enumerate().take(part).all(|(other, used)| match (used, shared_arrays(self.index, self.multikey, other, part)) {
+            (None, _) | (_, 0) => true,
+            (Some(theirs), shared) => group.is_some_and(|g| *theirs == Some(g) && shared.checked_shr(g.depth as u32).unwrap_or(0) == 0),
         })
     }
 }
 
-/// Whether the paths of two fields run through the same array.
-fn shares_array(index: &Index, multikey: &Multikey, a: usize, b: usize) -> bool {
-    let (Some(x), Some(y)) = (index.paths.get(a), index.paths.get(b)) else { return false };
+/// The components of their paths that are arrays and the same for both fields, as bits.
+fn shared_arrays(index: &Index, multikey: &Multikey, a: usize, b: usize) -> u64 {
+    let (Some(x), Some(y)) = (index.paths.get(a), index.paths.get(b)) else { return 0 };
     let common = x.parts().iter().zip(y.parts()).take_while(|(p, q)| p.name == q.name).count();
     let mask = 1u64.checked_shl(common as u32).map_or(u64::MAX, |bit| bit - 1);
-    multikey.components(a) & multikey.components(b) & mask != 0
+    multikey.components(a) & multikey.components(b) & mask
 }
 
 /// The cells a predicate may find its geometries in.
@@ -325,7 +328,7 @@ impl Ordering<'_> {
         }
         let numbered = self.index.paths.get(part).is_some_and(|p| p.parts().iter().any(|c| c.index.is_some()));
         let restricted = |n: usize| self.fields.get(n).is_some_and(|f| !is_full(f));
-        let shared = |n: usize| n == part || shares_array(self.index, self.multikey, n, part);
+        let shared = |n: usize| n == part || shared_arrays(self.index, self.multikey, n, part) != 0;
         !numbered && !(0..self.index.parts.len()).any(|n| restricted(n) && shared(n))
     }
 }

@@ -46,7 +46,7 @@ pub fn choose(coll: &Collection, query: &Query, sort: Option<&SortPattern>, only
         }
         _ => PlanNode::CollScan { forward, filter: Filter::whole(&query.filter), tailable: query.tailable },
     };
-    let question = Question { matcher: &query.filter, conjuncts: &all, sort, hinted: query.hint.is_some() && only.is_none() };
+    let question = Question { matcher: &query.filter, conjuncts: &all, sort, hinted: query.hint.is_some() && only.is_none(), branch: false };
     // An index filter is stronger than a hint.
     match query.hint.as_ref().filter(|_| only.is_none()) {
         Some(Hint::Natural { forward }) => return Ok(Choice::unsorted(scan(*forward))),
@@ -116,7 +116,7 @@ fn single(c: &Candidate) -> Choice {
 }
 
 /// The documents of a candidate's scan. What the keys tell is tested before.
-fn fetch_filtered(c: &Candidate, scan: PlanNode) -> PlanNode {
+pub fn fetch_filtered(c: &Candidate, scan: PlanNode) -> PlanNode {
     let Some(filter) = c.residual.clone() else { return fetch(scan, None) };
     match cover::split(&c.index, filter) {
         (Some((filter, covered)), rest) => fetch(PlanNode::KeyFilter { input: Box::new(scan), covered, filter }, rest),
@@ -134,7 +134,7 @@ fn fetch(scan: PlanNode, filter: Option<Filter>) -> PlanNode {
     PlanNode::Fetch { input: Box::new(scan), filter }
 }
 
-fn scan(c: &Candidate) -> PlanNode {
+pub fn scan(c: &Candidate) -> PlanNode {
     scan_of(c, c.fields.clone())
 }
 
@@ -189,6 +189,22 @@ fn cost(coll: &Collection, query: &Query, c: &Candidate) -> f64 {
     keys * 0.5 + docs * (2.0 + 0.1 * tests as f64) + sorting
 }
 
+/// The conditions of one branch of the `$or` that stands at a place among conjuncts, and those beside the `$or`.
+pub fn of_branch<'q>(all: &[Conjunct<'q>], or: usize, branch: usize) -> Vec<Conjunct<'q>> {
+    let Some(Conjunct { node: Node::Or(branches), at }) = all.get(or) else { return Vec::new() };
+    let path: Vec<usize> = at.iter().copied().chain([branch]).collect();
+    let mut conditions = branches.get(branch).map_or_else(Vec::new, |b| conjuncts(b, &path));
+    let others = all.iter().enumerate().filter(|(n, _)| *n != or);
+    conditions.extend(others.map(|(_, c)| Conjunct { node: c.node, at: c.at.clone() }));
+    conditions
+}
+
+/// The cheapest scan of an index that a question restricts, and its cost.
+pub fn best_bounded(coll: &Collection, query: &Query, question: &Question<'_>, visible: &[&Arc<Index>]) -> Option<(f64, Candidate)> {
+    let found = visible.iter().flat_map(|i| candidates(i, question)).filter(|c| c.bounded);
+    found.map(|c| (cost(coll, query, &c), c)).min_by(|a, b| a.0.total_cmp(&b.0))
+}
+
 /// A union over the branches of an `$or`, when each of them has an index.
 fn union(coll: &Collection, query: &Query, question: &Question<'_>, visible: &[&Arc<Index>]) -> Option<(f64, Choice)> {
     let (at, or) = question.conjuncts.iter().enumerate().find(|(_, c)| matches!(c.node, Node::Or(_)))?;
@@ -196,14 +212,10 @@ fn union(coll: &Collection, query: &Query, question: &Question<'_>, visible: &[&
     let mut inputs = Vec::new();
     let mut total = 0.0;
     let mut sorted = question.sort.is_some();
-    for (n, branch) in branches.iter().enumerate() {
-        let path: Vec<usize> = or.at.iter().copied().chain([n]).collect();
-        let mut all = conjuncts(branch, &path);
-        let others = question.conjuncts.iter().enumerate().filter(|(n, _)| *n != at);
-        all.extend(others.map(|(_, c)| Conjunct { node: c.node, at: c.at.clone() }));
-        let inner = Question { matcher: question.matcher, conjuncts: &all, sort: question.sort, hinted: false };
-        let found = visible.iter().flat_map(|i| candidates(i, &inner)).filter(|c| c.bounded);
-        let (cost, best) = found.map(|c| (cost(coll, query, &c), c)).min_by(|a, b| a.0.total_cmp(&b.0))?;
+    for n in 0..branches.len() {
+        let all = of_branch(question.conjuncts, at, n);
+        let inner = Question { conjuncts: &all, hinted: false, branch: true, ..*question };
+        let (cost, best) = best_bounded(coll, query, &inner, visible)?;
         total += cost;
         sorted &= best.order == Order::Scan;
         inputs.push(best);

@@ -7,7 +7,11 @@ use super::interval::{Interval, is_full};
 use super::node::{Filter, IndexScan, PlanNode};
 use super::{Hint, Plan, Query, hashes, render};
 use crate::exec::Counters;
+use crate::limits;
 use crate::namespace::Ns;
+
+/// Bounds are told up to this size of a reply, MongoDB's internalQueryExplainSizeThresholdBytes.
+const BOUNDS_BYTES: usize = 10 << 20;
 
 /// What stands above the plan of the query itself.
 pub enum Above {
@@ -38,7 +42,7 @@ struct Writer<'e> {
 pub fn query_planner(plan: &Plan, above: &Above, stages: &[DocBuf], w: &mut DocWriter<'_>) {
     let shape = hashes::plan_shape(&plan.query, stages);
     w.append("namespace", plan.coll.ns.as_str());
-    w.append("parsedQuery", render::matcher(&plan.query.filter).as_doc());
+    append_if_fits(w, "parsedQuery", render::matcher(&plan.query.filter).as_doc());
     w.append("indexFilterSet", plan.filter_set).append("queryHash", &*shape).append("planCacheShapeHash", &*shape).append("planCacheKey", &*shape);
     w.append("optimizationTimeMillis", 0);
     w.append("maxIndexedOrSolutionsReached", false).append("maxIndexedAndSolutionsReached", false);
@@ -57,6 +61,22 @@ pub fn query_planner(plan: &Plan, above: &Above, stages: &[DocBuf], w: &mut DocW
     }
 }
 
+/// What goes into a reply only where it stays within what a document may hold.
+pub fn append_if_fits(w: &mut DocWriter<'_>, name: &str, doc: Doc<'_>) {
+    match w.buffered() + doc.as_bytes().len() < limits::DOCUMENT_BYTES {
+        true => w.append(name, doc),
+        false => w.append("warning", &*format!("'{name}' was left out: the reply would be too large")),
+    };
+}
+
+/// The scan of a count that goes through one range of keys: a COUNT_SCAN.
+fn count_scan(root: &PlanNode) -> Option<&IndexScan> {
+    match root {
+        PlanNode::IndexScan(scan) if scan.between.is_none() && scan.is_one_range() => Some(scan),
+        _ => None,
+    }
+}
+
 /// The plan by itself, as the plan cache shows it.
 pub fn cached_plan(plan: &Plan, w: &mut DocWriter<'_>) {
     Writer::new(plan, None).subplan(&plan.root, w);
@@ -64,7 +84,8 @@ pub fn cached_plan(plan: &Plan, w: &mut DocWriter<'_>) {
 
 /// `executionStats`.
 pub fn execution_stats(plan: &Plan, above: &Above, run: &Run, all_plans: bool, w: &mut DocWriter<'_>) {
-    let keys: u64 = run.counters.iter().map(|c| c.keys).sum();
+    let counts = matches!(above, Above::Count { .. }) && count_scan(&plan.root).is_some();
+    let keys: u64 = run.counters.iter().map(|c| c.keys).sum::<u64>() + u64::from(counts);
     let docs: u64 = run.counters.iter().map(|c| c.docs).sum();
     let returned = if matches!(above, Above::Nothing) { run.returned } else { 0 };
     w.append("executionSuccess", true).append("nReturned", returned as i32).append("executionTimeMillis", run.millis as i32);
@@ -122,15 +143,17 @@ impl<'e> Writer<'e> {
 
     /// The scan of a count has a name of its own where it goes through one range of keys.
     fn counted(&mut self, root: &PlanNode, w: &mut DocWriter<'_>) {
-        match root {
-            PlanNode::IndexScan(scan) if scan.between.is_none() && scan.is_one_range() => {
-                let counters = self.head(w, "COUNT_SCAN");
-                index_description(scan, self.ns, w);
-                range_bounds(scan, &mut w.document("indexBounds"));
-                if let Some(c) = counters {
-                    w.append("keysExamined", c.keys as i32);
-                }
+        if let Some(scan) = count_scan(root) {
+            let counters = self.head(w, "COUNT_SCAN");
+            index_description(scan, self.ns, w);
+            range_bounds(scan, &mut w.document("indexBounds"));
+            if let Some(c) = counters {
+                // It looks where its range ends, too.
+                w.append("keysExamined", c.keys as i32 + 1);
             }
+            return;
+        }
+        match root {
             PlanNode::Skip { input, count } => {
                 self.head(w, "SKIP");
                 w.append("skipAmount", bounded(*count));
@@ -228,7 +251,7 @@ impl<'e> Writer<'e> {
 
     fn filter(&self, filter: &Option<Filter>, w: &mut DocWriter<'_>) {
         if let Some(filter) = filter {
-            w.append("filter", render::filter(filter).as_doc());
+            append_if_fits(w, "filter", render::filter(filter).as_doc());
         }
     }
 
@@ -354,7 +377,12 @@ impl<'e> Writer<'e> {
         let counters = self.stats(w);
         index_description(scan, self.ns, w);
         w.append("direction", direction(scan.forward));
-        index_bounds(scan, &mut w.document("indexBounds"));
+        let bounds = DocBuf::build(|w| index_bounds(scan, w));
+        if w.buffered() + bounds.as_bytes().len() < BOUNDS_BYTES {
+            w.append("indexBounds", bounds.as_doc());
+        } else {
+            w.append("warning", "index bounds omitted due to BSON size limit for explain");
+        }
         if scan.distinct.is_some() {
             w.append("isShardFiltering", false).append("isFetching", false);
         }

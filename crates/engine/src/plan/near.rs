@@ -19,7 +19,7 @@ pub fn source(coll: &Collection, query: &Query, near: &Near) -> Result<Choice> {
         bail!(BadValue, "geoNear expression not allowed with $natural hint");
     }
     let all = conjuncts(&query.filter.root, &[]);
-    let question = Question { matcher: &query.filter, conjuncts: &all, sort: None, hinted: true };
+    let question = Question { matcher: &query.filter, conjuncts: &all, sort: None, hinted: true, branch: false };
     let by_hint = match &query.hint {
         Some(hint @ (Hint::Name(_) | Hint::Key(_))) => Some(hinted(coll, hint)?),
         _ => None,

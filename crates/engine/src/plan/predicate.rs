@@ -70,6 +70,8 @@ impl<'q> Collector<'_, 'q> {
                 }
             }
             Node::Not(child) => self.leaf(child, true, prefix, group, partial),
+            // Where an element is an array itself, a number means one of its elements: no path of an index leads there.
+            Node::ElemMatchObject { path, .. } if group.is_some() && begins_with_number(path.text()) => {}
             Node::ElemMatchObject { path, filter } => {
                 *self.groups += 1;
                 let path = join(prefix, path.text());
@@ -81,11 +83,15 @@ impl<'q> Collector<'_, 'q> {
     }
 
     fn leaf(&mut self, node: &'q Node, negated: bool, prefix: &str, group: Option<Group>, partial: bool) {
-        if let Some(path) = path_of(node) {
+        if let Some(path) = path_of(node).filter(|p| group.is_none() || !begins_with_number(p)) {
             let conjunct = self.conjunct;
             self.found.push(Predicate { path: join(prefix, path), node, negated, conjunct, group, partial });
         }
     }
+}
+
+fn begins_with_number(path: &str) -> bool {
+    path.split('.').next().is_some_and(|first| !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn join(prefix: &str, path: &str) -> String {

@@ -64,7 +64,7 @@ pub fn views(index: &Arc<Index>, question: &Question<'_>) -> Vec<View> {
     let found = predicates(question.conjuncts);
     // A number in a path may mean an element of an array, which is at the path without it.
     let arrays = index.multikey().any();
-    let mut paths: Vec<(&str, bool)> = Vec::new();
+    let mut paths: Vec<Asked<'_>> = Vec::new();
     for p in &found {
         let Some(answer) = answers(p) else { continue };
         let within = scope.root().and_then(|root| p.path.strip_prefix(root)).unwrap_or(&p.path);
@@ -72,19 +72,28 @@ pub fn views(index: &Arc<Index>, question: &Question<'_>) -> Vec<View> {
         if numbered && arrays || !scope.covers(&p.path) {
             continue;
         }
+        // An array on the way that holds no documents has no such field, and the field is not null: what tells of it is the
+        // entry of the array's place.
+        let above: Vec<&str> = if p.negated && arrays { ancestors(&p.path).collect() } else { Vec::new() };
+        if !above.iter().all(|path| scope.covers(path)) {
+            continue;
+        }
         let of_values = answer == Answer::Values;
-        match paths.iter_mut().find(|(path, _)| *path == p.path) {
-            Some((_, values)) => *values |= of_values,
-            None => paths.push((&p.path, of_values)),
+        match paths.iter_mut().find(|asked| asked.path == p.path) {
+            Some(asked) => asked.of_values |= of_values,
+            None => paths.push(Asked { path: &p.path, of_values, above }),
         }
     }
     let point = |path: &str| Interval::point(Value::String(path));
     let mut views: Vec<View> = paths
         .iter()
-        .filter_map(|(path, of_values)| {
+        .filter_map(|Asked { path, of_values, above }| {
+            let mut paths: Intervals = if *of_values { Vec::new() } else { above.iter().map(|path| point(path)).collect() };
+            paths.push(point(path));
             // Where it only matters that there is something, it may be below the path.
-            let below = Interval::new(Value::String(&format!("{path}.")), true, Value::String(&format!("{path}/")), false);
-            let paths = if *of_values { vec![point(path)] } else { vec![point(path), below] };
+            if !of_values {
+                paths.push(Interval::new(Value::String(&format!("{path}.")), true, Value::String(&format!("{path}/")), false));
+            }
             Some(View { index: seen_as(index, path_part, path)?, path_part, paths, answers: true })
         })
         .collect();
@@ -92,6 +101,20 @@ pub fn views(index: &Arc<Index>, question: &Question<'_>) -> Vec<View> {
         views.push(View { index: index.clone(), path_part, paths: vec![Interval::full()], answers: false });
     }
     views
+}
+
+/// A path of the query that the index covers.
+struct Asked<'q> {
+    path: &'q str,
+    /// The values there decide; else it only matters that there is something.
+    of_values: bool,
+    /// The paths above it whose entries must be looked at, too, where only presence matters.
+    above: Vec<&'q str>,
+}
+
+/// The paths a path goes through, the shortest first.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('.').filter_map(|(at, _)| path.get(..at))
 }
 
 fn seen_as(index: &Arc<Index>, path_part: usize, path: &str) -> Option<Arc<Index>> {

@@ -232,9 +232,22 @@ impl Matcher {
         self.root.conjuncts().iter().find_map(|n| if let Node::Text(search) = n { Some(&**search) } else { None })
     }
 
+    /// The `$text` of the filter, wherever it stands: a filter has one at most.
+    pub fn search(&self) -> Option<&Search> {
+        fn within(node: &Node) -> Option<&Search> {
+            match node {
+                Node::Text(search) => Some(search),
+                Node::And(children) | Node::Or(children) | Node::Nor(children) => children.iter().find_map(within),
+                Node::Not(child) => within(child),
+                _ => None,
+            }
+        }
+        within(&self.root)
+    }
+
     /// Whether there is a `$text` anywhere.
     pub fn has_text(&self) -> bool {
-        parse::texts(&self.root) > 0
+        self.search().is_some()
     }
 
     /// What the filter itself demands, all of it, without what follows from its `$expr`.

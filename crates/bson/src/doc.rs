@@ -90,18 +90,6 @@ impl<'a> IntoIterator for Doc<'a> {
     }
 }
 
-impl std::fmt::Debug for Doc<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&crate::json::to_relaxed(*self))
-    }
-}
-
-impl std::fmt::Debug for Array<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
 impl<'a> Array<'a> {
     pub const EMPTY: Array<'static> = Array(Doc::EMPTY);
 
@@ -203,12 +191,6 @@ impl<'a> Element<'a> {
     pub(crate) fn string_bytes(&self) -> Option<&'a [u8]> {
         let value = self.value_bytes();
         if self.tag() == Type::String as u8 { value.get(4..value.len().checked_sub(1)?) } else { None }
-    }
-}
-
-impl std::fmt::Debug for Element<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {:?}", self.name(), self.value())
     }
 }
 

@@ -11,6 +11,7 @@
 pub mod check;
 pub mod compare;
 pub mod decimal;
+mod display;
 pub mod doc;
 pub mod error;
 pub mod hash;

@@ -271,13 +271,13 @@ mod tests {
 
     #[test]
     fn sums_are_promoted() {
-        let show = |v: Result<Value<'static>>| format!("{v:?}");
-        assert_eq!(show(add(Value::Int32(i32::MAX), Value::Int32(1))), "Ok(Int64(2147483648))");
-        assert_eq!(show(add(Value::Int64(i64::MAX), Value::Int32(1))), "Ok(Double(9.223372036854776e18))");
-        assert_eq!(show(multiply(Value::Int32(3), Value::Int64(2))), "Ok(Int64(6))");
-        assert_eq!(show(subtract(Value::Double(1.5), Value::Int32(1))), "Ok(Double(0.5))");
-        assert_eq!(show(add(dec("1.0"), Value::Int64(1))), "Ok(Decimal(2.0))");
-        assert_eq!(show(add(dec("1"), Value::Double(0.5))), "Ok(Decimal(1.500000000000000))");
+        let show = |v: Result<Value<'static>>| v.ok().map(|v| format!("{}({v})", v.type_name()));
+        assert_eq!(show(add(Value::Int32(i32::MAX), Value::Int32(1))), Some("long(2147483648)".to_owned()));
+        assert_eq!(show(add(Value::Int64(i64::MAX), Value::Int32(1))), Some("double(9.223372036854776e+18)".to_owned()));
+        assert_eq!(show(multiply(Value::Int32(3), Value::Int64(2))), Some("long(6)".to_owned()));
+        assert_eq!(show(subtract(Value::Double(1.5), Value::Int32(1))), Some("double(0.5)".to_owned()));
+        assert_eq!(show(add(dec("1.0"), Value::Int64(1))), Some("decimal(2.0)".to_owned()));
+        assert_eq!(show(add(dec("1"), Value::Double(0.5))), Some("decimal(1.500000000000000)".to_owned()));
         assert!(add(Value::Null, Value::Int32(1)).is_err());
         assert!(checked_add(Value::Int64(i64::MAX), Value::Int32(1)).is_none());
         assert!(matches!(checked_mul(Value::Int32(i32::MAX), Value::Int32(2)), Some(Value::Int64(4294967294))));

@@ -61,12 +61,6 @@ impl From<Doc<'_>> for DocBuf {
     }
 }
 
-impl std::fmt::Debug for DocBuf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.as_doc().fmt(f)
-    }
-}
-
 /// An owned value: its type byte and its bytes.
 #[derive(Clone)]
 pub struct ValueBuf {
@@ -118,8 +112,3 @@ impl From<Value<'_>> for ValueBuf {
     }
 }
 
-impl std::fmt::Debug for ValueBuf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.view().fmt(f)
-    }
-}

@@ -8,7 +8,7 @@ use crate::oid::ObjectId;
 ///
 /// `Missing` is the absence of a value, as an expression over a field that is not there yields it. It never
 /// occurs inside a document.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Value<'a> {
     Missing,
     MinKey,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use smongo_bson::{Code, DocBuf, Error, Result, Timestamp, bail, err};
+use smongo_mql::running::{self, Entered, Operation};
 use smongo_mql::stream::{Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Host, Stream};
 use smongo_storage::{self as storage, Table};
@@ -621,11 +622,14 @@ impl OpCx {
     }
 
     fn check_interrupt(&self) -> Result<()> {
-        self.kill.check()?;
-        if self.deadline.is_some_and(|d| Instant::now() >= d) {
-            bail!(MaxTimeMSExpired, "operation exceeded time limit");
-        }
-        Ok(())
+        check_interrupt(&self.kill, self.deadline)
+    }
+
+    /// Tells programs that run on this thread of the operation. A getMore has a time of its own to wait in, which is not meant.
+    pub fn enter(&self, timed: bool) -> Entered {
+        let (kill, deadline) = (self.kill.clone(), self.deadline.filter(|_| timed));
+        let check = Box::new(move || check_interrupt(&kill, deadline));
+        running::enter(Operation { check, now: self.compile.now, cluster_time: self.compile.cluster_time.unwrap_or_default() })
     }
 
     /// Between two commands of a transaction: nothing may point into the command that is over.
@@ -653,6 +657,14 @@ impl Drop for OpCx {
     fn drop(&mut self) {
         self.rollback();
     }
+}
+
+fn check_interrupt(kill: &KillSwitch, deadline: Option<Instant>) -> Result<()> {
+    kill.check()?;
+    if deadline.is_some_and(|d| Instant::now() >= d) {
+        bail!(MaxTimeMSExpired, "operation exceeded time limit");
+    }
+    Ok(())
 }
 
 /// Conflicting statements step aside a little longer each time, so that one of them gets through.

@@ -1,9 +1,19 @@
 //! Where values that are made while a document is processed live until it is done.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use bumpalo::Bump;
-use smongo_bson::{Array, ArrayWriter, Doc, DocBuf, DocWriter, Result, Value};
+use smongo_bson::doc::Iter;
+use smongo_bson::{Array, ArrayWriter, Doc, DocBuf, DocWriter, Result, Value, bail};
+
+/// The most bytes of an array or object that an expression makes.
+pub const MAX_MADE: usize = 100 * 1024 * 1024;
+
+/// The most bytes that may be held at a time of what the expressions of one document make.
+const MAX_HELD: usize = 4 * MAX_MADE;
+
+/// Chunks and buffers larger than this are given back between two documents.
+const MAX_KEPT: usize = 16 * 1024 * 1024;
 
 /// A bump allocator for values, reset between documents by whoever owns it.
 #[derive(Default)]
@@ -13,6 +23,16 @@ pub struct Arena {
     scratch: RefCell<Vec<Vec<u8>>>,
     /// What a search attached to the document at hand.
     meta: OnceCell<DocBuf>,
+    /// Where an element of an array was last found by its position.
+    found: Cell<Found>,
+}
+
+/// The bytes of an array by their address and length, and where one of its elements begins.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    array: (usize, usize),
+    index: usize,
+    offset: usize,
 }
 
 impl Arena {
@@ -22,8 +42,49 @@ impl Arena {
 
     /// Frees everything at once; the largest chunk is kept, so a steady state allocates nothing.
     pub fn reset(&mut self) {
-        self.bump.reset();
+        if self.bump.allocated_bytes() > MAX_KEPT {
+            self.bump = Bump::new();
+        } else {
+            self.bump.reset();
+        }
         self.meta.take();
+        self.found.take();
+    }
+
+    /// Bytes in use since the last reset.
+    pub fn held(&self) -> usize {
+        self.bump.allocated_bytes().saturating_sub(self.bump.chunk_capacity())
+    }
+
+    /// Fails when the expressions of a document have made too much: what each of them makes stays until the document is done.
+    #[inline]
+    pub fn check_held(&self) -> Result<()> {
+        if self.bump.allocated_bytes() > MAX_HELD && self.held() > MAX_HELD {
+            return too_much("An expression", MAX_HELD);
+        }
+        Ok(())
+    }
+
+    /// The value at a position of an array, `Missing` behind its end. Whoever asks for one position after the other does not walk
+    /// the array anew for each.
+    pub fn element<'a>(&self, array: Array<'a>, index: usize) -> Value<'a> {
+        let body = Doc::from_checked(array.as_bytes()).body();
+        let array = (body.as_ptr() as usize, body.len());
+        let last = self.found.get();
+        // Elements are named by their positions: what is found by its name is the element, whatever the memory held before.
+        let named = |element: smongo_bson::Element<'_>| element.name().parse() == Ok(last.index);
+        let behind = |offset: usize| Iter::over(body.get(offset..).unwrap_or(&[]));
+        let goes_on = last.array == array && last.index <= index && behind(last.offset).next().is_some_and(named);
+        let (mut at, mut offset) = if goes_on { (last.index, last.offset) } else { (0, 0) };
+        for element in behind(offset) {
+            if at == index {
+                self.found.set(Found { array, index, offset });
+                return element.value();
+            }
+            at += 1;
+            offset += element.raw().len();
+        }
+        Value::Missing
     }
 
     /// Says what `$meta` reads until the next reset.
@@ -61,7 +122,9 @@ impl Arena {
         buf.clear();
         fill(&mut buf);
         let bytes = self.bump.alloc_slice_copy(&buf);
-        self.scratch.borrow_mut().push(buf);
+        if buf.capacity() <= MAX_KEPT {
+            self.scratch.borrow_mut().push(buf);
+        }
         bytes
     }
 
@@ -88,6 +151,11 @@ impl Arena {
         result.map(|()| array)
     }
 
+    /// A copy of a value, for as long as the arena is not reset.
+    pub fn value(&self, value: Value<'_>) -> Value<'_> {
+        if value.is_missing() { Value::Missing } else { self.array_of([value]).get(0) }
+    }
+
     pub fn array_of<'v>(&self, values: impl IntoIterator<Item = Value<'v>>) -> Array<'_> {
         self.array(|w| {
             for v in values {
@@ -95,4 +163,15 @@ impl Arena {
             }
         })
     }
+}
+
+/// Fails when what is being made has become too large; loops that multiply their input ask after each round.
+#[inline]
+pub fn check_made(what: &str, bytes: usize) -> Result<()> {
+    if bytes > MAX_MADE { too_much(what, MAX_MADE) } else { Ok(()) }
+}
+
+#[cold]
+fn too_much(what: &str, limit: usize) -> Result<()> {
+    bail!(ExceededMemoryLimit, "{what} would use too much memory and cannot spill to disk. Memory limit: {limit} bytes")
 }

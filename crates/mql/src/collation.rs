@@ -51,7 +51,7 @@ impl Collation {
             return Ok(None);
         }
         let Some(locale) = locale::find(options.locale) else {
-            bail!(BadValue, "Field 'locale' is invalid in: {}", smongo_bson::json::to_relaxed(spec));
+            bail!(BadValue, "Field 'locale' is invalid in: {}", spec);
         };
         let (icu, letters) = build(&options, locale)?;
         let spec = filled(&options, &icu);
@@ -217,7 +217,8 @@ fn collator(options: &Options<'_>, locale: &Locale, only: Option<Strength>) -> R
     }));
     icu.alternate_handling = options.alternate.map(|a| if a == "shifted" { AlternateHandling::Shifted } else { AlternateHandling::NonIgnorable });
     icu.max_variable = options.max_variable.map(|m| if m == "space" { MaxVariable::Space } else { MaxVariable::Punctuation });
-    icu.case_level = options.case_level.map(|on| if on { CaseLevel::On } else { CaseLevel::Off });
+    // The level of case is behind that of accents: where only letters count, it does not.
+    icu.case_level = options.case_level.filter(|_| only.is_none()).map(|on| if on { CaseLevel::On } else { CaseLevel::Off });
     let mut preferences = CollatorPreferences::from(locale);
     if let Some(first) = options.case_first {
         preferences.case_first = Some(match first {

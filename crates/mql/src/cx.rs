@@ -1,12 +1,13 @@
 //! What a program knows of its surroundings, when it is compiled and when it runs.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use smongo_bson::{Doc, Timestamp, Value, ValueBuf};
+use smongo_bson::{Doc, Error, Result, Timestamp, Value, ValueBuf};
 
 use crate::arena::Arena;
 use crate::collation::Collation;
+use crate::running::RunningClock;
 
 /// The request's constants. Names are resolved against it once, while compiling; nothing of it is looked up per document.
 #[derive(Clone, Default)]
@@ -34,6 +35,9 @@ pub struct CompileCx {
     pub allow_disk_use: bool,
     /// The pipeline of an update: MongoDB does not optimize it, so the errors of its constants come with the first document.
     pub unfolded: bool,
+    /// Where the first error of a constant waits until all of a pipeline was parsed, as MongoDB optimizes a pipeline after that. Without it
+    /// such errors come at once.
+    pub unfoldable: Option<Arc<Mutex<Option<Error>>>>,
     /// How deep this pipeline is nested in `$lookup`, `$facet`, `$unionWith`.
     pub depth: u32,
     /// Somewhere inside a `$facet`, where some stages may not stand, in `$lookup`s neither.
@@ -48,6 +52,23 @@ pub trait Clock: Send + Sync {
 }
 
 impl CompileCx {
+    /// For programs that take the time from whatever command runs them.
+    pub fn of_running() -> CompileCx {
+        CompileCx { clock: Some(Arc::new(RunningClock)), ..CompileCx::default() }
+    }
+
+    /// A constant could not be computed.
+    pub(crate) fn unfoldable(&self, why: Error) -> Result<()> {
+        let Some(waiting) = &self.unfoldable else { return Err(why) };
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        Ok(())
+    }
+
+    /// The same where a constant is needed at once.
+    pub(crate) fn at_once(&self) -> CompileCx {
+        CompileCx { unfoldable: None, ..self.clone() }
+    }
+
     /// The same for a command that knows no `$$NOW` and no `$$CLUSTER_TIME`.
     pub fn timeless(&self) -> CompileCx {
         CompileCx { timeless: true, ..self.clone() }
@@ -71,5 +92,14 @@ impl<'a> Cx<'a> {
     pub fn new(arena: &'a Arena, root: Doc<'a>, slots: usize) -> Cx<'a> {
         let vars = if slots == 0 { &[][..] } else { arena.bump().alloc_slice_fill_with(slots, |_| Cell::new(Value::Missing)) };
         Cx { arena, root: Value::Document(root), vars, meta: arena.meta() }
+    }
+
+    /// The same context with what is made going to another arena, which may be emptied before this one.
+    pub fn within<'s>(&self, arena: &'s Arena) -> Cx<'s>
+    where
+        'a: 's,
+    {
+        let slot = |i: usize| Cell::new(self.vars.get(i).map_or(Value::Missing, |v| v.get()));
+        Cx { arena, root: self.root, vars: arena.bump().alloc_slice_fill_with(self.vars.len(), slot), meta: self.meta }
     }
 }

@@ -8,7 +8,7 @@ use smongo_bson::compare::{Collator, compare_with};
 use smongo_bson::decimal::Rounding;
 use smongo_bson::index_keys::{MAX_FIELDS, index_keys};
 use smongo_bson::path::{self, Path};
-use smongo_bson::{Code, Doc, Error, Result, Value, bail, err, keystring};
+use smongo_bson::{Code, Doc, DocBuf, Error, Result, Value, ValueBuf, bail, err, keystring};
 
 use crate::collation::Collation;
 use crate::cx::CompileCx;
@@ -113,11 +113,44 @@ impl SortPattern {
         Ok(())
     }
 
+    /// The values by which a document was sorted, as `{$meta: "sortKey"}` gives them: an array of one for each part.
+    pub fn key_values(&self, doc: Doc<'_>, attached: Doc<'_>) -> Result<ValueBuf> {
+        let plain: Option<Vec<Value<'_>>> = self.parts.iter().map(|p| SortPattern::plain_value(doc, attached, p)).collect();
+        let array = |values: &[Value<'_>]| {
+            ValueBuf::array(|w| values.iter().for_each(|v| {
+                w.push(*v);
+            }))
+        };
+        if let Some(values) = plain {
+            return Ok(array(&values));
+        }
+        let (mut best, mut found) = (Vec::new(), ValueBuf::MISSING());
+        self.array_keys(doc, attached, &mut |values, key| {
+            if best.is_empty() || *key < best {
+                std::mem::swap(&mut best, key);
+                found = array(values);
+            }
+        })?;
+        Ok(found)
+    }
+
     fn append_array_key(&self, doc: Doc<'_>, attached: Doc<'_>, out: &mut Vec<u8>) -> Result<()> {
         let mut best: Vec<u8> = Vec::new();
-        let mut key = Vec::new();
+        self.array_keys(doc, attached, &mut |_, key| {
+            if best.is_empty() || *key < best {
+                std::mem::swap(&mut best, key);
+            }
+        })?;
+        out.extend_from_slice(&best);
+        Ok(())
+    }
+
+    /// Every key of a document with arrays, as values and as bytes.
+    fn array_keys(&self, doc: Doc<'_>, attached: Doc<'_>, visit: &mut dyn FnMut(&[Value<'_>], &mut Vec<u8>)) -> Result<()> {
+        let (mut key, mut row) = (Vec::new(), Vec::new());
         index_keys(doc, &self.paths, false, &mut |values| {
             key.clear();
+            row.clear();
             let mut values = values.iter();
             for part in &self.parts {
                 let value = match part.meta {
@@ -125,15 +158,21 @@ impl SortPattern {
                     None => values.next().copied().unwrap_or(Value::Null),
                 };
                 keystring::append(&mut key, value, part.descending, self.collator());
+                row.push(value);
             }
-            if best.is_empty() || key < best {
-                std::mem::swap(&mut best, &mut key);
-            }
+            visit(&row, &mut key);
             Ok(())
         })
-        .map_err(parallel)?;
-        out.extend_from_slice(&best);
-        Ok(())
+        .map(|_| ())
+        .map_err(parallel)
+    }
+
+    /// What is attached to a document, with its sort key.
+    pub fn with_key(&self, doc: Doc<'_>, meta: Doc<'_>) -> Result<DocBuf> {
+        let key = self.key_values(doc, meta)?;
+        Ok(DocBuf::build(|w| {
+            w.append_all(meta).append("sortKey", key.view());
+        }))
     }
 
     /// Compares two documents where no key is kept, as `$push` with `$sort` and `$sortArray` do.
@@ -207,7 +246,7 @@ fn direction(v: Value<'_>, name: &str) -> Result<bool> {
         // Doubles are cut, decimals rounded half to even: MongoDB's conversion to an int.
         Value::Double(d) => d as i64,
         Value::Decimal(d) => d.round_to_integer(Rounding::HalfEven).to_i64_exact().unwrap_or(0),
-        _ => bail!(15974, "Illegal key in $sort specification: {name}: {}", smongo_bson::json::value_to_relaxed(v)),
+        _ => bail!(15974, "Illegal key in $sort specification: {name}: {}", v),
     };
     match n {
         1 => Ok(false),
@@ -226,7 +265,7 @@ fn meta_name(d: Doc<'_>) -> Result<&str> {
     }
     match e.value() {
         Value::String(name) if META.contains(&name) => Ok(name),
-        v => bail!(31138, "Illegal $meta sort: {}", smongo_bson::json::value_to_relaxed(v)),
+        v => bail!(31138, "Illegal $meta sort: {}", v),
     }
 }
 
@@ -245,7 +284,7 @@ fn check_path(text: &str) -> Result<()> {
         if part.is_empty() {
             bail!(15998, "FieldPath field names may not be empty strings.");
         }
-        if part.starts_with('$') {
+        if part.starts_with('$') && !matches!(part, "$id" | "$ref" | "$db") {
             bail!(16410, "FieldPath field names may not start with '$'. Consider using $getField or $setField.");
         }
     }

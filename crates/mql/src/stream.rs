@@ -25,6 +25,13 @@ pub trait Stream: Send {
         Doc::EMPTY
     }
 
+    /// Through how many streams `doc` or `meta` reach for what they lend. A stream that passes either on is one more than its input: what
+    /// stands on top of many would walk down all of them for each look, and a pipeline's time grow with the square of its stages
+    /// ([`crate::pipeline`] puts a copy in between).
+    fn passes(&self) -> u32 {
+        0
+    }
+
     /// Called before the stream is parked between two batches: positions in the storage must be saved and let go.
     /// A stream over others passes the call on. Where the host says that it is for long ([`Host::resting`]), memory that can do
     /// without goes, or to disk; the current document stays.

@@ -145,3 +145,109 @@ fn windows_over_a_large_partition() {
         {"$project": {"n": {"$size": "$all"}}}, {"$limit": 3}]"#;
     assert_eq!(bounded(|| run(numbers(20_000), Vec::new(), stages)).len(), 3);
 }
+
+/// The time for `small` of something, and for four times as much, which must not be much more than four times that.
+fn linear(what: &str, run: impl Fn(usize), small: usize) {
+    let time = |n: usize| {
+        let before = cpu();
+        run(n);
+        cpu() - before
+    };
+    let (few, many) = (time(small), time(4 * small));
+    println!("{what}: {small} in {few:.2} s, {} in {many:.2} s", 4 * small);
+    // What takes less than a tenth of a second is not measured well enough.
+    assert!(many < 8.0 * few.max(0.1), "{what}: {few} s, {many} s");
+}
+
+fn repeated(stage: &str, times: usize) -> String {
+    format!("[{}]", vec![stage; times].join(", "))
+}
+
+#[test]
+fn stages_cost_in_proportion_to_their_number() {
+    for stage in [
+        r#"{"$match": {}}"#,
+        r#"{"$match": {"a": {"$gte": 0}}}"#,
+        r#"{"$unwind": "$a"}"#,
+        r#"{"$unwind": {"path": "$a", "includeArrayIndex": "i"}}"#,
+        r#"{"$set": {"x": "$a"}}"#,
+        r#"{"$project": {"a": 1}}"#,
+        r#"{"$replaceWith": "$$ROOT"}"#,
+        r#"{"$redact": "$$KEEP"}"#,
+        r#"{"$skip": 1}"#,
+        r#"{"$unset": "z"}"#,
+        r#"{"$lookup": {"from": "f", "localField": "a", "foreignField": "_id", "as": "r"}}"#,
+    ] {
+        let docs = if stage.contains("lookup") { 50 } else { 3000 };
+        linear(stage, |n| drop(run(numbers(docs), Vec::new(), &repeated(stage, n))), 240);
+    }
+}
+
+fn list_of(n: usize, from: usize) -> ValueBuf {
+    ValueBuf::array(|w| (from..from + n).for_each(|i| { w.push(format!("value {}", i * 7919 % 1_000_003).as_str()); }))
+}
+
+fn update(operator: &str, argument: ValueBuf, doc: &DocBuf) {
+    let update = DocBuf::build(|w| {
+        let mut w = w.document(operator);
+        match operator {
+            "$pullAll" => {
+                w.append("a", argument.view());
+            }
+            _ => {
+                w.document("a").append("$each", argument.view());
+            }
+        }
+    });
+    let cx = CompileCx::default();
+    let filter = Matcher::compile(smongo_bson::Doc::EMPTY, &cx).unwrap();
+    let update = smongo_mql::Update::compile(smongo_bson::Value::Document(update.as_doc()), None, &cx).unwrap();
+    update.apply(doc.as_doc(), &filter, &Arena::new()).unwrap();
+}
+
+#[test]
+fn arrays_are_updated_in_proportion_to_their_length() {
+    for operator in ["$addToSet", "$pullAll", "$push"] {
+        linear(operator, |n| update(operator, list_of(n, n / 2), &DocBuf::build(|w| { w.append("a", list_of(n, 0).view()); })), 20_000);
+    }
+}
+
+#[test]
+fn constants_and_sets_are_searched_by_halves() {
+    let docs = |n: usize| vec![DocBuf::build(|w| { w.append("_id", 1).append("a", list_of(n, 0).view()).append("b", list_of(n, n).view()); })];
+    for expression in [
+        r#"{"$setUnion": ["$a", "$b"]}"#,
+        r#"{"$setDifference": ["$a", "$b"]}"#,
+        r#"{"$setIntersection": ["$a", "$b"]}"#,
+        r#"{"$setIsSubset": ["$a", "$b"]}"#,
+        r#"{"$reduce": {"input": "$a", "initialValue": 0, "in": {"$add": ["$$value", {"$strLenCP": "$$this"}]}}}"#,
+        r#"{"$map": {"input": {"$range": [0, {"$size": "$a"}]}, "in": {"$arrayElemAt": ["$a", "$$this"]}}}"#,
+        r#"{"$filter": {"input": "$a", "cond": {"$in": ["$$this", ["x", "value 5"]]}}}"#,
+    ] {
+        let stage = format!("[{{\"$project\": {{\"r\": {expression}}}}}]");
+        linear(expression, |n| drop(run(docs(n), Vec::new(), &stage)), 25_000);
+    }
+    linear("$in of constants", |n| {
+        let stage = DocBuf::build(|w| {
+            let mut project = w.document("$match");
+            let mut expr = project.document("$expr");
+            let mut args = expr.array("$in");
+            args.push("$a").push(list_of(n, 0).view());
+        });
+        let docs: Vec<DocBuf> = (0..n).map(|i| DocBuf::build(|w| { w.append("a", format!("value {i}").as_str()); })).collect();
+        Memory::new(docs, Vec::new()).run(&[stage]).unwrap();
+    }, 10_000);
+}
+
+#[test]
+fn what_rounds_leave_behind_is_not_kept() {
+    // Each round makes an array as long as the input: kept, they would be gigabytes, and more than an expression may hold.
+    let stages = r#"[{"$project": {
+        "copied": {"$size": {"$reduce": {"input": {"$range": [0, 8000]}, "initialValue": [], "in": {"$concatArrays": ["$$value", ["$$this"]]}}}},
+        "mapped": {"$size": {"$map": {"input": {"$range": [0, 8000]}, "in": {"$size": {"$concatArrays": [{"$range": [0, 8000]}, ["$$this"]]}}}}},
+        "kept": {"$size": {"$filter": {"input": {"$range": [0, 8000]}, "cond": {"$in": ["$$this", {"$range": [0, 8000]}]}}}}}}]"#;
+    let before = cpu();
+    let answer = run(numbers(1), Vec::new(), stages);
+    assert_eq!(answer[0].matches(r#"{"$numberInt":"8000"}"#).count(), 3, "{answer:?}");
+    println!("{} s", cpu() - before);
+}

@@ -383,7 +383,7 @@ impl Catalog {
         let _ddl = self.definition(op)?;
         let coll = self.require(ns)?;
         if coll.indexes.len() + specs.len() > limits::INDEXES_PER_COLLECTION {
-            bail!(CannotCreateIndex, "add index fails, too many indexes for {ns} key:{:?}", specs.first().map(|s| s.get("key")));
+            bail!(CannotCreateIndex, "add index fails, too many indexes for {ns} key: {}", specs.first().map_or(Value::Missing, |s| s.get("key")));
         }
         let _alone = self.exclusive(op, &coll)?;
         let mut built = Vec::new();

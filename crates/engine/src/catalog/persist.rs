@@ -317,7 +317,7 @@ pub(super) fn define(
     };
     let validator = match options.get("validator") {
         Value::Document(filter) if !filter.is_empty() => Some(Validator {
-            matcher: Arc::new(Matcher::compile(filter, &CompileCx { collation: collation.clone(), ..CompileCx::default() })?),
+            matcher: Arc::new(Matcher::compile(filter, &CompileCx { collation: collation.clone(), ..CompileCx::of_running() })?),
             moderate: options.get("validationLevel").as_str() == Some("moderate"),
             off: options.get("validationLevel").as_str() == Some("off"),
             warn_only: options.get("validationAction").as_str() == Some("warn"),

@@ -3,7 +3,7 @@
 use smongo_bson::index_keys::{Multikey, index_keys};
 use smongo_bson::path::Path;
 use smongo_bson::wildcard::Scope;
-use smongo_bson::{Doc, Result, Value, ValueBuf, bail, number};
+use smongo_bson::{Code, Doc, Result, Value, ValueBuf, bail, number};
 use smongo_mql::matcher::GeoOrder;
 use smongo_mql::text::TextFields;
 
@@ -118,7 +118,7 @@ impl Special {
             combine(&[])?;
             Multikey::default()
         } else {
-            index_keys(doc, &self.plain, false, &mut |plain| combine(plain))?
+            self.combinations(doc, &mut combine)?
         };
         if plain.any() && matches!(self.source, Source::Wildcard(_)) {
             bail!(7246301, "Compound wildcard indexes cannot have arrays in their fields beside the wildcard");
@@ -135,6 +135,30 @@ impl Special {
             Slot::Special(_) => 0,
         }).collect();
         Multikey::from_masks(&masks)
+    }
+
+    /// The keys of the ordinary fields. Beside a 2d field they may hold arrays that are independent of each other, which other indexes refuse.
+    fn combinations(&self, doc: Doc<'_>, emit: &mut dyn FnMut(&[Value<'_>]) -> Result<()>) -> Result<Multikey> {
+        let flat = matches!(&self.source, Source::Geo(fields) if fields.iter().any(|(_, order)| matches!(order, GeoOrder::Flat(_))));
+        match index_keys(doc, &self.plain, false, &mut |plain| emit(plain)) {
+            Err(e) if flat && e.code() == Code::CannotIndexParallelArrays => {}
+            done => return done,
+        }
+        let (mut keys, mut masks): (Vec<Vec<ValueBuf>>, Vec<u64>) = (vec![Vec::new()], Vec::new());
+        for path in &self.plain {
+            let mut own = Vec::new();
+            let multikey = index_keys(doc, std::slice::from_ref(path), false, &mut |values| {
+                own.extend(values.iter().map(|v| ValueBuf::new(*v)));
+                Ok(())
+            })?;
+            masks.push(multikey.components(0));
+            keys = keys.iter().flat_map(|key| own.iter().map(|v| key.iter().chain([v]).cloned().collect())).collect();
+        }
+        for key in &keys {
+            let views: Vec<Value<'_>> = key.iter().map(ValueBuf::view).collect();
+            emit(&views)?;
+        }
+        Ok(Multikey::from_masks(&masks))
     }
 
     fn wildcard(&self, scope: &Scope, doc: Doc<'_>) -> Result<Tuples> {

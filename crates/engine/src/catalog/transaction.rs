@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{DocBuf, Result, bail, err};
+use smongo_bson::{DocBuf, Result, Value, bail, err};
 
 use super::ddl::{create_command, log_index, tables_of};
 use super::{Catalog, Collection, IdIndex};
@@ -67,7 +67,7 @@ impl Catalog {
             bail!(OperationNotSupportedInTransaction, "Cannot create new indexes on non-empty collection {ns} in a multi-document transaction.");
         }
         if coll.indexes.len() + specs.len() > limits::INDEXES_PER_COLLECTION {
-            return Err(err!(CannotCreateIndex, "add index fails, too many indexes for {ns} key:{:?}", specs.first().map(|s| s.get("key"))));
+            return Err(err!(CannotCreateIndex, "add index fails, too many indexes for {ns} key: {}", specs.first().map_or(Value::Missing, |s| s.get("key"))));
         }
         let mut indexes = coll.indexes.clone();
         for spec in specs {

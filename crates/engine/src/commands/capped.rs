@@ -2,7 +2,7 @@
 
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Result, Value, bail, number};
 
-use super::create::write_capped;
+use super::create::{in_order, write_capped};
 use super::{Args, Command, WRITES};
 use crate::door::Cx;
 use crate::limits;
@@ -23,7 +23,8 @@ fn convert(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> 
     }
     namespace::check_creatable(&ns)?;
     shared.cursors.invalidate("collection dropped", |cursor| *cursor == ns);
-    shared.catalog.convert_to_capped(&mut cx.op, &ns, options(size))
+    let options = options(size, &shared.catalog.require(&ns)?.options);
+    shared.catalog.convert_to_capped(&mut cx.op, &ns, options)
 }
 
 /// The collection to convert, whose documents go through one with a longer name in MongoDB.
@@ -63,7 +64,7 @@ fn clone(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Re
         bail!(CommandNotSupportedOnView, "cloneCollectionAsCapped is not supported on the time-series collection {from}");
     }
     let Some(storage) = coll.storage() else { bail!(CommandNotSupportedOnView, "cloneCollectionAsCapped not supported for views: {from}") };
-    let target = shared.catalog.create(&mut cx.op, &to, options(size), Default::default())?;
+    let target = shared.catalog.create(&mut cx.op, &to, options(size, &coll.options), Default::default())?;
 
     let mut next = crate::catalog::first_that_fits(&mut cx.op, storage, &target)?;
     loop {
@@ -129,6 +130,14 @@ fn size(args: &mut Args<'_>) -> Result<i64> {
     }
 }
 
-fn options(size: i64) -> DocBuf {
-    DocBuf::build(|w| write_capped(w, size, 0))
+/// The options of the capped collection: the old one's, its collation and validator among them, but for what makes its size.
+fn options(size: i64, old: &DocBuf) -> DocBuf {
+    const OWN: &[&str] = &["capped", "size", "clusteredIndex", "expireAfterSeconds"];
+    let options = DocBuf::build(|w| {
+        write_capped(w, size, 0);
+        for e in old.as_doc().iter().filter(|e| !OWN.contains(&e.name())) {
+            w.append_element(&e);
+        }
+    });
+    in_order(&options)
 }

@@ -82,7 +82,7 @@ fn limit(value: Value<'_>) -> Result<Option<u64>> {
         bail!(BadValue, "BSON field 'count.limit' is the wrong type '{}', expected a number", value.type_name());
     }
     match number::to_i64_exact(value) {
-        None => bail!(FailedToParse, "Expected an integer, but found {value:?} in: limit"),
+        None => bail!(FailedToParse, "Expected an integer, but found {value} in: limit"),
         Some(i64::MIN) => bail!(BadValue, "Limit value for count cannot be the least 64-bit integer"),
         Some(n) => Ok(Some(n.unsigned_abs())),
     }

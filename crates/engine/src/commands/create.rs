@@ -353,7 +353,7 @@ pub fn check_validator(cx: &Cx<'_>, ns: &Ns, validator: Option<Doc<'_>>) -> Resu
     if !filter.is_empty() && (ns.is_system() || matches!(ns.db(), "admin" | "local" | "config")) {
         bail!(InvalidOptions, "Document validators not allowed on {} collection {ns}", if ns.is_system() { "system" } else { "internal" });
     }
-    plain_filter(filter, &CompileCx { now: cx.op.compile.now, ..CompileCx::default() }).map(|_| ())
+    plain_filter(filter, &CompileCx { now: cx.op.compile.now, cluster_time: cx.op.compile.cluster_time, ..CompileCx::default() }).map(|_| ())
 }
 
 /// A filter without `$where`, `$text` and `$near`, which want a collection to run against.

@@ -288,6 +288,10 @@ impl Stream for Counting {
         self.input.doc()
     }
 
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
+    }
+
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }

@@ -1,5 +1,6 @@
 //! find
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
@@ -142,10 +143,15 @@ impl<'a> FindArgs<'a> {
 
     pub fn query(&self, cx: &CompileCx) -> Result<Query> {
         let compiled = |spec: Doc<'_>| !spec.is_empty();
+        let filter = Matcher::compile(self.filter, cx)?;
+        let projection = compiled(self.projection).then(|| Projection::compile_find(self.projection, cx)).transpose()?;
+        let meta = projection.as_ref().map(Projection::meta).unwrap_or_default();
+        check_meta(&meta, &filter, compiled(self.sort))?;
         Ok(Query {
-            filter: Arc::new(Matcher::compile(self.filter, cx)?),
+            filter: Arc::new(filter),
             sort: compiled(self.sort).then(|| SortPattern::compile(self.sort, cx)).transpose()?,
-            projection: compiled(self.projection).then(|| Projection::compile_find(self.projection, cx)).transpose()?,
+            sort_key: meta.contains("sortKey"),
+            projection,
             skip: self.skip,
             // A tailable cursor that has reached its limit stays open; the cursor counts.
             limit: self.limit.filter(|_| !self.tailable),
@@ -162,6 +168,17 @@ impl<'a> FindArgs<'a> {
             projection_doc: DocBuf::from(self.projection),
         })
     }
+}
+
+/// Refuses to project what the query attaches to no document.
+pub fn check_meta(meta: &BTreeSet<&'static str>, filter: &Matcher, sorted: bool) -> Result<()> {
+    if meta.contains("textScore") && !filter.has_text() {
+        bail!(40218, "query requires text score metadata, but it is not available");
+    }
+    if meta.contains("sortKey") && !sorted {
+        bail!(BadValue, "cannot use sortKey $meta projection without a sort");
+    }
+    Ok(())
 }
 
 /// `collation` and `let`, into what the command's programs compile against.

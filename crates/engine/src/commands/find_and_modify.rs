@@ -3,7 +3,7 @@
 use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::{Arena, Projection, Update};
 
-use super::find::{compile_cx, default_collation, hint};
+use super::find::{check_meta, compile_cx, default_collation, hint};
 use super::update::{apply, retry_upsert, upsert};
 use super::target::Target;
 use super::write_reply;
@@ -89,6 +89,9 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
         None => None,
     };
     let projection = (!modify.fields.is_empty()).then(|| Projection::compile_find(modify.fields, &cx.op.compile)).transpose()?;
+    if let Some(projection) = &projection {
+        check_meta(&projection.meta(), &target.filter, !modify.order().is_empty())?;
+    }
     let answer = if existing.is_none() && !modify.upsert {
         answer(None, 0, None, update.is_none())
     } else {

@@ -53,7 +53,8 @@ pub fn options(on: &str, pipeline: &ValueBuf, collation: Option<Doc<'_>>) -> Doc
 }
 
 fn compile(cx: &Cx<'_>, source: &Ns, stages: Array<'_>) -> Result<Pipeline> {
-    Pipeline::compile(stages, &CompileCx { db: source.db().into(), coll: source.coll().into(), now: cx.op.compile.now, ..CompileCx::default() })
+    let (now, cluster_time) = (cx.op.compile.now, cx.op.compile.cluster_time);
+    Pipeline::compile(stages, &CompileCx { db: source.db().into(), coll: source.coll().into(), now, cluster_time, ..CompileCx::default() })
 }
 
 fn references(source: &Ns, pipeline: &Pipeline) -> Vec<Ns> {

@@ -111,7 +111,7 @@ pub fn validate(coll: &Collection, doc: Doc<'_>, bypass: bool) -> Result<()> {
     if validator.matcher.matches(doc, &arena)? {
         return Ok(());
     }
-    let details = validator.matcher.explain_failure(doc, &CompileCx::default());
+    let details = validator.matcher.explain_failure(doc, &CompileCx::of_running());
     let info = DocBuf::build(|w| {
         let mut info = w.document("errInfo");
         info.append("failingDocumentId", doc.get("_id")).append("details", details.as_doc());

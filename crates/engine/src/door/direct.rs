@@ -45,7 +45,7 @@ impl Session {
     pub fn insert_one(&mut self, ns: &Ns, doc: Doc<'_>) -> Option<Result<()>> {
         let shared = &self.shared;
         let begun = Instant::now();
-        let coll = self.plain(ns).filter(|coll| !coll.is_capped() && !matches!(ns.db(), "admin" | "config" | "local"))?;
+        let coll = self.plain(ns).filter(|coll| !coll.is_capped() && coll.validator.is_none() && !matches!(ns.db(), "admin" | "config" | "local"))?;
         let concern = shared.default_concerns.write_concern();
         if concern.unsatisfiable.is_some() {
             return None;

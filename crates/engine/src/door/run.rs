@@ -201,6 +201,7 @@ impl Session {
             op.deadline = Some(Instant::now());
             op.interrupt()?;
         }
+        let _entered = op.enter(command.name != "getMore");
         if !generic.in_transaction() && generic.read_concern.level.as_deref() == Some("snapshot") {
             op.read_kept(generic.read_concern.at_cluster_time)?;
         }

@@ -110,8 +110,9 @@ pub(crate) fn rows(plan: &Plan) -> Result<Box<dyn Rows>> {
 /// The documents of a plan as the client sees them.
 pub(crate) fn open_stream(plan: Plan) -> Result<Box<dyn Stream>> {
     let rows = rows(&plan)?;
-    let Query { projection, filter, show_record_id, return_key, .. } = plan.query;
-    Ok(Box::new(shape::Documents::new(rows, shape::Shape { projection, filter, show_record_id, return_key })))
+    let Query { projection, filter, show_record_id, return_key, sort_key, .. } = plan.query;
+    let sort_key = plan.sort.filter(|_| sort_key);
+    Ok(Box::new(shape::Documents::new(rows, shape::Shape { projection, filter, show_record_id, return_key, sort_key })))
 }
 
 /// Makes the nodes of a plan.

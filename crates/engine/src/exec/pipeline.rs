@@ -194,8 +194,9 @@ fn absorb(mut pipeline: Pipeline, coll: &Collection, cx: &CompileCx) -> Result<(
     };
     let mut query = Query::new(Arc::new(filter));
     query.allow_disk_use = cx.allow_disk_use;
-    if let Some(Stage::Sort { pattern, .. }) = stages.next_if(|s| matches!(s, Stage::Sort { .. })) {
+    if let Some(Stage::Sort { pattern, keyed, .. }) = stages.next_if(|s| matches!(s, Stage::Sort { .. })) {
         query.sort = Some(pattern);
+        query.sort_key = keyed;
     }
     while let Some(stage) = stages.next_if(|s| matches!(s, Stage::Skip(_) | Stage::Limit(_))) {
         match stage {

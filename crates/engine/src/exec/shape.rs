@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{Doc, DocWriter, Result};
-use smongo_mql::{Arena, Host, Matcher, Projection, Stream};
+use smongo_bson::{Doc, DocBuf, DocWriter, Result};
+use smongo_mql::{Arena, Host, Matcher, Projection, SortPattern, Stream};
 
 use super::{Counters, Entry, Rows, op_of};
 use crate::keys::RecordId;
@@ -149,6 +149,8 @@ pub struct Shape {
     pub filter: Arc<Matcher>,
     pub show_record_id: bool,
     pub return_key: bool,
+    /// What the documents are sorted by, where somebody asks for `{$meta: "sortKey"}`.
+    pub sort_key: Option<Arc<SortPattern>>,
 }
 
 /// The documents of rows, shaped.
@@ -159,12 +161,14 @@ pub struct Documents {
     arena: Arena,
     buf: Vec<u8>,
     scratch: Vec<u8>,
+    /// What is attached to the current document, where that is more than the rows attach.
+    meta: Option<DocBuf>,
 }
 
 impl Documents {
     pub fn new(rows: Box<dyn Rows>, shape: Shape) -> Documents {
         let plain = shape.projection.is_none() && !shape.show_record_id && !shape.return_key;
-        Documents { rows, shape, plain, arena: Arena::new(), buf: Vec::new(), scratch: Vec::new() }
+        Documents { rows, shape, plain, arena: Arena::new(), buf: Vec::new(), scratch: Vec::new(), meta: None }
     }
 
     fn shape(&mut self) -> Result<()> {
@@ -173,7 +177,7 @@ impl Documents {
         match &self.shape.projection {
             _ if self.shape.return_key => self.rows.key_document(&mut self.buf)?,
             Some(projection) => {
-                self.arena.set_meta(self.rows.meta());
+                self.arena.set_meta(self.meta.as_ref().map_or_else(|| self.rows.meta(), DocBuf::as_doc));
                 projection.apply(doc, Some(&self.shape.filter), &self.arena, &mut self.buf)?;
                 self.arena.reset();
             }
@@ -195,6 +199,9 @@ impl Stream for Documents {
         if !self.rows.advance(op_of(host)?)? {
             return Ok(false);
         }
+        if let Some(pattern) = &self.shape.sort_key {
+            self.meta = Some(pattern.with_key(self.rows.doc(), self.rows.meta())?);
+        }
         if !self.plain {
             self.shape()?;
         }
@@ -206,7 +213,7 @@ impl Stream for Documents {
     }
 
     fn meta(&self) -> Doc<'_> {
-        self.rows.meta()
+        self.meta.as_ref().map_or_else(|| self.rows.meta(), DocBuf::as_doc)
     }
 
     fn park(&mut self, host: &mut dyn Host) {

@@ -496,25 +496,5 @@ fn interval_text(i: &Interval, reversed: bool) -> String {
 
 /// A bound as MongoDB writes it.
 fn bound_text(v: Value<'_>) -> String {
-    match v {
-        Value::Double(d) if d.is_nan() => "nan.0".to_owned(),
-        Value::Double(d) if d.is_infinite() => if d > 0.0 { "inf.0" } else { "-inf.0" }.to_owned(),
-        Value::Double(d) if d.fract() == 0.0 && d.abs() < 1e15 => format!("{d:.1}"),
-        Value::Double(d) => format!("{d}"),
-        Value::Int32(n) => n.to_string(),
-        Value::Int64(n) => n.to_string(),
-        Value::MinKey => "MinKey".to_owned(),
-        Value::MaxKey => "MaxKey".to_owned(),
-        Value::Undefined | Value::Missing => "undefined".to_owned(),
-        Value::Null => "null".to_owned(),
-        Value::String(s) => format!("{s:?}"),
-        Value::DateTime(t) => format!("new Date({t})"),
-        Value::Bool(b) => b.to_string(),
-        Value::Timestamp(t) => format!("Timestamp({}, {})", t.time, t.increment),
-        Value::Regex(r) => format!("/{}/{}", r.pattern(), r.options()),
-        Value::Document(d) if d.is_empty() => "{}".to_owned(),
-        Value::Array(a) if a.is_empty() => "[]".to_owned(),
-        Value::ObjectId(id) => format!("ObjectId('{id}')"),
-        v => smongo_bson::json::value_to_relaxed(v),
-    }
+    if v.is_missing() { "undefined".to_owned() } else { v.to_string() }
 }

@@ -48,6 +48,8 @@ pub struct Query {
     pub min: Option<DocBuf>,
     pub max: Option<DocBuf>,
     pub return_key: bool,
+    /// The sort key goes with each document.
+    pub sort_key: bool,
     pub show_record_id: bool,
     pub allow_disk_use: bool,
     /// A tailable cursor: a scan that is at its end continues there when it is asked again.
@@ -72,6 +74,7 @@ impl Query {
             min: None,
             max: None,
             return_key: false,
+            sort_key: false,
             show_record_id: false,
             allow_disk_use: true,
             tailable: false,

@@ -174,7 +174,7 @@ pub fn duplicate_key(coll: &Collection, index: &Index, key: &[u8]) -> Error {
         for (part, element) in index.parts.iter().zip(index.key()) {
             let Ok((value, after)) = keystring::decode(rest, part.descending) else { break };
             rest = after;
-            text.push(format!("{}: {}", element.name(), smongo_bson::json::value_to_relaxed(value.view())));
+            text.push(format!("{}: {}", element.name(), value.view()));
             w.append(element.name(), value.view());
         }
     });
@@ -186,7 +186,7 @@ pub fn duplicate_key_of(ns: &Ns, key: Doc<'_>) -> Error {
     let pattern = DocBuf::build(|w| {
         w.append("_id", 1);
     });
-    let text = format!("_id: {}", smongo_bson::json::value_to_relaxed(key.get("_id")));
+    let text = format!("_id: {}", key.get("_id"));
     duplicate(ns, "_id_", pattern.as_doc(), key, &text)
 }
 

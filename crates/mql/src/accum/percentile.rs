@@ -78,7 +78,7 @@ pub(crate) fn parse_method(name: &str, value: Value<'_>) -> Result<Method> {
 
 /// `p`: a constant expression whose value is a non-empty array of numbers from 0 to 1.
 pub(crate) fn parse_p(value: Value<'_>, cx: &CompileCx) -> Result<Vec<f64>> {
-    let expr = Expr::compile(value, cx)?;
+    let expr = Expr::compile(value, &cx.at_once())?;
     let Some(Value::Array(list)) = expr.constant() else {
         bail!(7750301, "The $percentile 'p' field must be an array of constant values, but found value: {value:?}");
     };

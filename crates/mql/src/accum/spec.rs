@@ -184,7 +184,7 @@ fn sort_by(value: Value<'_>, cx: &CompileCx) -> Result<SortPattern> {
 
 /// `n` as an expression; a constant is checked at once.
 fn n_expr(value: Value<'_>, cx: &CompileCx) -> Result<Expr> {
-    let n = Expr::compile(value, cx)?;
+    let n = Expr::compile(value, &cx.at_once())?;
     if let Some(constant) = n.constant() {
         parse_n(constant)?;
     }
@@ -194,21 +194,13 @@ fn n_expr(value: Value<'_>, cx: &CompileCx) -> Result<Expr> {
 /// A value of `n`: a positive integer of any numeric type.
 pub fn parse_n(value: Value<'_>) -> Result<usize> {
     if !value.is_number() {
-        bail!(7548606, "Value for 'n' must be of integral type, but found {}", show(value));
+        bail!(7548606, "Value for 'n' must be of integral type, but found {}", value);
     }
     let Some(n) = number::to_i64_exact(value) else {
-        bail!(7548606, "Value for 'n' must be of integral type, but found {}", show(value));
+        bail!(7548606, "Value for 'n' must be of integral type, but found {}", value);
     };
     match usize::try_from(n) {
         Ok(n) if n > 0 => Ok(n),
         _ => Err(err!(7548606, "'n' must be greater than 0, found {n}")),
-    }
-}
-
-fn show(value: Value<'_>) -> String {
-    match value {
-        Value::Missing => "missing".into(),
-        Value::Document(d) => format!("{d:?}"),
-        v => format!("{v:?}"),
     }
 }

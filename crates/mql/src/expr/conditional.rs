@@ -115,6 +115,6 @@ fn switch<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     }
     match default.first() {
         Some(node) => node.eval(cx),
-        None => bail!(40069, "$switch could not find a matching branch for an input, and no default was specified."),
+        None => bail!(40066, "$switch could not find a matching branch for an input, and no default was specified."),
     }
 }

@@ -82,7 +82,7 @@ impl Expr {
 
     fn finish(mut node: Node, scope: &Scope<'_>) -> Result<Expr> {
         if !scope.cx.unfolded {
-            node.fold(&Arena::new())?;
+            node.fold(&Arena::new()).or_else(|why| scope.cx.unfoldable(why))?;
         }
         Ok(Expr { node, slots: scope.slots(), timed: scope.timed() })
     }

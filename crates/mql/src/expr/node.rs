@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use smongo_bson::compare::{Collator, compare_with};
-use smongo_bson::{Doc, Result, Value, ValueBuf};
+use smongo_bson::{Doc, Result, Value, ValueBuf, bail};
 
 use super::Dependencies;
 use super::path::FieldPath;
-use crate::arena::Arena;
+use crate::arena::{Arena, check_made};
 use crate::collation::Collation;
 use crate::cx::Cx;
 use crate::matcher::CompareOp;
+use crate::sorted::{FEW, SortedElements};
 
 pub(crate) enum Node {
     Const(ValueBuf),
@@ -58,6 +59,8 @@ pub(crate) struct Args {
     pub name: &'static str,
     pub nodes: Box<[Node]>,
     pub collation: Option<Arc<Collation>>,
+    /// The order of the second argument's elements, once it was asked for.
+    pub sorted: OnceLock<SortedElements>,
 }
 
 /// An operator with state of its own: bound variables, compiled regexes and the like.
@@ -75,6 +78,10 @@ pub(crate) trait Op: Send + Sync {
 }
 
 impl Args {
+    pub fn new(name: &'static str, nodes: Box<[Node]>, collation: Option<Arc<Collation>>) -> Args {
+        Args { name, nodes, collation, sorted: OnceLock::new() }
+    }
+
     pub fn collator(&self) -> Option<&dyn Collator> {
         self.collation.as_deref().map(|c| c as &dyn Collator)
     }
@@ -90,6 +97,14 @@ impl Args {
             Some(node) => node.eval(cx),
             None => Ok(Value::Missing),
         }
+    }
+
+    /// Whether the second argument, when it is a constant and long, holds a value: constants are sorted once.
+    pub fn long_constant_holds(&self, value: Value<'_>) -> Option<bool> {
+        let Value::Array(list) = self.nodes.get(1)?.as_const()? else { return None };
+        list.elements().nth(FEW)?;
+        let sorted = self.sorted.get_or_init(|| SortedElements::new(list, self.collator()));
+        Some(sorted.contains(list, value, self.collator()))
     }
 
     /// Whether an optional argument was given at all.
@@ -150,6 +165,9 @@ fn fold_switch(mut nodes: Vec<Node>, arena: &Arena) -> Result<Box<[Node]>> {
             }
         }
     }
+    if kept.is_empty() && default.is_none() {
+        bail!(40069, "One cannot execute a switch statement where all the cases evaluate to false without a default.");
+    }
     kept.extend(default);
     Ok(kept.into())
 }
@@ -182,7 +200,11 @@ impl Node {
             Node::Absent => Ok(Value::Missing),
             Node::Field(path) => Ok(path.eval(cx.root, cx)),
             Node::Slot(slot, path) => Ok(path.eval(cx.vars.get(*slot).map_or(Value::Missing, |v| v.get()), cx)),
-            Node::Call(call) => (call.eval)(&call.args, cx),
+            Node::Call(call) => {
+                let value = (call.eval)(&call.args, cx)?;
+                cx.arena.check_held()?;
+                Ok(value)
+            }
             Node::Op(op) => op.eval(cx),
             Node::Object(fields) => eval_object(fields, cx),
             Node::Array(items) => eval_array(items, cx),
@@ -266,6 +288,7 @@ fn eval_object<'a>(fields: &'a [(Box<str>, Node)], cx: &Cx<'a>) -> Result<Value<
     let doc = cx.arena.try_doc(|w| {
         for (name, node) in fields {
             w.append(name, node.eval(cx)?);
+            check_made("An object", w.len())?;
         }
         Ok(())
     })?;
@@ -276,6 +299,7 @@ fn eval_array<'a>(items: &'a [Node], cx: &Cx<'a>) -> Result<Value<'a>> {
     let array = cx.arena.try_array(|w| {
         for node in items {
             w.push(node.eval(cx)?);
+            check_made("An array", w.len())?;
         }
         Ok(())
     })?;

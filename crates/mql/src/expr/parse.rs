@@ -234,7 +234,7 @@ impl<'c> Scope<'c> {
     }
 
     pub fn call_folding(&self, row: &'static Row, args: Vec<Node>, fold: Fold) -> Node {
-        let args = Args { name: row.name, nodes: args.into(), collation: self.cx.collation.clone() };
+        let args = Args::new(row.name, args.into(), self.cx.collation.clone());
         Node::Call(Box::new(Call { eval: row.eval, args, fold }))
     }
 
@@ -280,7 +280,7 @@ impl<'c> Scope<'c> {
             if value.view().is_missing() {
                 // Not a constant: a variable without a value is still an argument that was given, and the value of a
                 // sub-pipeline's variable is not known while the outer pipeline is compiled.
-                let args = Args { name: "$$", nodes: Box::default(), collation: None };
+                let args = Args::new("$$", Box::default(), None);
                 return Ok(Node::Call(Box::new(Call { eval: nothing, args, fold: Fold::Never })));
             }
             return Ok(below_constant(value.view(), &path));

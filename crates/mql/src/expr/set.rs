@@ -39,6 +39,28 @@ impl<'a> Set<'a> {
     }
 }
 
+/// The second argument, to be searched; one that is constant is sorted once and not for each document.
+enum OrderedOrConstant<'a> {
+    Ordered(Set<'a>),
+    Constant,
+}
+
+impl<'a> OrderedOrConstant<'a> {
+    fn new(array: Array<'a>, args: &Args) -> OrderedOrConstant<'a> {
+        match args.long_constant_holds(Value::Null) {
+            Some(_) => OrderedOrConstant::Constant,
+            None => OrderedOrConstant::Ordered(Set::new(array, args)),
+        }
+    }
+
+    fn contains(&self, value: Value<'_>, args: &Args) -> bool {
+        match self {
+            OrderedOrConstant::Ordered(set) => set.contains(value, args),
+            OrderedOrConstant::Constant => args.long_constant_holds(value) == Some(true),
+        }
+    }
+}
+
 /// The argument in one more array would be an array of one array: MongoDB answers with its own error.
 fn parse_elements_true(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Result<Node> {
     let args = scope.args(spec)?;
@@ -73,20 +95,13 @@ fn set_difference<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     let Value::Array(right) = right else {
         bail!(17049, "both operands of $setDifference must be arrays. Second argument is of type: {}", right.type_name());
     };
-    let right = Set::new(right, args);
-    // The order of the first array is kept.
-    let mut seen: Vec<Value<'_>> = Vec::new();
-    Ok(Value::Array(cx.arena.array(|w| {
-        for v in left.iter() {
-            if right.contains(v, args) {
-                continue;
-            }
-            if let Err(at) = seen.binary_search_by(|s| args.compare(*s, v)) {
-                seen.insert(at, v);
-                w.push(v);
-            }
-        }
-    })))
+    let right = OrderedOrConstant::new(right, args);
+    let mut kept: Vec<(usize, Value<'_>)> = left.iter().enumerate().filter(|(_, v)| !right.contains(*v, args)).collect();
+    // Of equal ones the first stays, and the order of the first array is kept.
+    kept.sort_by(|(_, a), (_, b)| args.compare(*a, *b));
+    kept.dedup_by(|(_, b), (_, a)| args.compare(*a, *b).is_eq());
+    kept.sort_unstable_by_key(|(place, _)| *place);
+    Ok(Value::Array(cx.arena.array_of(kept.into_iter().map(|(_, v)| v))))
 }
 
 fn parse_commutative(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Result<Node> {
@@ -154,7 +169,7 @@ fn set_is_subset<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     let Value::Array(right) = right else {
         bail!(17042, "both operands of $setIsSubset must be arrays. Second argument is of type: {}", right.type_name());
     };
-    let right = Set::new(right, args);
+    let right = OrderedOrConstant::new(right, args);
     Ok(Value::Bool(left.iter().all(|v| right.contains(v, args))))
 }
 

@@ -1,10 +1,12 @@
 //! Operators that bind variables: `$let $map $filter $reduce`.
 
-use smongo_bson::{Array, Doc, Result, Value, bail};
+use smongo_bson::{Array, Doc, Result, Value, ValueBuf, bail};
 
 use super::node::{Node, Op};
 use super::parse::{Fields, Row, Scope, check_user_variable, nothing};
+use crate::arena::{Arena, check_made};
 use crate::cx::Cx;
+use crate::running::tick;
 
 pub(super) static ROWS: &[Row] = &[
     Row::special("$filter", parse_filter, nothing),
@@ -16,6 +18,40 @@ pub(super) static ROWS: &[Row] = &[
 fn bind<'a>(cx: &Cx<'a>, slot: usize, value: Value<'a>) {
     if let Some(cell) = cx.vars.get(slot) {
         cell.set(value);
+    }
+}
+
+/// How much the rounds of a loop leave in an arena before it is emptied: what a round made is of no use to the next.
+const LITTER: usize = 1 << 20;
+
+/// The rounds of `$map` and `$filter`. Short ones work in the document's arena; where they leave much behind, the rest of them
+/// work in one of their own, so that a loop needs memory for a round and not for all of them.
+struct Rounds {
+    held: usize,
+    own: Option<Arena>,
+}
+
+impl Rounds {
+    fn new(cx: &Cx<'_>) -> Rounds {
+        Rounds { held: cx.arena.held(), own: None }
+    }
+
+    /// Evaluates a node with an item bound, and hands on what it yields.
+    fn run<'a, T>(&mut self, cx: &Cx<'a>, slot: usize, item: Value<'a>, body: &'a Node, take: impl FnOnce(Value<'_>) -> T) -> Result<T> {
+        tick()?;
+        if self.own.is_none() && cx.arena.held() - self.held > LITTER {
+            self.own = Some(Arena::new());
+        }
+        let Some(own) = &mut self.own else {
+            bind(cx, slot, item);
+            return body.eval(cx).map(take);
+        };
+        if own.held() > LITTER {
+            own.reset();
+        }
+        let cx = cx.within(own);
+        bind(&cx, slot, item);
+        body.eval(&cx).map(take)
     }
 }
 
@@ -121,10 +157,13 @@ impl Op for Map {
             v if v.is_nullish() => return Ok(Value::Null),
             v => bail!(16883, "input to $map must be an array not {}", v.type_name()),
         };
+        let mut rounds = Rounds::new(cx);
         let mapped = cx.arena.try_array(|w| {
             for item in input.iter() {
-                bind(cx, self.slot, item);
-                w.push(self.body.eval(cx)?);
+                rounds.run(cx, self.slot, item, &self.body, |v| {
+                    w.push(v);
+                })?;
+                check_made("$map", w.len())?;
             }
             Ok(())
         })?;
@@ -158,11 +197,15 @@ impl Op for Filter {
             v if v.is_nullish() => return Ok(Value::Null),
             v => bail!(28651, "input to $filter must be an array not {}", v.type_name()),
         };
+        if input.is_empty() {
+            // There is nothing to limit, whatever the limit is.
+            return Ok(Value::Array(input));
+        }
         let limit = self.limit(cx)?;
+        let mut rounds = Rounds::new(cx);
         let kept = cx.arena.try_array(|w| {
             for e in input.elements() {
-                bind(cx, self.slot, e.value());
-                if self.cond.eval(cx)?.truthy() {
+                if rounds.run(cx, self.slot, e.value(), &self.cond, |v| v.truthy())? {
                     w.push_element(&e);
                     if w.count() >= limit {
                         break;
@@ -216,13 +259,35 @@ impl Op for Reduce {
             v if v.is_nullish() => return Ok(Value::Null),
             v => bail!(40080, "$reduce requires that 'input' be an array, found: {v:?}"),
         };
-        let mut value = self.initial.eval(cx)?;
-        for item in input.iter() {
+        let mut items = input.iter().peekable();
+        let value = self.rounds(cx, self.initial.eval(cx)?, &mut items, cx.arena.held() + LITTER)?;
+        if items.peek().is_none() {
+            return Ok(value);
+        }
+        // The rest in an arena of their own; when it is emptied, only the last round's value is taken along.
+        let (mut kept, mut arena) = (ValueBuf::new(value), Arena::new());
+        while items.peek().is_some() {
+            let most = LITTER.max(4 * kept.size());
+            let next = ValueBuf::new(self.rounds(&cx.within(&arena), kept.view(), &mut items, most)?);
+            kept = next;
+            arena.reset();
+        }
+        Ok(cx.arena.value(kept.view()))
+    }
+    children!(input, initial, body);
+}
+
+impl Reduce {
+    /// Takes items until the arena holds so much.
+    fn rounds<'a, 'i: 'a>(&'a self, cx: &Cx<'a>, mut value: Value<'a>, items: &mut impl Iterator<Item = Value<'i>>, most: usize) -> Result<Value<'a>> {
+        while cx.arena.held() <= most
+            && let Some(item) = items.next()
+        {
+            tick()?;
             bind(cx, self.slot, item);
             bind(cx, self.slot + 1, value);
             value = self.body.eval(cx)?;
         }
         Ok(value)
     }
-    children!(input, initial, body);
 }

@@ -103,9 +103,5 @@ fn position(op: &str, index: usize, v: Value<'_>) -> Result<u32> {
 
 /// `name: value` as messages show an element.
 pub(super) fn shown(name: &str, value: Value<'_>) -> String {
-    let doc = smongo_bson::DocBuf::build(|w| {
-        w.append(name, value);
-    });
-    let text = smongo_bson::json::to_relaxed(doc.as_doc());
-    text.trim_start_matches('{').trim_end_matches('}').trim().replacen(&format!("\"{name}\":"), &format!("{name}: "), 1)
+    format!("{name}: {value}")
 }

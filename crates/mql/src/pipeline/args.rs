@@ -43,10 +43,7 @@ pub(crate) fn integer(value: Value<'_>) -> std::result::Result<i64, String> {
 }
 
 pub(crate) fn show(value: Value<'_>) -> String {
-    match value {
-        Value::Missing => "missing".into(),
-        v => smongo_bson::json::value_to_relaxed(v),
-    }
+    value.to_string()
 }
 
 /// The context of a pipeline nested in a stage, over another collection.

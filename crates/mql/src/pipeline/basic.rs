@@ -228,6 +228,9 @@ impl Stream for MatchStream {
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
     }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }
@@ -255,6 +258,9 @@ impl Stream for LimitStream {
     }
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
+    }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
@@ -290,6 +296,9 @@ impl Stream for SkipStream {
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
     }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }
@@ -322,6 +331,9 @@ impl Stream for ProjectStream {
     }
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
+    }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

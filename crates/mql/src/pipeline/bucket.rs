@@ -32,7 +32,7 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
             }
             "boundaries" => boundaries = Some(parse_boundaries(value, cx)?),
             "default" => {
-                let expr = Expr::compile(value, cx)?;
+                let expr = Expr::compile(value, &cx.at_once())?;
                 let Some(constant) = expr.constant() else { bail!(40195, "The $bucket 'default' field must be a constant expression, but found: {value:?}.") };
                 default = Some(default_id(constant));
             }
@@ -83,7 +83,7 @@ fn parse_boundaries(value: Value<'_>, cx: &CompileCx) -> Result<Vec<ValueBuf>> {
     };
     let mut boundaries: Vec<ValueBuf> = Vec::new();
     for item in list.iter() {
-        let expr = Expr::compile(item, cx)?;
+        let expr = Expr::compile(item, &cx.at_once())?;
         let Some(constant) = expr.literal_constant() else {
             bail!(40191, "The $bucket 'boundaries' field must be an array of constant values, but found value: {item:?}.");
         };

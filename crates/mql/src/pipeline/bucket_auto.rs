@@ -134,6 +134,7 @@ impl BucketAuto {
         let mut n = 0i64;
         while input.advance(host)? {
             arena.reset();
+            arena.set_meta(input.meta());
             let doc = input.doc();
             let value = match self.group_by.eval(&Cx::new(&arena, doc, self.group_by.slots()))? {
                 Value::Missing => Value::Null,

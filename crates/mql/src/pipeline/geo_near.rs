@@ -201,6 +201,9 @@ impl Stream for GeoNearStream {
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
     }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
+    }
 
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

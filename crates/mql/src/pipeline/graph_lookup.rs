@@ -201,7 +201,8 @@ impl GraphLookup {
             let mut next = Vec::new();
             while foreign.advance(host)? {
                 let doc = foreign.doc();
-                if !reached.ids.insert(self.key(doc.get("_id"))) {
+                // Which document it is does not depend on the collation.
+                if !reached.ids.insert(keystring::encode(doc.get("_id"), false)) {
                     continue;
                 }
                 self.links(doc, |v| add(v, &mut next, &mut visited));
@@ -254,6 +255,9 @@ impl Stream for GraphStream {
     }
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
+    }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

@@ -182,8 +182,9 @@ impl Table {
         }
     }
 
-    fn feed(&mut self, doc: Doc<'_>) -> Result<()> {
+    fn feed(&mut self, doc: Doc<'_>, meta: Doc<'_>) -> Result<()> {
         self.arena.reset();
+        self.arena.set_meta(meta);
         let cx = Cx::new(&self.arena, doc, self.slots);
         let id = match self.spec.id.eval(&cx)? {
             Value::Missing => Value::Null,
@@ -299,7 +300,7 @@ impl GroupStream {
         let mut sorter: Option<Sorter> = None;
         let mut n = 0u32;
         while self.input.advance(host)? {
-            self.table.feed(self.input.doc()).map_err(pushed_down)?;
+            self.table.feed(self.input.doc(), self.input.meta()).map_err(pushed_down)?;
             n = n.wrapping_add(1);
             if n.is_multiple_of(512) {
                 host.interrupt()?;

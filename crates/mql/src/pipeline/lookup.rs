@@ -384,6 +384,9 @@ impl Stream for LookupStream {
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
     }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }
@@ -449,6 +452,9 @@ impl Stream for UnwindLookup {
     }
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
+    }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

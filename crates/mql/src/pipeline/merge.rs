@@ -218,9 +218,13 @@ fn pipeline(stages: Array<'_>, lets: Option<Doc<'_>>, cx: &CompileCx) -> Result<
     if !bound.iter().any(|(name, _)| name == "new") {
         bound.push(("new".to_owned(), Expr::compile(Value::String("$$ROOT"), cx)?));
     }
-    // Whether the stages may stand in an update is found out when a document is met.
     if stages.iter().any(|s| !matches!(s, Value::Document(_))) {
         bail!(TypeMismatch, "Each element of the 'pipeline' array must be an object");
+    }
+    let mut known = cx.clone();
+    known.lets.extend(bound.iter().map(|(name, _)| (name.clone(), ValueBuf::MISSING())));
+    if !stages.is_empty() {
+        Update::compile(Value::Array(stages), None, &known)?;
     }
     Ok(MergePipeline { stages: ValueBuf::new(Value::Array(stages)), lets: bound, cx: cx.clone() })
 }

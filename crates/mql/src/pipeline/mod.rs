@@ -8,6 +8,7 @@ mod basic;
 mod bucket;
 mod bucket_auto;
 pub mod change_stream;
+mod copied;
 mod correlation;
 mod densify;
 mod documents;
@@ -36,7 +37,9 @@ mod union_with;
 mod unwind;
 mod window;
 
-use smongo_bson::{Array, Doc, DocBuf, Result, Value, bail, err};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use smongo_bson::{Array, Doc, DocBuf, Error, Result, Value, bail, err};
 
 use crate::cx::CompileCx;
 use crate::matcher::Matcher;
@@ -64,8 +67,9 @@ pub struct Pipeline {
 /// A stage. Those the planner can absorb into an index plan are visible; the others only make streams.
 pub enum Stage {
     Match(Matcher),
-    /// `limit`: only so many first documents are wanted. `allow_disk`: the command's allowDiskUse.
-    Sort { pattern: SortPattern, limit: Option<u64>, allow_disk: bool },
+    /// `limit`: only so many first documents are wanted. `allow_disk`: the command's allowDiskUse. `keyed`: a later stage asks for
+    /// `{$meta: "sortKey"}`.
+    Sort { pattern: SortPattern, limit: Option<u64>, allow_disk: bool, keyed: bool },
     Limit(u64),
     Skip(u64),
     Project(Projection),
@@ -115,7 +119,12 @@ impl Pipeline {
     /// Compiles a command's pipeline. `cx.coll` is empty for `{aggregate: 1}`; `cx.depth` says whether it is a nested one.
     pub fn compile(stages: Array<'_>, cx: &CompileCx) -> Result<Pipeline> {
         let within = if cx.depth == 0 { Within::Command } else { Within::Nested };
-        Pipeline::compile_within(stages, cx, within)
+        let waiting = Arc::new(Mutex::new(None));
+        let pipeline = Pipeline::compile_within(stages, &CompileCx { unfoldable: Some(waiting.clone()), ..cx.clone() }, within)?;
+        match waiting.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(why) => Err(Error::context(why, "Failed to optimize pipeline")),
+            None => Ok(pipeline),
+        }
     }
 
     /// Compiles the pipeline of a sub-pipeline stage; what may stand in it depends on that stage.
@@ -136,13 +145,16 @@ impl Pipeline {
         for doc in &docs {
             registry::compile(*doc, cx, within, &mut compiled)?;
         }
+        if docs.iter().any(|d| registry::reads_meta(Value::Document(*d), "sortKey")) {
+            compiled.iter_mut().for_each(|s| if let Stage::Sort { keyed, .. } = s { *keyed = true });
+        }
         registry::check_places(&docs, cx, within)?;
         Ok(Pipeline { stages: fuse(compiled) })
     }
 
     /// Folds the stages over a source.
     pub fn open(self, source: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        self.stages.into_iter().try_fold(source, |input, stage| stage.open(input))
+        self.stages.into_iter().try_fold(source, |input, stage| stage.open(copied::shortened(input)))
     }
 
     /// Whether the first stage makes its own documents, so that no collection is read.
@@ -209,7 +221,7 @@ impl Stage {
     pub fn open(self, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
         Ok(match self {
             Stage::Match(matcher) => basic::matching(input, matcher),
-            Stage::Sort { pattern, limit, allow_disk } => sort::sorted(input, pattern, limit, allow_disk),
+            Stage::Sort { pattern, limit, allow_disk, keyed } => sort::sorted(input, pattern, limit, allow_disk, keyed),
             Stage::Limit(n) => basic::limited(input, n),
             Stage::Skip(n) => basic::skipped(input, n),
             Stage::Project(projection) => basic::projected(input, projection),

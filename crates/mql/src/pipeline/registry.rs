@@ -231,24 +231,38 @@ pub(super) fn check_texts(stages: &[Doc<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// What `$text` computes is there only behind it, in stages that make fields too (40218). Sub-pipelines look after themselves.
+/// What `$text` computes is there only behind it, in stages that make fields too (40218), and a sort key behind a `$sort`. Sub-pipelines
+/// look after themselves.
 pub(super) fn check_meta(stages: &[Doc<'_>]) -> Result<()> {
-    fn reads_score(value: Value<'_>) -> bool {
-        match value {
-            Value::Document(d) => d.iter().any(|e| match e.name() {
-                "$meta" => e.value().as_str() == Some("textScore"),
-                name => name != "$literal" && reads_score(e.value()),
-            }),
-            Value::Array(a) => a.iter().any(reads_score),
-            _ => false,
-        }
-    }
+    let makes_fields = |s: &Doc<'_>| s.first().is_some_and(|e| matches!(e.name(), "$project" | "$addFields" | "$set" | "$group"));
     let first = stages.first().and_then(|s| s.get("$match").as_doc());
-    let makes_fields = |s: &&Doc<'_>| s.first().is_some_and(|e| matches!(e.name(), "$project" | "$addFields" | "$set" | "$group"));
-    if !first.is_some_and(has_text) && stages.iter().filter(makes_fields).any(|s| reads_score(Value::Document(*s))) {
+    if !first.is_some_and(has_text) && stages.iter().any(|s| makes_fields(s) && reads_meta(Value::Document(*s), "textScore")) {
         bail!(40218, "query requires text score metadata, but it is not available");
     }
+    let mut sorted = false;
+    for stage in stages {
+        if !sorted && makes_fields(stage) && reads_meta(Value::Document(*stage), "sortKey") {
+            bail!(40218, "query requires sort key metadata, but it is not available");
+        }
+        match stage.first().map_or("", |e| e.name()) {
+            "$sort" => sorted = true,
+            "$group" | "$bucket" | "$bucketAuto" | "$sortByCount" | "$count" | "$facet" => sorted = false,
+            _ => {}
+        }
+    }
     Ok(())
+}
+
+/// Whether a stage asks for metadata of a name.
+pub(super) fn reads_meta(value: Value<'_>, name: &str) -> bool {
+    match value {
+        Value::Document(d) => d.iter().any(|e| match e.name() {
+            "$meta" => e.value().as_str() == Some(name),
+            other => other != "$literal" && reads_meta(e.value(), name),
+        }),
+        Value::Array(a) => a.iter().any(|v| reads_meta(v, name)),
+        _ => false,
+    }
 }
 
 /// Whether a filter has a `$text`, be it below `$and`, `$or`, `$nor`.
@@ -265,7 +279,7 @@ pub(super) fn parse_sort(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -
     if spec.is_empty() {
         bail!(15976, "$sort stage must have at least one sort key");
     }
-    out.push(Stage::Sort { pattern: SortPattern::compile(spec, cx)?, limit: None, allow_disk: cx.allow_disk_use });
+    out.push(Stage::Sort { pattern: SortPattern::compile(spec, cx)?, limit: None, allow_disk: cx.allow_disk_use, keyed: false });
     Ok(())
 }
 

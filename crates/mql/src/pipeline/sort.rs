@@ -1,13 +1,13 @@
 //! `$sort`: in memory, with a limit as top-k, beyond the memory limit by runs on disk.
 
-use smongo_bson::{Doc, Result};
+use smongo_bson::{Doc, DocBuf, Result};
 
 use super::spill::{Sorted, Sorter};
 use crate::sort::SortPattern;
 use crate::stream::{Host, Stream};
 
-pub(super) fn sorted(input: Box<dyn Stream>, pattern: SortPattern, limit: Option<u64>, allow_disk: bool) -> Box<dyn Stream> {
-    Box::new(SortStream { input, pattern, limit, allow_disk, sorted: None })
+pub(super) fn sorted(input: Box<dyn Stream>, pattern: SortPattern, limit: Option<u64>, allow_disk: bool, keyed: bool) -> Box<dyn Stream> {
+    Box::new(SortStream { input, pattern, limit, allow_disk, sorted: None, keyed: keyed.then(DocBuf::new) })
 }
 
 struct SortStream {
@@ -16,6 +16,8 @@ struct SortStream {
     limit: Option<u64>,
     allow_disk: bool,
     sorted: Option<Sorted>,
+    /// What is attached to the current document, its sort key too, where that is asked for.
+    keyed: Option<DocBuf>,
 }
 
 impl SortStream {
@@ -28,10 +30,9 @@ impl SortStream {
             _ => (Doc::EMPTY.as_bytes(), &[]),
         }
     }
-}
 
-impl Stream for SortStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+    /// Moves to the next document; the first time all of them are read and sorted.
+    fn step(&mut self, host: &mut dyn Host) -> Result<bool> {
         if let Some(sorted) = &mut self.sorted {
             return sorted.advance();
         }
@@ -57,13 +58,25 @@ impl Stream for SortStream {
         }
         self.sorted.insert(sorter.finish(host)?).advance()
     }
+}
+
+impl Stream for SortStream {
+    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+        let more = self.step(host)?;
+        if more && self.keyed.is_some() {
+            let meta = Doc::from_checked(if self.parts().1.is_empty() { Doc::EMPTY.as_bytes() } else { self.parts().1 });
+            self.keyed = Some(self.pattern.with_key(self.doc(), meta)?);
+        }
+        Ok(more)
+    }
     fn doc(&self) -> Doc<'_> {
         Doc::from_checked(self.parts().0)
     }
     fn meta(&self) -> Doc<'_> {
-        match self.parts().1 {
-            [] => Doc::EMPTY,
-            meta => Doc::from_checked(meta),
+        match (&self.keyed, self.parts().1) {
+            (Some(keyed), _) => keyed.as_doc(),
+            (None, []) => Doc::EMPTY,
+            (None, meta) => Doc::from_checked(meta),
         }
     }
     fn park(&mut self, host: &mut dyn Host) {

@@ -83,6 +83,9 @@ impl Stream for UnionStream {
     fn doc(&self) -> Doc<'_> {
         self.other.as_ref().unwrap_or(&self.input).doc()
     }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.other.as_mut().unwrap_or(&mut self.input).park(host);
     }

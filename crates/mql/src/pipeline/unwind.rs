@@ -191,6 +191,9 @@ impl Stream for PlainUnwind {
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
     }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
+    }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);
     }
@@ -285,6 +288,9 @@ impl Stream for UnwindStream {
     }
     fn meta(&self) -> Doc<'_> {
         self.input.meta()
+    }
+    fn passes(&self) -> u32 {
+        self.input.passes() + 1
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

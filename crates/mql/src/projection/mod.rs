@@ -119,6 +119,11 @@ impl Projection {
         found
     }
 
+    /// The metadata that `$meta` reads.
+    pub fn meta(&self) -> BTreeSet<&'static str> {
+        self.computed().into_iter().flat_map(|e| e.dependencies().meta).collect()
+    }
+
     /// Whether only named fields are kept.
     pub fn is_inclusion(&self) -> bool {
         self.mode == Mode::Inclusion
@@ -200,7 +205,8 @@ impl Fields {
                         paths.insert(prefix.to_owned());
                     }
                     paths.extend(reads.fields);
-                    !reads.whole_document
+                    // The sort key is made of the whole document.
+                    !reads.whole_document && !reads.meta.contains("sortKey")
                 }
             }
         })

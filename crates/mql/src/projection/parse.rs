@@ -270,7 +270,7 @@ fn check_path(path: &str) -> Result<()> {
         if part.is_empty() {
             bail!(15998, "FieldPath field names may not be empty strings.");
         }
-        if part.starts_with('$') {
+        if part.starts_with('$') && !matches!(part, "$id" | "$ref" | "$db") {
             bail!(16410, "FieldPath field names may not start with '$'. Consider using $getField or $setField.");
         }
     }

@@ -211,13 +211,13 @@ fn rename_end<'a>(doc: Doc<'a>, parts: &[Part], end: &str, source: bool) -> Resu
                 BadValue,
                 "The {end} field cannot be an array element, '{}' in doc with _id: {} has an array field called '{at}'",
                 joined(parts),
-                parse::show_value(doc.get("_id"))
+                doc.get("_id")
             ),
             other if source => bail!(
                 PathNotViable,
                 "cannot use the part ({at} of {}) to traverse the element ({{{at}: {}}})",
                 joined(parts),
-                parse::show_value(other)
+                other
             ),
             _ => return Ok(Value::Missing),
         };

@@ -3,7 +3,7 @@
 use smongo_bson::compare::Collator;
 use smongo_bson::{Array, Doc, Result, Timestamp, Value, ValueBuf, bail, compare, number};
 
-use super::parse::{Spec, show_value};
+use super::parse::Spec;
 use crate::arena::Arena;
 
 /// One path's operator, ready to run.
@@ -45,7 +45,7 @@ pub(super) enum New<'x> {
 impl At<'_> {
     /// The document's `_id` as `{_id: …}`, for messages.
     pub fn id(&self) -> String {
-        format!("{{_id: {}}}", show_value(self.root.get("_id")))
+        format!("{{_id: {}}}", self.root.get("_id"))
     }
 }
 
@@ -196,7 +196,7 @@ impl Modifier for Arithmetic {
                 BadValue,
                 "Failed to apply {} operations to current value ((NumberLong){}) for document {}",
                 self.name,
-                show_value(old),
+                old,
                 at.id()
             ),
         }
@@ -205,7 +205,7 @@ impl Modifier for Arithmetic {
 
 fn numeric<'s>(spec: &Spec<'s>, verb: &str) -> Result<Value<'s>> {
     if !spec.value.is_number() {
-        bail!(TypeMismatch, "Cannot {verb} with non-numeric argument: {{{}: {}}}", spec.path, show_value(spec.value));
+        bail!(TypeMismatch, "Cannot {verb} with non-numeric argument: {{{}: {}}}", spec.path, spec.value);
     }
     Ok(spec.value)
 }
@@ -288,10 +288,10 @@ fn bit(spec: &Spec<'_>) -> Result<Box<dyn Modifier>> {
             "and" => |a, b| a & b,
             "or" => |a, b| a | b,
             "xor" => |a, b| a ^ b,
-            other => bail!(BadValue, "The $bit modifier only supports 'and', 'or', and 'xor', not '{other}' which is an unknown operator: {{{other}: {}}}", show_value(element.value())),
+            other => bail!(BadValue, "The $bit modifier only supports 'and', 'or', and 'xor', not '{other}' which is an unknown operator: {{{other}: {}}}", element.value()),
         };
         if !matches!(element.value(), Value::Int32(_) | Value::Int64(_)) {
-            bail!(BadValue, "The $bit modifier field must be an Integer(32/64 bit); a '{}' is not supported here: {{{}: {}}}", element.value().type_name(), element.name(), show_value(element.value()));
+            bail!(BadValue, "The $bit modifier field must be an Integer(32/64 bit); a '{}' is not supported here: {{{}: {}}}", element.value().type_name(), element.name(), element.value());
         }
         operations.push((run, element.value().into()));
     }

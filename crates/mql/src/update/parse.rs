@@ -34,21 +34,6 @@ pub(super) struct Program {
     pub deep: bool,
 }
 
-/// A value for an error message.
-pub(super) fn show_value(value: Value<'_>) -> String {
-    match value {
-        Value::Document(d) => format!("{d:?}"),
-        Value::Array(a) => format!("{a:?}"),
-        Value::Int32(n) => n.to_string(),
-        Value::Int64(n) => n.to_string(),
-        Value::Double(n) => n.to_string(),
-        Value::String(s) => format!("\"{s}\""),
-        Value::Null => "null".to_owned(),
-        Value::Bool(b) => b.to_string(),
-        other => format!("{other:?}"),
-    }
-}
-
 impl Program {
     pub fn parse(update: Doc<'_>, array_filters: Option<Array<'_>>, cx: &CompileCx) -> Result<Program> {
         let mut program = Program { filters: parse_filters(array_filters.unwrap_or(Array::EMPTY), cx)?, ..Program::default() };
@@ -67,7 +52,7 @@ impl Program {
                     FailedToParse,
                     "Modifiers operate on fields but we found type {} instead. For example: {{$mod: {{<field>: ...}}}} not {{{name}: {}}}",
                     operator.value().type_name(),
-                    show_value(operator.value())
+                    operator.value()
                 );
             };
             for field in fields {
@@ -140,7 +125,7 @@ impl Program {
     fn rename(&mut self, spec: &Spec<'_>, used: &mut [bool]) -> Result<()> {
         let from = spec.path;
         let Value::String(to) = spec.value else {
-            bail!(BadValue, "The 'to' field for $rename must be a string: {from}: {}", show_value(spec.value));
+            bail!(BadValue, "The 'to' field for $rename must be a string: {from}: {}", spec.value);
         };
         if to.contains('\0') {
             bail!(9867600, "The 'to' field for $rename cannot contain an embedded null byte");

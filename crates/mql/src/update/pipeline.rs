@@ -54,7 +54,7 @@ impl Stage {
                 other => bail!(
                     40228,
                     "'newRoot' expression must evaluate to an object, but resulting value was: {}. Type of resulting value: '{}'.",
-                    super::parse::show_value(other),
+                    other,
                     other.type_name()
                 ),
             },

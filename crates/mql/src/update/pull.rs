@@ -5,6 +5,7 @@ use smongo_bson::{Array, Doc, DocBuf, Result, Value, ValueBuf, bail, compare};
 use super::ops::{At, Modifier, New};
 use super::parse::Spec;
 use crate::matcher::Matcher;
+use crate::sorted::SortedElements;
 
 /// The name under which an element is shown to a filter of values.
 const ELEMENT: &str = "element";
@@ -15,7 +16,7 @@ enum Pull {
     /// A filter for any element, which it sees as the field [`ELEMENT`].
     Values(Matcher),
     Equal(ValueBuf),
-    Any(ValueBuf),
+    Any(ValueBuf, SortedElements),
 }
 
 impl Pull {
@@ -32,10 +33,7 @@ impl Pull {
                 filter.matches(doc, at.arena)
             }
             Pull::Equal(one) => Ok(compare::compare_with(value, one.view(), at.collator).is_eq()),
-            Pull::Any(all) => {
-                let all = all.as_array().unwrap_or(Array::EMPTY);
-                Ok(all.iter().any(|one| compare::compare_with(value, one, at.collator).is_eq()))
-            }
+            Pull::Any(all, sorted) => Ok(sorted.contains(all.as_array().unwrap_or(Array::EMPTY), value, at.collator)),
         }
     }
 }
@@ -92,8 +90,9 @@ pub(super) fn pull(spec: &Spec<'_>) -> Result<Box<dyn Modifier>> {
 }
 
 pub(super) fn pull_all(spec: &Spec<'_>) -> Result<Box<dyn Modifier>> {
-    if !matches!(spec.value, Value::Array(_)) {
+    let Value::Array(all) = spec.value else {
         bail!(BadValue, "$pullAll requires an array argument but was given a {}", spec.value.type_name());
-    }
-    Ok(Box::new(Pull::Any(spec.value.into())))
+    };
+    let collator = spec.cx.collation.as_deref().map(|c| c as &dyn compare::Collator);
+    Ok(Box::new(Pull::Any(spec.value.into(), SortedElements::new(all, collator))))
 }

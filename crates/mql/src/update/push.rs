@@ -6,7 +6,7 @@ use smongo_bson::path::Path;
 use smongo_bson::{Array, Doc, Result, Value, ValueBuf, bail, compare, number, path};
 
 use super::ops::{At, Modifier, New};
-use super::parse::{Spec, show_value};
+use super::parse::Spec;
 
 struct Push {
     values: ValueBuf,
@@ -158,7 +158,7 @@ fn sort(value: Value<'_>) -> Result<Sort> {
             bail!(BadValue, "The $sort field is a dotted field but has an empty part: {name}");
         }
         let Some(descending) = direction(element.value()) else {
-            bail!(BadValue, "The $sort element value must be either 1 or -1: {{{name}: {}}}", show_value(element.value()));
+            bail!(BadValue, "The $sort element value must be either 1 or -1: {{{name}: {}}}", element.value());
         };
         parts.push((Path::new(name), descending));
     }

@@ -57,7 +57,7 @@ pub(super) fn with_old_id(new: Doc<'_>, old: Doc<'_>) -> Result<DocBuf> {
         bail!(
             ImmutableField,
             "After applying the update, the (immutable) field '_id' was found to have been altered to _id: {}",
-            super::parse::show_value(mine.value())
+            mine.value()
         );
     }
     if first || (mine.is_none() && theirs.is_none()) {

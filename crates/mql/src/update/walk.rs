@@ -66,8 +66,8 @@ impl<'a> Walk<'a> {
         for element in doc.iter() {
             let end = at + element.raw().len();
             let name = element.name_bytes();
-            let found = children.iter().zip(seen.iter_mut()).find(|(c, seen)| !**seen && c.name.as_bytes() == name);
-            if let Some((child, seen)) = found {
+            let found = position(children, name).filter(|at| seen.get(*at) == Some(&false));
+            if let Some((child, seen)) = found.and_then(|at| Some((children.get(at)?, seen.get_mut(at)?))) {
                 *seen = true;
                 left -= 1;
                 self.out.extend_from_slice(body.get(copied..at).unwrap_or(&[]));
@@ -110,7 +110,7 @@ impl<'a> Walk<'a> {
             Node::Fields(fields) => match element.value() {
                 Value::Document(doc) => self.nested(name, false, level, |walk, sub| walk.document(fields, doc, sub, false)),
                 Value::Array(array) => self.nested(name, true, level, |walk, sub| walk.positions(fields, name, array, sub)),
-                _ => self.not_viable(node, element),
+                _ => self.not_viable(fields, element),
             },
             Node::Elements(elements) => match element.value() {
                 Value::Array(array) => self.nested(name, true, level, |walk, sub| walk.elements(elements, array, sub)),
@@ -176,32 +176,30 @@ impl<'a> Walk<'a> {
     }
 
     /// Fields named below what is neither document nor array.
-    fn not_viable(&mut self, node: &Node, element: Element<'a>) -> Result<bool> {
-        if let Node::Fields(fields) = node {
-            self.resolve(fields)?;
-        }
-        if let Some(name) = self.first_blocked(node) {
-            bail!(PathNotViable, "Cannot create field '{name}' in element {}", show(element));
+    fn not_viable(&mut self, fields: &Fields, element: Element<'a>) -> Result<bool> {
+        let resolved;
+        let fields = if fields.positional.is_some() {
+            resolved = self.resolve(fields)?;
+            &resolved
+        } else {
+            fields
+        };
+        for child in &fields.children {
+            self.blocked(&child.node, &|| format!("Cannot create field '{}' in element {}", child.name, show(element)))?;
         }
         self.out.extend_from_slice(element.raw());
         Ok(false)
     }
 
-    /// The first child that insists on being created.
-    fn first_blocked<'n>(&self, node: &'n Node) -> Option<&'n str> {
-        let Node::Fields(fields) = node else { return None };
-        let blocked = fields.children.iter().find(|c| self.insists(&c.node)).map(|c| &*c.name);
-        blocked.or_else(|| fields.positional.as_deref().filter(|n| self.insists(n)).map(|_| "$"))
-    }
-
-    /// Whether a node cannot be skipped where its path cannot be created.
-    fn insists(&self, node: &Node) -> bool {
+    /// Fails where a node's path cannot be made, unless there is nothing to make. That array updates need their path and that `$` needs a
+    /// match comes first: it is found out on the way to what would be made.
+    fn blocked(&self, node: &Node, why: &dyn Fn() -> String) -> Result<()> {
         match node {
-            Node::Leaf(leaf) => leaf.op.insists(&self.at("")),
-            Node::Fields(fields) => {
-                fields.children.iter().any(|c| self.insists(&c.node)) || fields.positional.as_deref().is_some_and(|n| self.insists(n))
-            }
-            Node::Elements(_) => true,
+            Node::Leaf(leaf) if leaf.op.insists(&self.at("")) => bail!(PathNotViable, "{}", why()),
+            Node::Leaf(_) => Ok(()),
+            Node::Fields(fields) if fields.positional.is_some() => self.blocked(&Node::Fields(self.resolve(fields)?), why),
+            Node::Fields(fields) => fields.children.iter().try_for_each(|c| self.blocked(&c.node, why)),
+            Node::Elements(_) => self.creates(node).map(|_| ()),
         }
     }
 
@@ -285,8 +283,8 @@ impl<'a> Walk<'a> {
             let fields = self.resolve(fields)?;
             return self.positions(&fields, array_name, array, level);
         }
-        if let Some(child) = fields.children.iter().find(|c| c.index.is_none() && self.insists(&c.node)) {
-            bail!(PathNotViable, "Cannot create field '{}' in element {{{array_name}: {:?}}}", child.name, array);
+        for child in fields.children.iter().filter(|c| c.index.is_none()) {
+            self.blocked(&child.node, &|| format!("Cannot create field '{}' in element {{{array_name}: {array}}}", child.name))?;
         }
         let mut children = fields.children.iter().filter_map(|c| Some((c.index? as usize, c))).peekable();
         let start = open(&mut self.out);
@@ -395,6 +393,16 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The place of a child, by its name.
+fn position(children: &[Child], name: &[u8]) -> Option<usize> {
+    const FEW: usize = 16;
+    if children.len() <= FEW {
+        return children.iter().position(|c| c.name.as_bytes() == name);
+    }
+    let name = std::str::from_utf8(name).ok()?;
+    children.binary_search_by(|c| super::tree::order(&c.name, name)).ok()
+}
+
 fn lost_filter() -> Error {
     err!(InternalError, "an array filter is gone")
 }
@@ -412,9 +420,5 @@ pub(super) fn storable(name: &str) -> Result<()> {
 
 /// An element as `{name: value}`, for messages.
 fn show(element: Element<'_>) -> String {
-    let mut bytes = Vec::new();
-    let start = open(&mut bytes);
-    bytes.extend_from_slice(element.raw());
-    close(&mut bytes, start);
-    format!("{:?}", Doc::from_checked(&bytes))
+    format!("{{{element}}}")
 }

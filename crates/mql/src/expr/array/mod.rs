@@ -8,6 +8,7 @@ use smongo_bson::{Array, Error, Result, Value, bail, number};
 
 use super::node::Args;
 use super::parse::Row;
+use crate::arena::{Arena, MAX_MADE, check_made};
 use crate::cx::Cx;
 
 pub(super) static ROWS: &[Row] = &[
@@ -26,9 +27,6 @@ pub(super) use nth::ROWS as NTH_ROWS;
 pub(super) use sort::ROWS as SORT_ROWS;
 pub(super) use zip::ROWS as ZIP_ROWS;
 
-/// The most bytes an operator that multiplies its input may make.
-const MAX_MADE: usize = 100 * 1024 * 1024;
-
 fn array_elem_at<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     let (array, index) = (args.eval(0, cx)?, args.eval(1, cx)?);
     if array.is_nullish() || index.is_nullish() {
@@ -43,13 +41,13 @@ fn array_elem_at<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     let Some(index) = number::to_i32_exact(index) else {
         bail!(28691, "$arrayElemAt's second argument must be representable as a 32-bit integer: {index:?}");
     };
-    Ok(at(array, i64::from(index)))
+    Ok(at(array, i64::from(index), cx.arena))
 }
 
 /// The value at a position, counted from the end when negative; `Missing` outside.
-fn at(array: Array<'_>, index: i64) -> Value<'_> {
+fn at<'a>(array: Array<'a>, index: i64, arena: &Arena) -> Value<'a> {
     let index = if index < 0 { index + array.len() as i64 } else { index };
-    usize::try_from(index).map_or(Value::Missing, |i| array.get(i))
+    usize::try_from(index).map_or(Value::Missing, |i| arena.element(array, i))
 }
 
 fn concat_arrays<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
@@ -66,6 +64,7 @@ fn concat_arrays<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
                 }
                 v => bail!(28664, "$concatArrays only supports arrays, not {}", v.type_name()),
             }
+            check_made(args.name, w.len())?;
         }
         Ok(())
     })?;
@@ -77,7 +76,8 @@ fn is_in<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     let Value::Array(array) = array else {
         bail!(40081, "$in requires an array as a second argument, found: {}", array.type_name());
     };
-    Ok(Value::Bool(array.iter().any(|v| args.compare(v, value).is_eq())))
+    let held = args.long_constant_holds(value).unwrap_or_else(|| array.iter().any(|v| args.compare(v, value).is_eq()));
+    Ok(Value::Bool(held))
 }
 
 fn index_of_array<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {

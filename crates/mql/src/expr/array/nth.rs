@@ -21,7 +21,7 @@ pub(crate) static ROWS: &[Row] = &[
 
 fn end<'a>(args: &'a Args, cx: &Cx<'a>, index: i64) -> Result<Value<'a>> {
     match args.eval(0, cx)? {
-        Value::Array(a) => Ok(super::at(a, index)),
+        Value::Array(a) => Ok(super::at(a, index, cx.arena)),
         v if v.is_nullish() => Ok(Value::Null),
         v => bail!(28689, "{}'s argument must be an array, but is {}", args.name, v.type_name()),
     }

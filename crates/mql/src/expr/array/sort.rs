@@ -33,7 +33,7 @@ fn parse(row: &'static Row, spec: Value<'_>, scope: &mut Scope<'_>) -> Result<No
         v if v.is_number() => By::Whole { descending: direction(v, 2942506)? },
         v => bail!(2942507, "The $sort element value must be either 1 or -1, or an object specification, found {}", v.type_name()),
     };
-    let input = Args { name: row.name, nodes: Box::new([input]), collation: scope.cx.collation.clone() };
+    let input = Args::new(row.name, Box::new([input]), scope.cx.collation.clone());
     Ok(scope.op(SortArray { by, input }))
 }
 

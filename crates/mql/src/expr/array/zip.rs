@@ -2,6 +2,7 @@
 
 use smongo_bson::{Result, Value, bail};
 
+use crate::arena::check_made;
 use crate::cx::Cx;
 use crate::expr::node::{Args, Node};
 use crate::expr::parse::{Row, Scope};
@@ -59,12 +60,16 @@ fn zip<'a>(args: &'a Args, cx: &Cx<'a>) -> Result<Value<'a>> {
     let defaults = defaults.iter().map(|n| n.eval(cx)).collect::<Result<Vec<_>>>()?;
     let lengths = arrays.iter().map(Vec::len);
     let length = if longest { lengths.max() } else { lengths.min() }.unwrap_or(0);
-    Ok(Value::Array(cx.arena.array(|w| {
+    let zipped = cx.arena.try_array(|w| {
         for row in 0..length {
-            let mut w = w.array();
+            let mut tuple = w.array();
             for (column, array) in arrays.iter().enumerate() {
-                w.push(array.get(row).or(defaults.get(column)).copied().unwrap_or(Value::Null));
+                tuple.push(array.get(row).or(defaults.get(column)).copied().unwrap_or(Value::Null));
             }
+            drop(tuple);
+            check_made(args.name, w.len())?;
         }
-    })))
+        Ok(())
+    })?;
+    Ok(Value::Array(zipped))
 }

@@ -5,7 +5,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use smongo_bson::{Result, Value, bail, err};
 
-use super::civil::civil_of;
+use super::civil::{MS_PER_DAY, civil_of, days_from};
 
 /// A time zone an expression computes in.
 #[derive(Clone, Debug)]
@@ -54,8 +54,8 @@ impl Zone {
         match self {
             Zone::Offset(ms) => *ms,
             Zone::Named(zone) => {
-                let clamped = millis.clamp(Timestamp::MIN.as_millisecond() + 1, Timestamp::MAX.as_millisecond() - 1);
-                Timestamp::from_millisecond(clamped).map_or(0, |t| i64::from(zone.to_offset(t).seconds()) * 1000)
+                let near = (millis - far(millis)).max(Timestamp::MIN.as_millisecond() + 1);
+                Timestamp::from_millisecond(near).map_or(0, |t| i64::from(zone.to_offset(t).seconds()) * 1000)
             }
         }
     }
@@ -69,12 +69,21 @@ impl Zone {
     pub fn from_local(&self, local: i64) -> i64 {
         match self {
             Zone::Offset(ms) => local.saturating_sub(*ms),
-            Zone::Named(zone) => match civil_time(local).map(|t| zone.to_ambiguous_timestamp(t).compatible()) {
-                Some(Ok(t)) => t.as_millisecond(),
+            Zone::Named(zone) => match civil_time(local - far(local)).map(|t| zone.to_ambiguous_timestamp(t).compatible()) {
+                Some(Ok(t)) => t.as_millisecond().saturating_add(far(local)),
                 _ => local.saturating_sub(self.offset(local)),
             },
         }
     }
+}
+
+/// The calendar repeats after 400 years, and with it the rules by which clocks change: so many milliseconds before a late moment, the
+/// same days and hours are found where zones are known.
+fn far(millis: i64) -> i64 {
+    const CYCLE: i64 = 146_097 * MS_PER_DAY;
+    // The year 9600.
+    let known = days_from(9600, 1, 1) * MS_PER_DAY;
+    if millis < known { 0 } else { ((millis - known) / CYCLE + 1) * CYCLE }
 }
 
 fn civil_time(local: i64) -> Option<DateTime> {

@@ -26,63 +26,76 @@ pub enum GeoOrder {
     Flat(Grid),
 }
 
-fn no_keys(value: Value<'_>, why: &Error) -> Error {
-    let text = smongo_bson::json::value_to_relaxed(value);
-    Error::new(Code(16755), format!("Can't extract geo keys: {text} {}", why.message()))
+fn no_keys(doc: Doc<'_>, why: &Error) -> Error {
+    Error::new(Code(16755), format!("Can't extract geo keys: {doc}  {}", why.message()))
+}
+
+/// What holds no place: a document all of whose values are such is not in the index.
+fn is_nowhere(value: Value<'_>) -> bool {
+    match value {
+        Value::Array(Array(d)) | Value::Document(d) => d.is_empty(),
+        v => v.is_nullish(),
+    }
 }
 
 impl GeoOrder {
     /// The keys of what a document holds at a path. Null and nothing have none; 16755 for what is no geometry, 13027 for a point
     /// outside the grid.
     pub fn keys(&self, doc: Doc<'_>, path: &[Part]) -> Result<Vec<i64>> {
-        let mut keys = Vec::new();
-        let mut failed = Ok(());
+        let mut values = Vec::new();
         let _ = path::walk(doc, path, false, &mut |value| {
-            failed = match self {
-                GeoOrder::Sphere => sphere_keys(value, &mut keys),
-                GeoOrder::Flat(grid) => flat_keys(*grid, value, &mut keys),
-            };
-            if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            values.push(value);
+            ControlFlow::Continue(())
         });
-        failed?;
+        let mut keys = Vec::new();
+        if values.iter().all(|v| is_nowhere(*v)) {
+            return Ok(keys);
+        }
+        for value in values {
+            match self {
+                GeoOrder::Sphere => sphere_keys(doc, value, &mut keys),
+                GeoOrder::Flat(grid) => flat_keys(*grid, doc, value, &mut keys),
+            }?;
+        }
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
     }
 }
 
-fn sphere_keys(value: Value<'_>, keys: &mut Vec<i64>) -> Result<()> {
+fn sphere_keys(doc: Doc<'_>, value: Value<'_>, keys: &mut Vec<i64>) -> Result<()> {
     let geometry = match value {
         v if v.is_nullish() => return Ok(()),
         Value::Array(a) if a.is_empty() => return Ok(()),
+        Value::Document(d) if d.is_empty() => Err(smongo_bson::err!(BadValue, "unknown GeoJSON type: {{}}")),
         Value::Document(d) if d.contains("type") || d.contains("coordinates") => geojson(d),
         v => flat_point(v).map(of_flat),
     };
-    let geometry = geometry.map_err(|e| no_keys(value, &e))?;
+    let geometry = geometry.map_err(|e| no_keys(doc, &e))?;
     if geometry.only_flat {
-        return Err(no_keys(value, &smongo_bson::err!(BadValue, "Longitude/latitude is out of bounds")));
+        return Err(no_keys(doc, &smongo_bson::err!(BadValue, "Longitude/latitude is out of bounds")));
     }
     if geometry.big {
-        return Err(no_keys(value, &smongo_bson::err!(BadValue, "polygons of a strict winding order cannot be indexed")));
+        return Err(no_keys(doc, &smongo_bson::err!(BadValue, "polygons of a strict winding order cannot be indexed")));
     }
     keys.extend(geometry.points.iter().map(|p| Cell::of(*p).id()));
     let mut shape = |meets: &dyn Fn(Point, f64) -> bool| keys.extend(cover(meets, CELLS_OF_SHAPE).into_iter().map(Cell::id));
     for line in &geometry.lines {
-        shape(&|p, r| super::sphere::edges_of(line).any(|e| e.distance(p) <= r));
+        shape(&|p, r| line.is_within(p, r));
     }
     for polygon in &geometry.polygons {
-        shape(&|p, r| polygon.distance(p) <= r);
+        shape(&|p, r| polygon.is_within(p, r));
     }
     Ok(())
 }
 
 /// A point, or a list of points.
-fn flat_keys(grid: Grid, value: Value<'_>, keys: &mut Vec<i64>) -> Result<()> {
+fn flat_keys(grid: Grid, doc: Doc<'_>, value: Value<'_>, keys: &mut Vec<i64>) -> Result<()> {
     let list = match value {
         v if v.is_nullish() => return Ok(()),
         Value::Array(a) => a,
         Value::Document(d) if d.contains("coordinates") && d.contains("type") => {
-            bail!(13026, "geo values must be 'legacy coordinate pairs' for 2d indexes: {}", smongo_bson::json::to_relaxed(d))
+            bail!(13026, "geo values must be 'legacy coordinate pairs' for 2d indexes: {}", d)
         }
         Value::Document(d) if d.is_empty() => return Ok(()),
         Value::Document(_) => Array::EMPTY,
@@ -90,18 +103,18 @@ fn flat_keys(grid: Grid, value: Value<'_>, keys: &mut Vec<i64>) -> Result<()> {
     };
     let many = list.iter().next().is_some_and(|v| matches!(v, Value::Document(_) | Value::Array(_)));
     if many {
-        return list.iter().try_for_each(|v| flat_keys(grid, v, keys));
+        return list.iter().try_for_each(|v| flat_keys(grid, doc, v, keys));
     }
     if matches!(value, Value::Array(a) if a.is_empty()) {
         return Ok(());
     }
-    keys.push(grid.key(flat_point(value).map_err(|e| no_keys(value, &e))?)?);
+    keys.push(grid.key(flat_point(value).map_err(|e| no_keys(doc, &e))?)?);
     Ok(())
 }
 
 impl Geometry {
     fn sphere_ranges(&self) -> KeyRanges {
-        intervals(&cover(&|p, r| self.distance(p) <= r, CELLS_OF_QUERY))
+        intervals(&cover(&|p, r| self.is_within(p, r), CELLS_OF_QUERY))
     }
 }
 
@@ -116,12 +129,10 @@ impl Within {
     pub(super) fn ranges(&self, order: &GeoOrder) -> Option<KeyRanges> {
         match (order, &self.0) {
             (GeoOrder::Sphere, Region::Cap(cap)) => Some(intervals(&cover(&|p, r| cap.center.distance(p) <= cap.radius + r, CELLS_OF_QUERY))),
-            (GeoOrder::Sphere, Region::Polygons(all)) => {
-                Some(intervals(&cover(&|p, r| all.iter().any(|polygon| polygon.distance(p) <= r), CELLS_OF_QUERY)))
-            }
+            (GeoOrder::Sphere, Region::Polygons(all)) => Some(intervals(&cover(&|p, r| all.iter().any(|polygon| polygon.is_within(p, r)), CELLS_OF_QUERY))),
             (GeoOrder::Flat(grid), Region::Box { min, max }) => Some(grid.intervals((*min, *max))),
             (GeoOrder::Flat(grid), Region::Circle { center, radius }) => {
-                let r = radius + radius.abs() * 1e-9;
+                let r = radius + radius.abs() * 1e-9 + 1e-12 * center.0.abs().max(center.1.abs());
                 Some(grid.intervals(((center.0 - r, center.1 - r), (center.0 + r, center.1 + r))))
             }
             (GeoOrder::Flat(grid), Region::FlatPolygon(corners)) => {

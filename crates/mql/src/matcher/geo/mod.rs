@@ -1,6 +1,7 @@
 //! Geospatial operators: `$geoWithin`, `$geoIntersects`, `$near`, `$nearSphere`.
 
 mod cells;
+mod chain;
 mod grid;
 mod keys;
 mod near;
@@ -65,7 +66,11 @@ impl Region {
     fn contains_flat(&self, (x, y): (f64, f64)) -> bool {
         match self {
             Region::Box { min, max } => (min.0..=max.0).contains(&x) && (min.1..=max.1).contains(&y),
-            Region::Circle { center, radius } => (x - center.0).hypot(y - center.1) <= *radius,
+            Region::Circle { center, radius } => {
+                // The coordinates were rounded when they were written, and so was their difference.
+                let rounding = 2.0 * f64::EPSILON * x.abs().max(y.abs()).max(center.0.abs()).max(center.1.abs());
+                (x - center.0).hypot(y - center.1) <= radius + rounding
+            }
             Region::FlatPolygon(corners) => flat_polygon_holds(corners, x, y),
             _ => false,
         }
@@ -73,12 +78,12 @@ impl Region {
 }
 
 fn cap_contains(cap: Cap, g: &Geometry) -> bool {
-    g.points.iter().chain(g.lines.iter().flatten()).all(|p| cap.holds(*p))
-        && g.polygons.iter().all(|p| p.shell.vertices().iter().all(|v| cap.holds(*v)))
+    g.points.iter().all(|p| cap.holds(*p)) && g.lines.iter().all(|l| cap.holds_line(l)) && g.polygons.iter().all(|p| cap.holds_polygon(p))
 }
 
+/// Points on the boundary belong to a polygon.
 fn polygons_contain(polygons: &[Polygon], g: &Geometry) -> bool {
-    g.points.iter().all(|p| polygons.iter().any(|region| region.holds_half_open(*p)))
+    g.points.iter().all(|p| polygons.iter().any(|region| region.holds(*p)))
         && g.lines.iter().all(|l| polygons.iter().any(|region| region.holds_line(l)))
         && g.polygons.iter().all(|p| polygons.iter().any(|region| region.holds_polygon(p)))
 }

@@ -46,7 +46,7 @@ fn shape(e: &Element<'_>) -> Result<Region> {
         ("$geometry", Value::Document(d)) => {
             let g = geojson(d)?;
             if g.polygons.is_empty() || !g.points.is_empty() || !g.lines.is_empty() {
-                bail!(BadValue, "$geoWithin not supported with provided geometry: {}", smongo_bson::json::to_relaxed(d));
+                bail!(BadValue, "$geoWithin not supported with provided geometry: {}", d);
             }
             Ok(Region::Polygons(g.polygons))
         }
@@ -135,6 +135,9 @@ pub(in crate::matcher) fn near(path: &str, name: &str, value: Value<'_>, sibling
     if d.first().is_some_and(|e| e.name().starts_with('$')) {
         near.geojson = true;
         near.spherical = true;
+        if let Some(extra) = siblings.iter().find(|e| !is_geo(e.name())) {
+            bail!(BadValue, "geo near accepts just one argument when querying for a GeoJSON point. Extra field found: {extra}");
+        }
         geojson_near(&mut near, d)?;
     } else {
         legacy_near(&mut near, d, value, siblings)?;

@@ -2,13 +2,14 @@
 
 use smongo_bson::{Array, Doc, Error, Result, Value, bail, err, number};
 
-use super::sphere::{Edge, Loop, Point, Polygon, edges_of};
+use super::chain::Chain;
+use super::sphere::{Edge, Loop, Point, Polygon};
 
 /// A geometry: what it is on the sphere, and in the plane when it is a single point.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Geometry {
     pub points: Vec<Point>,
-    pub lines: Vec<Vec<Point>>,
+    pub lines: Vec<Chain>,
     pub polygons: Vec<Polygon>,
     /// x and y of a point.
     pub flat: Option<(f64, f64)>,
@@ -87,15 +88,16 @@ fn positions(value: Value<'_>, what: &str) -> Result<Vec<Point>> {
     Ok(out)
 }
 
-fn line(value: Value<'_>) -> Result<Vec<Point>> {
+fn line(value: Value<'_>) -> Result<Chain> {
     let points = positions(value, "LineString coordinates")?;
     if points.len() < 2 {
         return Err(bad("GeoJSON LineString must have at least 2 vertices"));
     }
-    if edges_of(&points).any(|Edge(a, b)| a.dot(b) < -1.0 + 1e-15) {
+    let line = Chain::new(points, false);
+    if line.edges().any(|Edge(a, b)| a.dot(b) < -1.0 + 1e-15) {
         return Err(bad("GeoJSON LineString has antipodal vertices next to each other"));
     }
-    Ok(points)
+    Ok(line)
 }
 
 fn ring(value: Value<'_>, oriented: bool) -> Result<Loop> {
@@ -132,10 +134,10 @@ fn polygon(value: Value<'_>, oriented: bool) -> Result<Polygon> {
     let holes: Vec<Loop> = rings.collect();
     for (i, hole) in holes.iter().enumerate() {
         let outside = hole.vertices().iter().any(|v| !shell.on_boundary(*v) && !shell.contains(*v));
-        if outside || hole.edges().any(|e| shell.on_boundary(e.middle()) || shell.edges().any(|s| s.crosses(e))) {
+        if outside || hole.edges().any(|e| shell.on_boundary(e.middle()) || shell.line().any_near(e, |s| s.crosses(e))) {
             return Err(bad("Secondary loops not contained by first exterior loop - secondary loops must be holes"));
         }
-        if holes.iter().take(i).any(|other| hole.edges().any(|e| other.edges().any(|o| o.crosses(e)))) {
+        if holes.iter().take(i).any(|other| hole.line().any_pair(other.line(), Edge::crosses)) {
             return Err(bad("Polygon holes intersect"));
         }
     }
@@ -226,26 +228,29 @@ pub(crate) fn stored(value: Value<'_>) -> Option<Geometry> {
 impl Geometry {
     /// Whether the geometries have a point in common.
     pub fn meets(&self, o: &Geometry) -> bool {
-        self.meets_one_way(o) || o.meets_one_way(self) || self.lines.iter().any(|a| o.lines.iter().any(|b| lines_meet(a, b)))
+        self.meets_one_way(o) || o.meets_one_way(self) || self.lines.iter().any(|a| o.lines.iter().any(|b| a.any_pair(b, Edge::touches)))
             || self.polygons.iter().any(|a| o.polygons.iter().any(|b| a.meets_polygon(b)))
             || self.points.iter().any(|p| o.points.iter().any(|q| p.same(*q)))
     }
 
     /// This one's points and lines against the other's lines and polygons.
     fn meets_one_way(&self, o: &Geometry) -> bool {
-        self.points.iter().any(|p| o.lines.iter().any(|l| edges_of(l).any(|e| e.holds(*p))) || o.polygons.iter().any(|g| g.holds(*p)))
+        self.points.iter().any(|p| o.lines.iter().any(|l| l.holds(*p)) || o.polygons.iter().any(|g| g.holds(*p)))
             || self.lines.iter().any(|l| o.polygons.iter().any(|g| g.meets_line(l)))
     }
 
     /// The distance of a point from the nearest part, in radians.
     pub fn distance(&self, p: Point) -> f64 {
         let points = self.points.iter().map(|q| q.distance(p));
-        let lines = self.lines.iter().flat_map(|l| edges_of(l)).map(|e| e.distance(p));
+        let lines = self.lines.iter().map(|l| l.distance(p));
         let polygons = self.polygons.iter().map(|g| g.distance(p));
         points.chain(lines).chain(polygons).fold(f64::INFINITY, f64::min)
     }
-}
 
-fn lines_meet(a: &[Point], b: &[Point]) -> bool {
-    edges_of(a).any(|e| edges_of(b).any(|f| e.touches(f)))
+    /// Whether a part is so near to a point.
+    pub fn is_within(&self, p: Point, radius: f64) -> bool {
+        self.points.iter().any(|q| q.distance(p) <= radius)
+            || self.lines.iter().any(|l| l.is_within(p, radius))
+            || self.polygons.iter().any(|g| g.is_within(p, radius))
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::f64::consts::PI;
 
+use super::chain::Chain;
+
 /// What counts as the same place, in radians: about six millimetres on the earth.
 pub(super) const SAME: f64 = 1e-9;
 
@@ -98,7 +100,7 @@ impl Edge {
     }
 
     /// The same by the signs of the corners alone, which near them is a matter of rounding.
-    fn cuts(self, o: Edge) -> bool {
+    pub(super) fn cuts(self, o: Edge) -> bool {
         let (n, m) = (self.0.cross(self.1), o.0.cross(o.1));
         let (a, b) = (n.dot(o.0), n.dot(o.1));
         let (c, d) = (m.dot(self.0), m.dot(self.1));
@@ -120,7 +122,7 @@ impl Edge {
 /// A closed line of geodesics; its inside is to the left.
 #[derive(Clone, Debug)]
 pub(crate) struct Loop {
-    vertices: Vec<Point>,
+    line: Chain,
     /// A point off the line, and whether it is inside.
     reference: (Point, bool),
 }
@@ -131,20 +133,25 @@ impl Loop {
         if !oriented && area_left(&vertices) > 2.0 * PI {
             vertices.reverse();
         }
-        let reference = (inner_point(&vertices), true);
-        Loop { vertices, reference }
+        let line = Chain::new(vertices, true);
+        let reference = (inner_point(&line), true);
+        Loop { line, reference }
     }
 
-    pub fn edges(&self) -> impl Iterator<Item = Edge> + Clone {
-        closed(&self.vertices)
+    pub fn line(&self) -> &Chain {
+        &self.line
+    }
+
+    pub fn edges(&self) -> impl Iterator<Item = Edge> + Clone + '_ {
+        self.line.edges()
     }
 
     pub fn vertices(&self) -> &[Point] {
-        &self.vertices
+        self.line.points()
     }
 
     pub fn on_boundary(&self, p: Point) -> bool {
-        self.edges().any(|e| e.holds(p))
+        self.line.holds(p)
     }
 
     /// Whether the point is inside; on the boundary the answer is either.
@@ -152,22 +159,14 @@ impl Loop {
         let (from, inside) = self.reference;
         // By way of a third point, so that no leg is close to half a circle.
         let via = from.cross(p).plus(from).plus(p.scaled(0.5)).plus(Point([1e-3, 2e-3, 5e-3])).unit();
-        let crossings = self.edges().filter(|e| e.cuts(Edge(from, via))).count() + self.edges().filter(|e| e.cuts(Edge(via, p))).count();
+        let crossings = self.line.cuts(Edge(from, via)) + self.line.cuts(Edge(via, p));
         inside != (crossings % 2 == 1)
     }
 
     /// Whether two edges that are not neighbours meet, or a vertex occurs twice.
     pub fn is_crossed(&self) -> bool {
-        let edges: Vec<Edge> = self.edges().collect();
-        let n = edges.len();
-        edges.iter().enumerate().any(|(i, a)| {
-            edges.iter().enumerate().skip(i + 2).any(|(j, b)| !(i == 0 && j == n - 1) && a.touches(*b))
-        })
+        self.line.meets_itself()
     }
-}
-
-fn closed(vertices: &[Point]) -> impl Iterator<Item = Edge> + Clone {
-    vertices.iter().zip(vertices.iter().cycle().skip(1)).map(|(a, b)| Edge(*a, *b))
 }
 
 /// The area to the left, in 0 … 4π.
@@ -184,8 +183,8 @@ fn triangle(a: Point, b: Point, c: Point) -> f64 {
 }
 
 /// A point just to the left of the longest edge.
-fn inner_point(vertices: &[Point]) -> Point {
-    let longest = closed(vertices).max_by(|a, b| a.0.distance(a.1).total_cmp(&b.0.distance(b.1)));
+fn inner_point(line: &Chain) -> Point {
+    let longest = line.edges().max_by(|a, b| a.0.distance(a.1).total_cmp(&b.0.distance(b.1)));
     let Some(e) = longest else { return Point([1.0, 0.0, 0.0]) };
     let left = e.0.cross(e.1).unit();
     // Off the middle, so that regular shapes do not send test lines through their own corners.
@@ -205,8 +204,9 @@ impl Polygon {
         std::iter::once(&self.shell).chain(&self.holes)
     }
 
-    pub fn edges(&self) -> impl Iterator<Item = Edge> {
-        self.loops().flat_map(Loop::edges)
+    /// Whether an edge near another one passes a test.
+    fn any_near(&self, e: Edge, test: impl Fn(Edge) -> bool) -> bool {
+        self.loops().any(|l| l.line.any_near(e, &test))
     }
 
     pub fn on_boundary(&self, p: Point) -> bool {
@@ -218,23 +218,18 @@ impl Polygon {
         !self.on_boundary(p) && self.shell.contains(p) && !self.holes.iter().any(|h| h.contains(p))
     }
 
-    /// Inside; of the points on the boundary, some.
-    pub fn holds_half_open(&self, p: Point) -> bool {
-        self.shell.contains(p) && !self.holes.iter().any(|h| h.contains(p))
-    }
-
     /// Inside or on the boundary.
     pub fn holds(&self, p: Point) -> bool {
         self.on_boundary(p) || (self.shell.contains(p) && !self.holes.iter().any(|h| h.contains(p)))
     }
 
     fn holds_edge(&self, e: Edge) -> bool {
-        self.holds(e.0) && self.holds(e.1) && self.holds(e.middle()) && !self.edges().any(|b| b.crosses(e))
+        self.holds(e.0) && self.holds(e.1) && self.holds(e.middle()) && !self.any_near(e, |b| b.crosses(e))
     }
 
     /// Whether the line lies within, touching the boundary at most.
-    pub fn holds_line(&self, line: &[Point]) -> bool {
-        edges_of(line).all(|e| self.holds_edge(e))
+    pub fn holds_line(&self, line: &Chain) -> bool {
+        line.edges().all(|e| self.holds_edge(e))
     }
 
     /// Whether the other polygon lies within.
@@ -242,8 +237,8 @@ impl Polygon {
         o.shell.edges().all(|e| self.holds_edge(e)) && !self.holes.iter().any(|h| h.vertices().iter().any(|v| o.holds_inside(*v)))
     }
 
-    pub fn meets_line(&self, line: &[Point]) -> bool {
-        line.iter().any(|p| self.holds(*p)) || edges_of(line).any(|e| self.edges().any(|b| b.touches(e)))
+    pub fn meets_line(&self, line: &Chain) -> bool {
+        line.points().iter().any(|p| self.holds(*p)) || self.loops().any(|l| l.line.any_pair(line, Edge::touches))
     }
 
     /// Whether the polygons overlap; those that only touch do not.
@@ -251,18 +246,18 @@ impl Polygon {
         let reaches_into = |a: &Polygon, b: &Polygon| {
             b.holds_inside(a.shell.reference.0) || a.shell.edges().any(|e| b.holds_inside(e.0) || b.holds_inside(e.middle()))
         };
-        reaches_into(self, o) || reaches_into(o, self) || self.edges().any(|e| o.edges().any(|b| b.crosses(e)))
+        reaches_into(self, o) || reaches_into(o, self) || self.loops().any(|l| o.loops().any(|m| l.line.any_pair(&m.line, Edge::crosses)))
     }
 
     /// Distance of a point from the polygon, in radians; 0 inside.
     pub fn distance(&self, p: Point) -> f64 {
-        if self.holds(p) { 0.0 } else { self.edges().map(|e| e.distance(p)).fold(f64::INFINITY, f64::min) }
+        if self.holds(p) { 0.0 } else { self.loops().map(|l| l.line.distance(p)).fold(f64::INFINITY, f64::min) }
     }
-}
 
-/// The edges of an open line.
-pub(super) fn edges_of(line: &[Point]) -> impl Iterator<Item = Edge> + '_ {
-    line.iter().zip(line.iter().skip(1)).map(|(a, b)| Edge(*a, *b))
+    /// Whether the polygon has a point so near to one that is given.
+    pub fn is_within(&self, p: Point, radius: f64) -> bool {
+        self.loops().any(|l| l.line.is_within(p, radius)) || self.holds(p)
+    }
 }
 
 /// All points within an angle of a centre.
@@ -276,5 +271,24 @@ pub(crate) struct Cap {
 impl Cap {
     pub fn holds(self, p: Point) -> bool {
         self.center.distance(p) <= self.radius + 1e-15
+    }
+
+    /// The middle and the radius of what is outside, where that is the smaller part: there a line may leave between points that are inside.
+    fn hollow(self) -> Option<(Point, f64)> {
+        (self.radius > PI / 2.0).then(|| (self.center.scaled(-1.0), PI - self.radius))
+    }
+
+    pub fn holds_line(self, line: &Chain) -> bool {
+        match self.hollow() {
+            Some((middle, radius)) => radius <= 0.0 || line.distance(middle) >= radius,
+            None => line.points().iter().all(|p| self.holds(*p)),
+        }
+    }
+
+    pub fn holds_polygon(self, polygon: &Polygon) -> bool {
+        match self.hollow() {
+            Some((middle, radius)) => radius <= 0.0 || polygon.distance(middle) >= radius,
+            None => polygon.shell.vertices().iter().all(|p| self.holds(*p)),
+        }
     }
 }

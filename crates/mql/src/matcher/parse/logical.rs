@@ -17,7 +17,9 @@ fn branches(p: Parser<'_>, name: &str, value: Value<'_>) -> Result<Vec<Node>> {
     if list.is_empty() {
         bail!(BadValue, "$and/$or/$nor must be a nonempty array");
     }
-    let inner = Parser { within: p.within || name != "$and", negated: p.negated || name == "$nor", ..p.deeper(name)? };
+    // An `$or` of one branch is that branch.
+    let alone = name == "$and" || (name == "$or" && list.len() == 1);
+    let inner = Parser { within: p.within || !alone, negated: p.negated || name == "$nor", ..p.deeper(name)? };
     let mut nodes = Vec::new();
     for v in list.iter() {
         let Value::Document(d) = v else { bail!(BadValue, "$or/$and/$nor entries need to be full objects") };

@@ -194,7 +194,7 @@ fn parse_shift(arg: Value<'_>, around: &Surroundings, cx: &CompileCx) -> Result<
                 None => bail!(FailedToParse, "'$shift:by' field must be an integer, but found by: {v:?}"),
             },
             ("default", v) => {
-                let expr = Expr::compile(v, cx)?;
+                let expr = Expr::compile(v, &cx.at_once())?;
                 match expr.constant() {
                     Some(v) if v.is_missing() => {}
                     Some(v) => default = ValueBuf::new(v),
@@ -248,7 +248,7 @@ fn parse_scaler(arg: Value<'_>, frame: Frame, cx: &CompileCx) -> Result<Function
         match (field.name(), field.value()) {
             ("input", v) => input = Some(Expr::compile(v, cx)?),
             (name @ ("min" | "max"), v) => {
-                let expr = Expr::compile(v, cx)?;
+                let expr = Expr::compile(v, &cx.at_once())?;
                 let constant = expr.constant().filter(Value::is_number).map(ValueBuf::new);
                 let Some(constant) = constant else { bail!(FailedToParse, "$minMaxScaler's '{name}' must be a constant number") };
                 if name == "min" { low = Some(constant) } else { high = Some(constant) }

@@ -232,7 +232,7 @@ fn write(doc: Doc<'_>, functions: &[(Path, Box<dyn Running>)], plain: bool, out:
     let mut current = doc.as_bytes().to_vec();
     for (path, function) in functions {
         out.clear();
-        set_path::write(&mut DocWriter::new(out), Doc::from_checked(&current), path.parts(), function.value());
+        set_path::write_through(&mut DocWriter::new(out), Doc::from_checked(&current), path.parts(), function.value());
         current.clone_from(out);
     }
     *out = current;

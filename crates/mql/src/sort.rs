@@ -171,7 +171,8 @@ impl SortPattern {
     pub fn with_key(&self, doc: Doc<'_>, meta: Doc<'_>) -> Result<DocBuf> {
         let key = self.key_values(doc, meta)?;
         Ok(DocBuf::build(|w| {
-            w.append_all(meta).append("sortKey", key.view());
+            // In front, where it is found before the key of an earlier sort.
+            w.append("sortKey", key.view()).append_all(meta);
         }))
     }
 

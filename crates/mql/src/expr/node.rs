@@ -59,8 +59,8 @@ pub(crate) struct Args {
     pub name: &'static str,
     pub nodes: Box<[Node]>,
     pub collation: Option<Arc<Collation>>,
-    /// The order of the second argument's elements, once it was asked for.
-    pub sorted: OnceLock<SortedElements>,
+    /// The order of the second argument's elements, once it was asked for; none where they are few.
+    pub sorted: OnceLock<Option<SortedElements>>,
 }
 
 /// An operator with state of its own: bound variables, compiled regexes and the like.
@@ -102,9 +102,8 @@ impl Args {
     /// Whether the second argument, when it is a constant and long, holds a value: constants are sorted once.
     pub fn long_constant_holds(&self, value: Value<'_>) -> Option<bool> {
         let Value::Array(list) = self.nodes.get(1)?.as_const()? else { return None };
-        list.elements().nth(FEW)?;
-        let sorted = self.sorted.get_or_init(|| SortedElements::new(list, self.collator()));
-        Some(sorted.contains(list, value, self.collator()))
+        let sorted = self.sorted.get_or_init(|| list.elements().nth(FEW).map(|_| SortedElements::new(list, self.collator())));
+        Some(sorted.as_ref()?.contains(list, value, self.collator()))
     }
 
     /// Whether an optional argument was given at all.

@@ -220,6 +220,7 @@ impl Stage {
 
     pub fn open(self, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
         Ok(match self {
+            Stage::Match(matcher) if matcher.is_empty() => input,
             Stage::Match(matcher) => basic::matching(input, matcher),
             Stage::Sort { pattern, limit, allow_disk, keyed } => sort::sorted(input, pattern, limit, allow_disk, keyed),
             Stage::Limit(n) => basic::limited(input, n),

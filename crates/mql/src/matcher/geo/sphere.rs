@@ -243,10 +243,19 @@ impl Polygon {
 
     /// Whether the polygons overlap; those that only touch do not.
     pub fn meets_polygon(&self, o: &Polygon) -> bool {
+        let any_pair = |test: fn(Edge, Edge) -> bool| self.loops().any(|l| o.loops().any(|m| l.line.any_pair(&m.line, test)));
+        if any_pair(Edge::crosses) {
+            return true;
+        }
+        let touching = any_pair(Edge::touches);
         let reaches_into = |a: &Polygon, b: &Polygon| {
+            if !touching {
+                // Lines without a common point lie on one side of each other.
+                return a.shell.vertices().first().is_some_and(|v| b.holds_inside(*v));
+            }
             b.holds_inside(a.shell.reference.0) || a.shell.edges().any(|e| b.holds_inside(e.0) || b.holds_inside(e.middle()))
         };
-        reaches_into(self, o) || reaches_into(o, self) || self.loops().any(|l| o.loops().any(|m| l.line.any_pair(&m.line, Edge::crosses)))
+        reaches_into(self, o) || reaches_into(o, self)
     }
 
     /// Distance of a point from the polygon, in radians; 0 inside.

@@ -93,6 +93,19 @@ pub fn index_keys<'a>(
     }
 }
 
+/// Whether an array stands on a path, at its end or before.
+pub fn meets_array(doc: Doc<'_>, path: &Path) -> bool {
+    let mut value = Value::Document(doc);
+    for part in path.parts() {
+        let Value::Document(inner) = value else { return false };
+        value = inner.get(&part.name);
+        if matches!(value, Value::Array(_)) {
+            return true;
+        }
+    }
+    false
+}
+
 /// How far one path has been followed.
 #[derive(Clone, Copy)]
 enum Slot<'a, 'p> {

@@ -5,19 +5,22 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use smongo_bson::{ArrayWriter, DocBuf, DocWriter, Result, Timestamp, Value, bail};
+use smongo_bson::{ArrayWriter, DocBuf, DocWriter, Result, Timestamp, Value, ValueBuf, bail};
 use smongo_mql::Stream;
 
 use crate::change::Watch;
 use crate::clock::now_millis;
+use crate::door::Api;
 use crate::limits;
 use crate::namespace::Ns;
 use crate::op::OpCx;
 use crate::sessions::Lsid;
 use crate::shared::Shared;
+use crate::usage::add;
 use crate::watchers::Interest;
 
 /// A cursor between two batches.
@@ -45,6 +48,9 @@ pub struct Parked {
     /// Batches and documents it has given so far.
     batches: u64,
     documents: u64,
+    /// What the command that opened the cursor said beside: getMore must use the same API, and takes over the comment.
+    pub api: Api,
+    pub comment: Option<ValueBuf>,
     /// What is left of the maxTimeMS of the command that opened the cursor; waiting between batches does not count.
     pub time_left: Option<Duration>,
     /// Why the cursor cannot go on, when its collection is gone.
@@ -58,6 +64,9 @@ pub struct Cursors {
     all: Mutex<All>,
     /// A stream has rested.
     rested: Condvar,
+    /// Cursors that were parked since the start, and those that timed out.
+    pub opened: AtomicU64,
+    pub timed_out: AtomicU64,
 }
 
 #[derive(Default)]
@@ -94,6 +103,8 @@ impl Parked {
             last_use: Instant::now(),
             batches: 0,
             documents: 0,
+            api: Api::default(),
+            comment: None,
             time_left: None,
             killed: None,
             rested: false,
@@ -111,6 +122,7 @@ impl Parked {
         let done = self.fill_array(op, batch, &mut out)?;
         self.batches += 1;
         self.documents += out.count() as u64;
+        add(&op.shared.usage.tally.returned, out.count() as u64);
         Ok(done)
     }
 
@@ -187,11 +199,18 @@ impl Cursors {
         let done = cursor.fill(op, batch, &mut w, "firstBatch")? || single;
         cursor.append_token(&mut w);
         cursor.read_time = op.snapshot_time();
+        cursor.api.clone_from(&op.api);
+        cursor.comment.clone_from(&op.comment);
         if let Some(at) = cursor.read_time {
             w.append("atClusterTime", at);
         }
         let ns = cursor.ns.clone();
-        let id = if done { 0 } else { self.park(op, cursor)? };
+        let id = if done {
+            cursor.stream.park(op);
+            0
+        } else {
+            self.park(op, cursor)?
+        };
         w.append("id", id).append("ns", ns.as_str());
         Ok(())
     }
@@ -211,6 +230,7 @@ impl Cursors {
             let id = (RandomState::new().build_hasher().finish() >> 1) as i64;
             if id != 0 && !all.contains_key(&id) {
                 cursor.id = id;
+                add(&self.opened, 1);
                 all.insert(id, Some(cursor));
                 return Ok(id);
             }
@@ -286,13 +306,13 @@ impl Cursors {
     }
 
     /// Kills the cursors that `doomed` picks, for instance those of an ended session or a dropped collection.
-    pub fn kill_where(&self, doomed: impl Fn(&Parked) -> bool) {
+    pub fn kill_where(&self, doomed: impl Fn(&Parked) -> bool) -> usize {
         // Dropped behind the lock: they may have files and much memory.
         let gone: Vec<(i64, Option<Parked>)> = {
             let mut all = self.all.lock();
             all.places.extract_if(|_, place| place.as_ref().is_some_and(&doomed)).collect()
         };
-        drop(gone);
+        gone.len()
     }
 
     /// Marks the cursors whose collection is gone: their next batch fails and tells why. Change streams report the end themselves.
@@ -304,7 +324,8 @@ impl Cursors {
 
     /// Ends cursors that were not used for that long. Those of sessions live as long as these, whatever their `noCursorTimeout`.
     pub fn expire(&self, idle: Duration) {
-        self.kill_where(|c| !c.no_timeout && c.lsid.is_none() && c.last_use.elapsed() > idle);
+        let gone = self.kill_where(|c| !c.no_timeout && c.lsid.is_none() && c.last_use.elapsed() > idle);
+        add(&self.timed_out, gone as u64);
     }
 
     /// The cursors no command uses just now, as `$currentOp` shows them.
@@ -316,6 +337,12 @@ impl Cursors {
     pub fn counts(&self) -> (usize, usize) {
         let all = self.all.lock();
         (all.places.len(), all.places.values().flatten().filter(|c| c.no_timeout).count())
+    }
+
+    /// Cursors that a command uses just now.
+    pub fn in_use(&self) -> usize {
+        let all = self.all.lock();
+        all.places.iter().filter(|(id, place)| place.is_none() && !all.resting.contains(id)).count()
     }
 
     pub fn clear(&self) {

@@ -32,7 +32,9 @@ mod options;
 mod parameters;
 mod plan;
 mod profiler;
+mod query_settings;
 mod repair;
+mod replica_set;
 mod retry;
 mod sessions;
 mod shared;
@@ -41,6 +43,7 @@ mod ttl;
 mod usage;
 mod watchers;
 mod write;
+mod write_block;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -50,6 +50,11 @@ impl Ns {
         &self.full
     }
 
+    /// The server's own.
+    pub fn is_internal(&self) -> bool {
+        self.is_system() || matches!(self.db(), "admin" | "config" | "local")
+    }
+
     pub fn is_system(&self) -> bool {
         self.coll().starts_with("system.")
     }

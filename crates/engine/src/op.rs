@@ -1,18 +1,20 @@
 //! One operation: its storage transaction, its locks, its deadline, and what it will write to the oplog.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use smongo_bson::{Code, DocBuf, Error, Result, Timestamp, bail, err};
+use smongo_bson::{Code, DocBuf, Error, Result, Timestamp, ValueBuf, bail, err};
 use smongo_mql::running::{self, Entered, Operation};
 use smongo_mql::stream::{Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Host, Stream};
 use smongo_storage::{self as storage, Table};
 
 use crate::catalog::{Collection, Collections, Created, LockGuard, State};
+use crate::door::Api;
 use crate::fsync_lock::WriteGuard;
 use crate::limits;
 use crate::namespace::Ns;
@@ -21,6 +23,7 @@ use crate::retry::{self, Retry, Statements};
 use crate::sessions::Lsid;
 use crate::shared::Shared;
 use crate::snapshots::{Pin, Snapshot};
+use crate::usage::add;
 use crate::watchers::Touched;
 
 /// What an operation and those who watch it tell each other.
@@ -118,6 +121,8 @@ pub struct OpCx {
     /// Held by what writes, so that `fsync: {lock: true}` waits for it and it for that.
     gate: Option<WriteGuard>,
     sizes: Vec<(Arc<State>, i64, i64)>,
+    /// Documents inserted, updated, deleted in the transaction.
+    pub changed: [u64; 3],
     unit: Unit,
     pub deadline: Option<Instant>,
     pub kill: Arc<KillSwitch>,
@@ -141,10 +146,48 @@ pub struct OpCx {
     pub doomed: Cell<bool>,
     /// A fail point wants the connection closed.
     pub close: bool,
+    /// The Stable API's fields of the command, and its comment: what its cursor is bound to and hands on.
+    pub api: Api,
+    pub comment: Option<ValueBuf>,
+    /// Query settings of the command's shape.
+    pub settings: Option<DocBuf>,
+    /// Statements that were answered from memory, because they had been sent before.
+    pub repeated: RefCell<BTreeSet<i32>>,
     /// Streams are parked for long: they give up what memory they can.
     pub resting: bool,
     /// Storage cursors of streams that were dropped half-way, once there is a stream that could be.
     litter: Option<crate::exec::Litter>,
+}
+
+/// Waiting for a lock, in steps between which somebody looks up.
+pub struct Patience {
+    limit: Option<Duration>,
+    until: Option<Instant>,
+}
+
+impl Patience {
+    pub fn at_most(self, most: Option<Duration>) -> Patience {
+        match (self.limit, most) {
+            (Some(limit), Some(most)) if limit <= most => self,
+            (_, Some(most)) => Patience { limit: Some(most), until: Some(Instant::now() + most) },
+            (_, None) => self,
+        }
+    }
+
+    /// How long to wait before looking up.
+    pub fn step(&mut self) -> Duration {
+        self.until.map_or(limits::LOCK_POLL, |until| until.saturating_duration_since(Instant::now()).min(limits::LOCK_POLL))
+    }
+
+    /// Fails when it is over.
+    pub fn check(&self, lock: &str) -> Result<()> {
+        match (self.until, self.limit) {
+            (Some(until), Some(limit)) if Instant::now() >= until => {
+                Err(err!(LockTimeout, "Unable to acquire lock on '{lock}' within {}ms", limit.as_millis()).with_label("TransientTransactionError"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The session of an operation that is active; apart from the operation, whose other parts are needed beside it.
@@ -175,6 +218,7 @@ impl OpCx {
             guards: Vec::new(),
             gate: None,
             sizes: Vec::new(),
+            changed: [0; 3],
             unit: Unit::default(),
             deadline: None,
             kill,
@@ -188,6 +232,10 @@ impl OpCx {
             transaction: None,
             doomed: Cell::new(false),
             close: false,
+            api: Api::default(),
+            comment: None,
+            settings: None,
+            repeated: RefCell::default(),
             resting: false,
             litter: None,
         }
@@ -279,9 +327,9 @@ impl OpCx {
         if let Some(own) = self.created.get(ns) {
             return Ok(Some(own.clone()));
         }
-        let now = self.shared.catalog.get(ns);
+        let now = self.shared.catalog.get(ns).or_else(|| crate::replica_set::collection(&self.shared, ns));
         now.as_ref().map_or(Ok(()), |coll| coll.usable())?;
-        let Some(existing) = &self.existing else { return Ok(now) };
+        let Some(existing) = self.existing.as_ref().filter(|_| !now.as_ref().is_some_and(|coll| coll.is_made())) else { return Ok(now) };
         if now.as_ref().is_some_and(|coll| coll.buckets_of().is_some()) {
             let series = crate::buckets::series_of(ns).map_or(Ok(None), |series| self.collection(&series))?;
             return Ok(series.and_then(|series| crate::buckets::collection(&series)));
@@ -332,6 +380,7 @@ impl OpCx {
             self.rollback();
             match statement(self).and_then(|value| self.commit_statement().map(|()| value)) {
                 Err(e) if e.code() == Code::WriteConflict && tries < limits::CONFLICT_RETRIES => {
+                    add(&self.shared.usage.tally.write_conflicts, 1);
                     self.rollback();
                     tries += 1;
                     self.interrupt()?;
@@ -468,6 +517,12 @@ impl OpCx {
             if let Some(retry) = &mut self.retry {
                 retry.committed();
             }
+            let tally = &self.shared.usage.tally;
+            for (counter, n) in [&tally.inserted, &tally.updated, &tally.deleted].into_iter().zip(self.changed) {
+                if n > 0 {
+                    add(counter, n);
+                }
+            }
             for (state, documents, bytes) in self.sizes.drain(..) {
                 state.add(documents, bytes);
             }
@@ -512,7 +567,9 @@ impl OpCx {
 
     /// What an earlier try of this statement of a retryable write answered.
     pub fn retried(&self, statement: Option<i32>) -> Option<DocBuf> {
-        self.retry.as_ref()?.answered(statement?)
+        let answer = self.retry.as_ref()?.answered(statement?)?;
+        self.repeated.borrow_mut().extend(statement);
+        Some(answer)
     }
 
     /// Remembers, in the transaction of the statements, what they answer if they are sent again.
@@ -532,6 +589,7 @@ impl OpCx {
         self.pending.clear();
         self.unit = Unit::default();
         self.sizes.clear();
+        self.changed = [0; 3];
         self.guards.clear();
         self.gate = None;
         self.existing = None;
@@ -550,12 +608,11 @@ impl OpCx {
             self.shared.snapshots.forget(at);
             (self.kept_at, self.pin) = (None, None);
         }
+        let mut patience = self.patience();
         while self.gate.is_none() {
-            self.gate = self.shared.fsync.enter(if self.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL });
+            self.gate = self.shared.fsync.enter(patience.step());
             if self.gate.is_none() {
-                if self.multi {
-                    return Err(err!(LockTimeout, "Unable to acquire the global lock within 5ms").with_label("TransientTransactionError"));
-                }
+                patience.check("Global")?;
                 if self.shared.shutting_down() {
                     bail!(InterruptedAtShutdown, "interrupted at shutdown");
                 }
@@ -565,6 +622,12 @@ impl OpCx {
         Ok(())
     }
 
+    /// How long the operation waits for a lock: a transaction only so long, everybody else until it is interrupted.
+    pub fn patience(&self) -> Patience {
+        let limit = self.shared.parameters.transaction_lock_wait().filter(|_| self.multi);
+        Patience { limit, until: limit.map(|limit| Instant::now() + limit) }
+    }
+
     /// Keeps data definition away from the collection until the transaction ends, and makes sure that the snapshot
     /// of it is still the current one.
     pub fn lock(&mut self, coll: &Arc<Collection>) -> Result<()> {
@@ -572,13 +635,12 @@ impl OpCx {
             return Ok(());
         }
         self.enter_gate()?;
+        let mut patience = self.patience();
         let guard = loop {
-            if let Some(guard) = coll.state.lock.try_read_arc_for(if self.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL }) {
+            if let Some(guard) = coll.state.lock.try_read_arc_for(patience.step()) {
                 break guard;
             }
-            if self.multi {
-                return Err(err!(LockTimeout, "Unable to acquire lock on '{}' within 5ms", coll.ns).with_label("TransientTransactionError"));
-            }
+            patience.check(coll.ns.as_str())?;
             self.interrupt()?;
         };
         match self.shared.catalog.get(&coll.ns) {

@@ -135,6 +135,20 @@ impl Place {
         &self.client
     }
 
+    /// The command that runs, or ran last, as far as it is shown.
+    pub fn shown(&self) -> DocBuf {
+        DocBuf::from(Doc::from_checked(&self.running.lock().body))
+    }
+
+    /// Shows the running command with a comment it takes over from the command that opened its cursor.
+    pub fn inherit_comment(&self, comment: Value<'_>) {
+        let mut running = self.running.lock();
+        let body = DocBuf::build(|w| {
+            w.append_all(Doc::from_checked(&running.body)).append("comment", comment);
+        });
+        running.body = body.into_bytes();
+    }
+
     /// The running operation, or the idle connection, as currentOp shows it.
     fn describe(&self, show: Show) -> Option<DocBuf> {
         let op = self.running.lock();

@@ -22,6 +22,8 @@ pub struct Options {
     pub test_commands: bool,
     /// Values of `--setParameter`.
     pub parameters: Vec<(String, String)>,
+    /// The name of the replica set of which this database is the only member.
+    pub replica_set: String,
     /// Time between flushes of the journal for writes that did not ask for durability.
     pub journal_interval: Duration,
     /// Time between checkpoints; zero for none but those that are asked for and the one at the end.
@@ -41,6 +43,7 @@ impl Default for Options {
             oplog_retention_hours: None,
             test_commands: false,
             parameters: Vec::new(),
+            replica_set: "rs0".to_owned(),
             journal_interval: Duration::from_millis(100),
             checkpoint_interval: Duration::from_secs(60),
             allow_other_files: false,

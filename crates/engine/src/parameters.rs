@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use parking_lot::Mutex;
 use smongo_bson::{DocWriter, Result, Value, bail, number};
 
 use crate::limits;
@@ -18,6 +19,11 @@ pub struct Parameters {
     transaction_lifetime: AtomicI64,
     journal_interval_ms: i64,
     test_commands: bool,
+    require_api_version: AtomicBool,
+    no_table_scan: AtomicBool,
+    lock_wait_ms: AtomicI64,
+    /// The version whose features the database may use.
+    compatibility: Mutex<&'static str>,
 }
 
 /// One parameter: its name and what it is.
@@ -56,8 +62,8 @@ pub static PARAMETERS: &[Row] = &[
     fixed("enableTestCommands", true, |p, name, w| {
         w.append(name, p.test_commands);
     }),
-    fixed("featureCompatibilityVersion", false, |_, name, w| {
-        w.document(name).append("version", crate::bootstrap::FEATURE_COMPATIBILITY);
+    fixed("featureCompatibilityVersion", false, |p, name, w| {
+        w.document(name).append("version", p.compatibility());
     }),
     fixed("journalCommitInterval", false, |p, name, w| {
         w.append(name, p.journal_interval_ms as i32);
@@ -67,19 +73,13 @@ pub static PARAMETERS: &[Row] = &[
     fixed("maxBSONDepth", false, |_, name, w| {
         w.append(name, smongo_bson::check::MAX_DEPTH as i32);
     }),
-    fixed("maxTransactionLockRequestTimeoutMillis", false, |_, name, w| {
-        w.append(name, limits::TRANSACTION_LOCK_WAIT.as_millis() as i32);
-    }),
+    changeable("maxTransactionLockRequestTimeoutMillis", Kind::Int(|p| &p.lock_wait_ms, -1, i32::MAX as i64)),
     changeable("minSnapshotHistoryWindowInSeconds", Kind::Int(|p| &p.snapshot_window, 0, i32::MAX as i64)),
-    fixed("notablescan", false, |_, name, w| {
-        w.append(name, false);
-    }),
+    changeable("notablescan", Kind::Bool(|p| &p.no_table_scan)),
     fixed("quiet", false, |_, name, w| {
         w.append(name, false);
     }),
-    fixed("requireApiVersion", false, |_, name, w| {
-        w.append(name, false);
-    }),
+    changeable("requireApiVersion", Kind::Bool(|p| &p.require_api_version)),
     changeable("transactionLifetimeLimitSeconds", Kind::Int(|p| &p.transaction_lifetime, 1, i32::MAX as i64)),
     changeable("ttlMonitorEnabled", Kind::Bool(|p| &p.ttl_enabled)),
     changeable("ttlMonitorSleepSecs", Kind::Int(|p| &p.ttl_sleep_secs, 1, i32::MAX as i64)),
@@ -99,6 +99,10 @@ impl Parameters {
             transaction_lifetime: (limits::TRANSACTION_LIFETIME.as_secs() as i64).into(),
             journal_interval_ms: options.journal_interval.as_millis() as i64,
             test_commands: options.test_commands,
+            require_api_version: false.into(),
+            no_table_scan: false.into(),
+            lock_wait_ms: (limits::TRANSACTION_LOCK_WAIT.as_millis() as i64).into(),
+            compatibility: Mutex::new(crate::bootstrap::FEATURE_COMPATIBILITY),
         };
         for (name, text) in options.parameters.iter().filter(|(name, _)| name != "enableTestCommands") {
             let Some(row) = find(name).filter(|row| row.at_startup) else { bail!(BadValue, "Unknown --setParameter '{name}'") };
@@ -142,6 +146,29 @@ impl Parameters {
             Kind::Fixed(_) => bail!(IllegalOperation, "not allowed to change [{}] at runtime", row.name),
         }
         Ok(())
+    }
+
+    pub fn compatibility(&self) -> &'static str {
+        *self.compatibility.lock()
+    }
+
+    pub fn set_compatibility(&self, version: &'static str) {
+        *self.compatibility.lock() = version;
+    }
+
+    /// Commands must say which version of the API they use.
+    pub fn require_api_version(&self) -> bool {
+        self.require_api_version.load(Ordering::Relaxed)
+    }
+
+    /// Queries that no index serves are refused.
+    pub fn no_table_scan(&self) -> bool {
+        self.no_table_scan.load(Ordering::Relaxed)
+    }
+
+    /// How long a transaction waits for a lock that another operation holds; negative is for as long as it takes.
+    pub fn transaction_lock_wait(&self) -> Option<std::time::Duration> {
+        u64::try_from(self.lock_wait_ms.load(Ordering::Relaxed)).ok().map(std::time::Duration::from_millis)
     }
 
     pub fn allow_disk_use(&self) -> bool {

@@ -59,6 +59,8 @@ pub struct Profiled<'a> {
     pub db: &'a str,
     pub coll: Option<&'a str>,
     pub request: &'a Request<'a>,
+    /// The command as it is shown, where it is not as it came.
+    pub shown: Option<DocBuf>,
     pub begun: Instant,
     pub elapsed: Duration,
     pub reply: &'a [u8],
@@ -110,11 +112,24 @@ impl Profiled<'_> {
     fn entries(&self) -> Vec<DocBuf> {
         let body = self.request.body;
         let lists = matches!(self.kind, Kind::Update | Kind::Delete);
-        let Some(list) = self.kind.list().filter(|_| lists) else { return vec![self.entry(body, true)] };
+        let Some(list) = self.kind.list().filter(|_| lists) else {
+            return vec![self.entry(self.shown.as_ref().map_or(body, DocBuf::as_doc), true)];
+        };
         // A command that is malformed has none.
         let statements = Args::new(self.kind.op(), body, self.request.sequences).docs(list).ok().flatten().unwrap_or_default();
         let shown = |statement: &Doc<'_>| DocBuf::build(|w| {
-            w.append_all(*statement).append("comment", body.get("comment"));
+            for e in *statement {
+                // As MongoDB keeps the hint of a statement, an index's name is a document, too.
+                match e.value() {
+                    Value::String(name) if e.name() == "hint" => {
+                        w.document("hint").append("$hint", name);
+                    }
+                    _ => {
+                        w.append_element(&e);
+                    }
+                }
+            }
+            w.append("comment", body.get("comment"));
         });
         statements.iter().map(|s| self.entry(shown(s).as_doc(), statements.len() == 1)).collect()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use crate::limits;
 use crate::op::OpCx;
 use crate::retry::{self, Retry, Statements, TURN_POLL, Turn};
 use crate::shared::Shared;
+use crate::usage::add;
 
 /// A logical session's id: a UUID, and the hash of the user where there is one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -58,6 +60,9 @@ impl Lsid {
 #[derive(Default)]
 pub struct Sessions {
     all: Mutex<HashMap<Lsid, Slot>>,
+    /// Transactions that began and that committed since the start.
+    pub started: AtomicU64,
+    pub committed: AtomicU64,
 }
 
 pub type Slot = Arc<Mutex<Logical>>;
@@ -136,6 +141,7 @@ impl Sessions {
                 bail!(ConflictingOperationInProgress, "Cannot start transaction with number {number} on session because a transaction or retryable write with the same number has already started on this session");
             }
             s.advance(number)?;
+            add(&self.started, 1);
             let mut op = Box::new(OpCx::new(shared));
             op.multi = true;
             op.transaction = Some((lsid.clone(), number));
@@ -174,7 +180,13 @@ impl Sessions {
         let mut s = slot.lock();
         s.last_use = Instant::now();
         match (command, &done) {
-            ("commitTransaction", Ok(())) => s.txn = Txn::Committed,
+            ("commitTransaction", Ok(())) => {
+                // One that is sent again finds it committed.
+                if matches!(s.txn, Txn::InProgress { .. }) {
+                    add(&self.committed, 1);
+                }
+                s.txn = Txn::Committed;
+            }
             // Whether a commit that timed out or was interrupted took place is decided: it did not.
             ("abortTransaction", _) | (_, Err(_)) => abort(&mut s, &mut op),
             _ if op.doomed.get() => abort(&mut s, &mut op),

@@ -1,7 +1,7 @@
 //! What all sessions of one open database share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -20,10 +20,12 @@ use crate::namespace::Ns;
 use crate::operations::Operations;
 use crate::parameters::Parameters;
 use crate::profiler::Profiler;
+use crate::query_settings::QuerySettings;
 use crate::sessions::Sessions;
 use crate::snapshots::Snapshots;
 use crate::usage::Usage;
 use crate::watchers::{Touched, Watchers};
+use crate::write_block::WriteBlock;
 use crate::{Options, oplog};
 
 pub struct Shared {
@@ -64,6 +66,12 @@ pub struct Shared {
     pub parameters: Parameters,
     pub default_concerns: DefaultConcerns,
     pub cluster_parameters: ClusterParameters,
+    pub query_settings: QuerySettings,
+    pub write_block: WriteBlock,
+    /// The address by which the newest client reached the server.
+    pub address: Mutex<String>,
+    /// The version of the replica set's configuration.
+    pub config_version: AtomicI32,
     shutdown: AtomicBool,
     closing: Mutex<bool>,
     closed: Condvar,
@@ -113,6 +121,10 @@ impl Shared {
             parameters: Parameters::new(&options)?,
             default_concerns: DefaultConcerns::default(),
             cluster_parameters: ClusterParameters::default(),
+            query_settings: QuerySettings::default(),
+            write_block: WriteBlock::default(),
+            address: Mutex::new("localhost:27017".to_owned()),
+            config_version: AtomicI32::new(1),
             shutdown: AtomicBool::new(false),
             closing: Mutex::new(false),
             closed: Condvar::new(),

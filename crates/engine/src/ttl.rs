@@ -10,6 +10,7 @@ use crate::clock::now_millis;
 use crate::commands::target::Target;
 use crate::op::OpCx;
 use crate::shared::Shared;
+use crate::usage::add;
 use crate::write;
 
 /// Documents deleted in one transaction.
@@ -17,6 +18,7 @@ const GROUP: usize = 500;
 
 /// One pass over all TTL indexes.
 pub fn pass(shared: &Arc<Shared>) {
+    add(&shared.usage.tally.ttl_passes, 1);
     for coll in shared.catalog.all() {
         let series = coll.timeseries.iter().filter_map(|series| Some((series.time.as_str(), series.expire_after?)));
         let indexes = coll.indexes.iter().filter_map(|index| Some((index.paths.first()?.text(), index.expire_after?)));
@@ -42,17 +44,20 @@ fn expire(shared: &Arc<Shared>, coll: &Arc<Collection>, path: &str, seconds: i64
         if shared.shutting_down() {
             return Ok(());
         }
-        op.write(|op| {
+        let deleted = op.write(|op| {
+            let mut deleted = 0;
             let coll = op.shared.catalog.require(&coll.ns)?;
             op.lock(&coll)?;
             for id in group {
                 arena.reset();
                 if let Some(doc) = target.still(op, &coll, *id, &arena)? {
                     write::delete(op, &coll, *id, doc.as_doc())?;
+                    deleted += 1;
                 }
             }
-            Ok(())
+            Ok(deleted)
         })?;
+        add(&shared.usage.tally.ttl_deleted, deleted);
     }
     Ok(())
 }

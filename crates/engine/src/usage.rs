@@ -1,6 +1,7 @@
 //! What commands did and how long they took: serverStatus's counters, and top's times of each collection.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 use smongo_bson::{DocWriter, Value};
 
 use crate::catalog::Catalog;
-use crate::commands::{Command, WRITES};
+use crate::commands::{COMMANDS, Command, WRITES};
 use crate::door::Request;
 use crate::namespace::Ns;
 
@@ -145,10 +146,59 @@ struct Times {
 /// Times of so many collections are kept without asking whether they exist.
 const FEW: usize = 1000;
 
+/// How often commands of a class ran, and how long in all.
+#[derive(Default)]
+struct Total {
+    count: AtomicU64,
+    micros: AtomicU64,
+}
+
+/// Classes of commands in `opLatencies`.
+const CLASSES: [&str; 3] = ["reads", "writes", "commands"];
+
+/// How often a command ran, and how often it failed.
+#[derive(Default)]
+struct Runs {
+    total: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// What happened to documents, keys and cursors since the start.
+#[derive(Default)]
+pub struct Tally {
+    pub inserted: AtomicU64,
+    pub updated: AtomicU64,
+    pub deleted: AtomicU64,
+    pub returned: AtomicU64,
+    /// Keys and documents that queries looked at.
+    pub keys: AtomicU64,
+    pub documents: AtomicU64,
+    pub write_conflicts: AtomicU64,
+    pub ttl_passes: AtomicU64,
+    pub ttl_deleted: AtomicU64,
+}
+
+impl Tally {
+    /// A read by `_id` found so many documents.
+    pub fn point_read(&self, found: u64) {
+        for counter in [&self.returned, &self.keys, &self.documents] {
+            add(counter, found);
+        }
+    }
+}
+
+pub fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
 #[derive(Default)]
 pub struct Usage {
     /// Statements by kind: documents of an insert, statements of an update or delete.
     statements: [AtomicU64; 6],
+    totals: [Total; 3],
+    /// In the order of the table of commands.
+    runs: OnceLock<Box<[Runs]>>,
+    pub tally: Tally,
     pub failures: AtomicU64,
     pub requests: AtomicU64,
     pub bytes_in: AtomicU64,
@@ -158,10 +208,17 @@ pub struct Usage {
 
 impl Usage {
     /// Counts a command that is over.
-    pub fn record(&self, catalog: &Catalog, command: &Command, request: &Request<'_>, db: &str, elapsed: Duration) {
+    pub fn record(&self, catalog: &Catalog, command: &Command, request: &Request<'_>, db: &str, elapsed: Duration, failed: bool) {
         let kind = command.kind;
         self.count(kind, statements(kind, request));
-        let Some(coll) = collection(kind, request) else { return };
+        if let Some(runs) = self.runs().get(place(command)) {
+            add(&runs.total, 1);
+            add(&runs.failed, u64::from(failed));
+        }
+        let Some(coll) = collection(kind, request) else {
+            self.totals[2].add(elapsed);
+            return;
+        };
         NAME.with_borrow_mut(|name| {
             name.clear();
             name.extend([db, ".", coll]);
@@ -176,6 +233,7 @@ impl Usage {
     /// Adds the time of a command to its collection's.
     pub fn time(&self, catalog: &Catalog, ns: &str, kind: Kind, writes: bool, elapsed: Duration) {
         let micros = (elapsed.as_micros() as u64).max(1);
+        self.totals[usize::from(writes)].add(elapsed);
         let mut collections = self.collections.lock();
         let times = match collections.get_mut(ns) {
             Some(times) => times,
@@ -194,6 +252,29 @@ impl Usage {
     pub fn write_counters(&self, w: &mut DocWriter<'_>) {
         for (kind, name, _) in [KINDS[2], KINDS[0], KINDS[3], KINDS[4], KINDS[1], KINDS[5]] {
             w.append(name, self.statements[kind as usize].load(Ordering::Relaxed) as i64);
+        }
+    }
+
+    fn runs(&self) -> &[Runs] {
+        self.runs.get_or_init(|| COMMANDS.iter().map(|_| Runs::default()).collect())
+    }
+
+    /// serverStatus's `opLatencies`.
+    pub fn write_totals(&self, w: &mut DocWriter<'_>) {
+        for (total, name) in self.totals.iter().zip(CLASSES) {
+            w.document(name).append("latency", total.micros.load(Ordering::Relaxed) as i64).append("ops", total.count.load(Ordering::Relaxed) as i64);
+        }
+        // A transaction is told of by its commands.
+        w.document("transactions").append("latency", 0i64).append("ops", 0i64);
+    }
+
+    /// serverStatus's `metrics.commands`: those that ran.
+    pub fn write_runs(&self, w: &mut DocWriter<'_>) {
+        for (command, runs) in COMMANDS.iter().zip(self.runs()) {
+            let total = runs.total.load(Ordering::Relaxed);
+            if total > 0 {
+                w.document(command.name).append("failed", runs.failed.load(Ordering::Relaxed) as i64).append("total", total as i64);
+            }
         }
     }
 
@@ -224,6 +305,18 @@ impl Usage {
     pub fn forget_missing(&self, catalog: &Catalog) {
         forget_missing(&mut self.collections.lock(), catalog);
     }
+}
+
+impl Total {
+    fn add(&self, elapsed: Duration) {
+        add(&self.count, 1);
+        add(&self.micros, elapsed.as_micros() as u64);
+    }
+}
+
+/// The place of a command in the table, which holds it.
+fn place(command: &Command) -> usize {
+    (std::ptr::from_ref(command) as usize).wrapping_sub(COMMANDS.as_ptr() as usize) / size_of::<Command>()
 }
 
 fn forget_missing(times: &mut HashMap<String, Times>, catalog: &Catalog) {
@@ -259,6 +352,11 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_know_their_place() {
+        assert!(COMMANDS.iter().enumerate().all(|(n, command)| place(command) == n));
+    }
 
     #[test]
     fn a_latency_is_within_its_bucket() {

@@ -85,6 +85,9 @@ pub fn parse(frame: &[u8]) -> std::result::Result<Message<'_>, Malformed> {
     let Some(body) = body else {
         return Err(err!(40587, "OP_MSG messages must have a body").into());
     };
+    if !body.contains("$db") {
+        return Err(err!(40571, "OP_MSG requests require a $db argument").into());
+    }
     for s in &sequences {
         if body.contains(s.name) {
             return Err(err!(40433, "Duplicate field between body and document sequence {}", s.name).into());

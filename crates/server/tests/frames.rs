@@ -332,3 +332,41 @@ fn a_client_that_leaves_without_reading_harms_nobody() {
     }
     assert!(server.client().ping_works());
 }
+
+#[test]
+fn a_command_must_say_its_database() {
+    let server = start();
+    let mut client = server.client();
+    let homeless = DocBuf::build(|w| {
+        w.append("ping", 1);
+    });
+    let reply = client.round(&msg(1, 0, &[body(&homeless)])).unwrap();
+    assert_eq!(code(reply.body().as_doc()), 40571);
+    assert!(client.ping_works());
+}
+
+/// Decided in cases/diff/03_strings_are_utf8.case.
+#[test]
+fn what_is_not_utf8_is_refused_and_nothing_is_stored() {
+    let server = start();
+    let mut client = server.client();
+    let insert = |marks: &str| {
+        DocBuf::build(|w| {
+            w.append("insert", "c").append("$db", "t");
+            let mut documents = w.array("documents");
+            documents.document().append("_id", 1).append("s", "in order");
+            documents.document().append("_id", 2).append("s", marks);
+        })
+    };
+    let mut broken = insert("\u{e9}\u{e9}").into_bytes();
+    let at = broken.windows(2).rposition(|pair| pair == [0xc3, 0xa9]).unwrap();
+    broken[at] = 0xff;
+    let mut section = vec![0];
+    section.extend_from_slice(&broken);
+    assert_eq!(code(client.round(&msg(1, 0, &[section])).unwrap().body().as_doc()), 22);
+    let count = DocBuf::build(|w| {
+        w.append("count", "c").append("$db", "t");
+    });
+    let reply = client.round(&msg(2, 0, &[body(&count)])).unwrap();
+    assert_eq!(common::number(reply.body().get("n")), Some(0.0));
+}

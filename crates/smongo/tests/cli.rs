@@ -162,7 +162,7 @@ fn what_is_unsafe_or_unknown_is_refused() {
         (vec!["--bind_ip", "0.0.0.0"], "--allow-unauthenticated-network"),
         (vec!["--bind_ip", "127.0.0.1,::"], "--allow-unauthenticated-network"),
         (vec!["--bind_ip_all"], "--allow-unauthenticated-network"),
-        (vec!["--replSet", "other"], "rs0"),
+        (vec!["--replSet", ""], "--replSet"),
         (vec!["--fork"], "--fork"),
         (vec!["--auth"], "--auth"),
         (vec!["--setParameter", "nonsense"], "NAME=VALUE"),

@@ -72,6 +72,8 @@ pub struct View {
     pub pipeline: Vec<DocBuf>,
     /// Of the buckets of a time-series collection: that collection.
     pub buckets_of: Option<Arc<Collection>>,
+    /// Of a collection that is not stored: its documents, made as somebody asked for it.
+    pub made: Option<Vec<DocBuf>>,
 }
 
 /// A document validator: `validator`, `validationLevel`, `validationAction` of the collection's options.
@@ -173,13 +175,18 @@ impl Collection {
 
     /// The collection of buckets of a time-series collection, which is made of it for each command that asks for it.
     pub fn buckets(ns: Ns, series: &Arc<Collection>) -> Collection {
-        let view = View { on: series.ns.coll().to_owned(), pipeline: Vec::new(), buckets_of: Some(series.clone()) };
+        let view = View { on: series.ns.coll().to_owned(), pipeline: Vec::new(), buckets_of: Some(series.clone()), made: None };
         Collection { ns, kind: Kind::View(view), timeseries: None, validator: None, indexes: Vec::new(), ..series.copy() }
     }
 
     /// Of the collection of buckets of a time-series collection: that collection.
     pub fn buckets_of(&self) -> Option<&Arc<Collection>> {
         self.view()?.buckets_of.as_ref()
+    }
+
+    /// Whether its documents are made, not stored; lists show it as a collection.
+    pub fn is_made(&self) -> bool {
+        self.view().is_some_and(|view| view.made.is_some())
     }
 
     pub fn index(&self, name: &str) -> Option<&Arc<Index>> {
@@ -223,6 +230,10 @@ impl Collection {
     /// The same collection under another name.
     pub fn with_name(&self, ns: Ns) -> Collection {
         Collection { ns, ..self.copy() }
+    }
+
+    pub fn with_kind(&self, kind: Kind) -> Collection {
+        Collection { kind, ..self.copy() }
     }
 
     /// The same collection with other indexes; plans are chosen anew.

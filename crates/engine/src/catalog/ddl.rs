@@ -186,13 +186,13 @@ impl Catalog {
     /// transaction's locks.
     pub(super) fn definition(&self, op: &mut OpCx) -> Result<MutexGuard<'_, ()>> {
         op.enter_gate()?;
+        // However long a transaction may wait for other locks.
+        let mut patience = op.patience().at_most(op.multi.then_some(limits::TRANSACTION_LOCK_WAIT));
         loop {
-            if let Some(guard) = self.ddl.try_lock_for(if op.multi { limits::TRANSACTION_LOCK_WAIT } else { limits::LOCK_POLL }) {
+            if let Some(guard) = self.ddl.try_lock_for(patience.step()) {
                 return Ok(guard);
             }
-            if op.multi {
-                return Err(err!(LockTimeout, "Unable to acquire the catalog's lock within 5ms").with_label("TransientTransactionError"));
-            }
+            patience.check("the catalog")?;
             op.interrupt()?;
         }
     }
@@ -488,7 +488,7 @@ pub(super) fn build(op: &mut OpCx, coll: &Arc<Collection>, index: &Arc<Index>) -
     while reader.store()?.next(cursor)? {
         let lent = reader.lent();
         let (id, doc) = (crate::keys::record_id(lent.key(cursor)), Doc::from_checked(lent.value(cursor)));
-        index.set_multikey(&entries.of(index, doc, id)?);
+        index.set_multikey(&entries.of_new(index, doc, id)?);
         for (key, value) in entries.iter() {
             if index.record_id_in_key() {
                 writer.insert(&index.table, key, value)?;

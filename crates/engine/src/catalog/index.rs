@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use smongo_bson::index_keys::Multikey;
+use smongo_bson::index_keys::{Multikey, meets_array};
 use smongo_bson::path::Path;
-use smongo_bson::{DocBuf, Result, Value, number};
+use smongo_bson::{DocBuf, Result, Value, bail, number};
 use smongo_mql::collation::Collation;
 use smongo_mql::matcher::{GeoOrder, Grid};
 use smongo_mql::{CompileCx, Matcher};
@@ -126,6 +126,27 @@ impl Index {
             dropped: AtomicBool::new(false),
             spec,
         })
+    }
+
+    /// Whether there are fields in which it takes no arrays.
+    pub fn refuses_arrays(&self) -> bool {
+        matches!(self.kind, IndexKind::Hashed | IndexKind::Text)
+    }
+
+    /// Refuses arrays where an index of its kind takes none: hashed ones on any path, text ones on the paths beside the text.
+    pub fn check_arrays(&self, doc: smongo_bson::Doc<'_>) -> Result<()> {
+        let met = |paths: &[Path]| paths.iter().find(|path| meets_array(doc, path)).map(|path| path.text().to_owned());
+        match (self.kind, &self.special) {
+            (IndexKind::Hashed, _) => match met(&self.paths) {
+                Some(path) => bail!(16766, "Error: hashed indexes do not currently support array values. Found array at path: {path}"),
+                None => Ok(()),
+            },
+            (IndexKind::Text, Some(special)) => match met(special.plain()) {
+                Some(path) => bail!(CannotBuildIndexKeys, "Field '{path}' of text index contains an array in document: {doc}"),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
     }
 
     pub fn is_id(&self) -> bool {

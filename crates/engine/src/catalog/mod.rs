@@ -12,6 +12,7 @@ mod persist;
 mod special;
 mod transaction;
 mod unique;
+mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use index::{Index, IndexKind, KeyPart, PATH_PART};
 pub use special::{TERM_PART, wildcard_scope};
 pub use persist::{COUNTS, own_table};
 pub use transaction::Created;
+pub use views::{NAME as SYSTEM_VIEWS, made_of as made};
 
 use crate::namespace::Ns;
 
@@ -58,6 +60,7 @@ impl Catalog {
     pub fn get(&self, ns: &Ns) -> Option<Arc<Collection>> {
         let found = self.collections.read().get(ns).cloned();
         match found {
+            None if ns.coll() == views::NAME => views::collection(self, ns),
             None if ns.is_system() => crate::buckets::collection(&self.get(&crate::buckets::series_of(ns)?)?),
             found => found,
         }

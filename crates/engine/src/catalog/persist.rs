@@ -336,6 +336,7 @@ pub(super) fn define(
             on: options.get("viewOn").as_str().unwrap_or_default().to_owned(),
             pipeline: options.get("pipeline").as_array().into_iter().flat_map(|a| a.iter().filter_map(|v| v.as_doc()).map(DocBuf::from)).collect(),
             buckets_of: None,
+            made: None,
         }),
     };
     let pre_images = options.get("changeStreamPreAndPostImages").as_doc().is_some_and(|d| d.get("enabled").truthy());

@@ -74,6 +74,11 @@ impl Special {
         }
     }
 
+    /// The ordinary fields beside the special ones.
+    pub fn plain(&self) -> &[Path] {
+        &self.plain
+    }
+
     /// The paths of a wildcard index.
     pub fn scope(&self) -> Option<&Scope> {
         match &self.source {

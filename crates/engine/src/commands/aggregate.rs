@@ -92,7 +92,7 @@ fn cursor(args: &mut Args<'_>, explain: bool) -> Result<Option<usize>> {
 
 fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let parsed = AggregateArgs::parse(cx, args, false)?;
-    if cx.api_strict {
+    if cx.op.api.is_strict() {
         if parsed.explain {
             bail!(APIStrictError, "BSON field 'aggregate.explain' is not allowed with apiStrict:true.");
         }

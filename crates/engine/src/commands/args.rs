@@ -56,6 +56,11 @@ impl<'a> Args<'a> {
         Args { nested: true, ..Args::new(owner, doc, &[]) }
     }
 
+    /// The collection that the command's first field names, if it names one; the field is still to be read.
+    pub fn target(&self) -> Option<&'a str> {
+        self.fields.first().and_then(|f| f.element.value().as_str())
+    }
+
     /// The value of a field, read whatever its type; `Missing` when it is not there.
     #[inline]
     pub fn value(&mut self, name: &str) -> Value<'a> {

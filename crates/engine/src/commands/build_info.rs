@@ -24,6 +24,13 @@ fn build_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> R
             list.push(n);
         }
     }
+    // There is no TLS in it.
+    w.document("openssl").append("running", "disabled").append("compiled", "disabled");
+    {
+        let mut build = w.document("buildEnvironment");
+        build.append("distmod", "").append("distarch", std::env::consts::ARCH).append("cc", "").append("ccflags", "").append("cxx", "").append("cxxflags", "");
+        build.append("linkflags", "").append("target_arch", std::env::consts::ARCH).append("target_os", std::env::consts::OS).append("cppdefines", "");
+    }
     w.append("bits", 64).append("debug", cfg!(debug_assertions)).append("maxBsonObjectSize", limits::DOCUMENT_BYTES as i32);
     {
         let mut engines = w.array("storageEngines");

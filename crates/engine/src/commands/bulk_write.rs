@@ -82,6 +82,7 @@ fn bulk_write(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply)?;
     reply.append("nErrors", totals.errors).append("nInserted", totals.inserted).append("nMatched", totals.matched);
     reply.append("nModified", totals.modified).append("nUpserted", totals.upserted).append("nDeleted", totals.deleted);
+    write_reply::retried_ids(cx, reply);
     Ok(())
 }
 
@@ -181,7 +182,7 @@ fn run(cx: &mut Cx<'_>, ns: &Ns, op: &Op<'_>, n: usize, options: &Options, total
     };
     match op {
         Op::Insert(doc) => {
-            let coll = write_reply::target(&mut cx.op, ns)?;
+            let coll = insert::coll_for(cx, ns, &mut None, *doc)??;
             let (count, error) = insert::insert_group(cx, coll, &[*doc], 0, n, options.bypass)?;
             if let Some(e) = error {
                 return Err(e);

@@ -133,6 +133,11 @@ impl ClusterParameters {
         self.stored.write().insert(parameter.name, document);
     }
 
+    /// What a command of its own has stored.
+    pub fn remember(&self, name: &'static str, document: DocBuf) {
+        self.stored.write().insert(name, document);
+    }
+
     fn show(&self, parameter: &Parameter, w: &mut DocWriter<'_>) {
         if let Some(document) = self.stored.read().get(parameter.name) {
             w.append_all(document.as_doc());
@@ -143,7 +148,8 @@ impl ClusterParameters {
     }
 }
 
-fn home() -> Ns {
+/// Where they are kept.
+pub fn home() -> Ns {
     Ns::unchecked("config", "clusterParameters")
 }
 

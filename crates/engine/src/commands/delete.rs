@@ -42,6 +42,7 @@ fn delete(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     }
     reply.append("n", deleted as i32);
     errors.write(reply);
+    write_reply::retried_ids(cx, reply);
     Ok(())
 }
 

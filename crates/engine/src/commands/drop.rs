@@ -25,6 +25,13 @@ fn drop(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
             reply.append("nIndexesWas", coll.index_count() as i32);
         }
         reply.append("ns", ns.as_str());
+        if coll.is_made() {
+            // The views whose definitions it holds.
+            for view in shared.catalog.collections(ns.db()).iter().filter(|coll| coll.view().is_some()) {
+                shared.catalog.drop_collection(&mut cx.op, &view.ns)?;
+            }
+            return Ok(());
+        }
         shared.catalog.drop_collection(&mut cx.op, &ns)?;
     }
     Ok(())
@@ -98,6 +105,8 @@ fn rename_collection(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
 fn renamed(full: &str) -> Result<Ns> {
     let parsed = Ns::parse(full);
     match full.split_once('.') {
+        // A name that is only too long is an invalid one, as everywhere.
+        Some((db, coll)) if namespace::check_database(db).is_ok() && namespace::check_characters(db, coll).is_ok() => parsed,
         Some((db, coll)) if parsed.is_err() && !coll.is_empty() && !coll.starts_with('.') && !coll.contains('\0') => {
             if namespace::check_database(&db.replace('$', "_")).is_ok() {
                 bail!(IllegalOperation, "Invalid namespace specified '{full}'");

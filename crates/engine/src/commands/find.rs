@@ -159,6 +159,7 @@ impl<'a> FindArgs<'a> {
             min: self.min.map(DocBuf::from),
             max: self.max.map(DocBuf::from),
             return_key: self.return_key,
+            keep_keys: plan::asks_for_keys(self.projection.into()),
             // Index keys come alone.
             show_record_id: self.show_record_id && !self.return_key,
             allow_disk_use: self.allow_disk_use.unwrap_or(true),
@@ -292,6 +293,7 @@ fn point_read(cx: &mut Cx<'_>, find: &FindArgs<'_>, coll: &Collection, reply: &m
         if let Some((_, doc)) = exec::find_by_id(&mut cx.op, coll, id)? {
             batch.push(doc);
         }
+        cx.op.shared.usage.tally.point_read(batch.count() as u64);
     }
     if let Some(at) = cx.op.snapshot_time() {
         cursor.append("atClusterTime", at);

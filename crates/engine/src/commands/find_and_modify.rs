@@ -4,7 +4,7 @@ use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::{Arena, Projection, Update};
 
 use super::find::{check_meta, compile_cx, default_collation, hint};
-use super::update::{apply, retry_upsert, upsert};
+use super::update::{apply, check_upsert_filter, retry_upsert, upsert};
 use super::target::Target;
 use super::write_reply;
 use super::{Args, Command, IN_TXN, RETRYABLE, WRITES};
@@ -73,6 +73,9 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
     let stmt = write_reply::stmt_id(cx, 0);
     if let Some(before) = write_reply::retried(cx, stmt) {
         reply.append_all(before.as_doc());
+        if let Some(stmt) = stmt {
+            reply.append("retriedStmtId", stmt);
+        }
         return Ok(());
     }
     write_reply::check_target(cx, &modify.ns)?;
@@ -82,6 +85,13 @@ fn find_and_modify(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'
     }
     if let Some(coll) = &existing {
         default_collation(cx, &coll.collation);
+    }
+    if modify.upsert {
+        check_upsert_filter(modify.filter)?;
+    }
+    // The filter that chose an array's element need not be true of the new document.
+    if modify.new && modify.fields.iter().any(|e| e.name().ends_with(".$")) {
+        bail!(BadValue, "cannot use a positional projection and return the new document");
     }
     let target = Target::compile(modify.filter, modify.order(), modify.hint.clone(), &cx.op.compile)?;
     let update = match modify.update {

@@ -39,27 +39,27 @@ fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     let ns = Ns::unchecked(&cx.db, coll);
     let shared = cx.op.shared.clone();
     let mut cursor = shared.cursors.take(id)?;
-    let result = check(cx, &cursor, &ns, id).and_then(|()| {
-        if timed && !cursor.await_data {
-            bail!(BadValue, "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
-        }
+    // A cursor that is asked wrongly stays; one whose stream failed is gone.
+    if let Err(e) = check(cx, &cursor, &ns, id, timed) {
+        shared.cursors.put_back(&mut cx.op, id, cursor);
+        return Err(e);
+    }
+    let result = (|| {
         if let Some(why) = cursor.killed {
             bail!(QueryPlanKilled, "{why}");
         }
+        if let Some(comment) = cursor.comment.as_ref().filter(|_| cx.comment.is_missing()) {
+            cx.place.inherit_comment(comment.view());
+        }
         shared.failpoints.cursor_checkout()?;
         next_batch(cx, &mut cursor, batch, reply)
-    });
+    })();
     match result {
         Ok(false) => {
             shared.cursors.put_back(&mut cx.op, id, cursor);
         }
         Ok(true) => {
             shared.cursors.kill(id);
-        }
-        // A cursor of another namespace or session stays, as it does when it is asked wrongly; one whose stream failed is gone.
-        Err(e) if (timed && e.code() == smongo_bson::Code::BadValue) || e.code() == smongo_bson::Code::Unauthorized || e.code().0 == 50738 || e.code().0 == 50740 || e.code().0 == 50741 => {
-            shared.cursors.put_back(&mut cx.op, id, cursor);
-            return Err(e);
         }
         Err(e) => {
             shared.cursors.kill(id);
@@ -69,7 +69,7 @@ fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     Ok(())
 }
 
-fn check(cx: &Cx<'_>, cursor: &Parked, ns: &Ns, id: i64) -> Result<()> {
+fn check(cx: &Cx<'_>, cursor: &Parked, ns: &Ns, id: i64, timed: bool) -> Result<()> {
     if cursor.ns != *ns {
         bail!(Unauthorized, "Requested getMore on namespace '{ns}', but cursor belongs to a different namespace {}", cursor.ns);
     }
@@ -79,12 +79,19 @@ fn check(cx: &Cx<'_>, cursor: &Parked, ns: &Ns, id: i64) -> Result<()> {
         (Some(a), Some(b)) if a != b => bail!(50738, "Cannot run getMore on cursor {id}, which was created in another session"),
         _ => {}
     }
+    if cursor.api != cx.op.api {
+        bail!(APIMismatchError, "API parameter mismatch: getMore used params {}, the cursor-creating command used {}", cx.op.api.describe(), cursor.api.describe());
+    }
     match (cursor.txn_number, cx.txn_number) {
         (None, Some(_)) => bail!(50740, "Cannot run getMore on cursor {id}, which was not created in a transaction, in a transaction"),
         (Some(_), None) => bail!(50739, "Cannot run getMore on cursor {id}, which was created in a transaction, without a txnNumber"),
         (Some(a), Some(b)) if a != b => bail!(50741, "Cannot run getMore on cursor {id}, which was created in another transaction"),
-        _ => Ok(()),
+        _ => {}
     }
+    if timed && !cursor.await_data {
+        bail!(BadValue, "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
+    }
+    Ok(())
 }
 
 /// Fills the next batch; a tailable cursor that awaits data sleeps until there is some. Returns whether the cursor is exhausted.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_bson::{Array, Doc, DocBuf, DocWriter, ObjectId, Result, Value, bail, number};
 
 use super::{Args, Command, LIGHT};
 use crate::clock::now_millis;
 use crate::door::Cx;
 use crate::limits;
+use crate::shared::Shared;
 
 pub const HELLO: Command = Command::new("hello", hello, LIGHT);
 pub const IS_MASTER: Command = Command::new("isMaster", hello, LIGHT);
@@ -42,10 +43,10 @@ fn hello(cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<
         let mut v = w.document("topologyVersion");
         v.append("processId", cx.op.shared.process).append("counter", cx.op.shared.topology_counter());
     }
-    w.append("secondary", false).append("setName", "rs0").append("setVersion", 1).append("primary", &*cx.client.local).append("me", &*cx.client.local);
+    w.append("secondary", false).append("setName", &*cx.op.shared.options.replica_set).append("setVersion", crate::replica_set::version(&cx.op.shared)).append("primary", &*cx.client.local).append("me", &*cx.client.local);
     w.array("hosts").push(&*cx.client.local);
-    w.append("electionId", smongo_bson::ObjectId([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1]));
-    last_write(cx, w);
+    w.append("electionId", ELECTION);
+    last_write(&cx.op.shared, w);
     w.append("maxBsonObjectSize", limits::DOCUMENT_BYTES as i32)
         .append("maxMessageSizeBytes", limits::MESSAGE_BYTES)
         .append("maxWriteBatchSize", limits::WRITE_BATCH as i32)
@@ -70,8 +71,11 @@ fn check_mechanisms_for(value: Value<'_>) -> Result<()> {
     }
 }
 
-fn last_write(cx: &Cx<'_>, w: &mut DocWriter<'_>) {
-    let ts = cx.op.shared.clock.last();
+/// The election of the first term, which there is no other after.
+pub const ELECTION: ObjectId = ObjectId([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+pub fn last_write(shared: &Shared, w: &mut DocWriter<'_>) {
+    let ts = shared.clock.last();
     let date = Value::DateTime(i64::from(ts.time) * 1000);
     let mut last = w.document("lastWrite");
     for (time, wall) in [("opTime", "lastWriteDate"), ("majorityOpTime", "majorityWriteDate")] {

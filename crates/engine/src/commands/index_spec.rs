@@ -7,6 +7,8 @@ use smongo_mql::{CompileCx, Matcher};
 mod kinds;
 mod text;
 
+use kinds::Plugin;
+
 use super::create::collation;
 use crate::catalog::Collection;
 use crate::limits;
@@ -17,6 +19,15 @@ const OPTIONS: &[&str] = &[
     "expireAfterSeconds", "finestIndexedLevel", "hidden", "key", "language_override", "max", "min", "name", "ns", "partialFilterExpression",
     "prepareUnique", "sparse", "storageEngine", "textIndexVersion", "unique", "v", "weights", "wildcardProjection",
 ];
+
+/// A specification without the options that no index has.
+pub fn known_options(spec: Doc<'_>) -> DocBuf {
+    DocBuf::build(|w| {
+        for e in spec.iter().filter(|e| OPTIONS.contains(&e.name())) {
+            w.append_element(&e);
+        }
+    })
+}
 
 /// The specification as it is stored: checked, in MongoDB's order, defaults filled in.
 pub fn normalise(spec: Doc<'_>, coll: Option<&Collection>, cx: &CompileCx) -> Result<DocBuf> {
@@ -113,18 +124,21 @@ fn check_key(key: Doc<'_>) -> Result<()> {
         bail!(13103, "Index key pattern has too many fields, at most {} are allowed", limits::INDEX_FIELDS);
     }
     for e in key {
-        kinds::plugin(e)?;
-        check_path(e.name())?;
+        let plugin = kinds::plugin(e)?;
+        check_path(e.name(), plugin)?;
     }
     Ok(())
 }
 
-fn check_path(path: &str) -> Result<()> {
+fn check_path(path: &str, plugin: Plugin) -> Result<()> {
     if path.is_empty() || path.split('.').any(str::is_empty) {
         bail!(CannotCreateIndex, "Index keys cannot contain an empty field: '{path}'");
     }
-    let reference = |part: &str| matches!(part, "$id" | "$db" | "$ref" | "$**");
-    if let Some(part) = path.split('.').find(|p| p.starts_with('$') && !reference(p)) {
+    // All fields: of the document in an index of texts, also of one of its fields in a wildcard index.
+    let all = |part: &str| part == "$**" && (plugin != Plugin::Text || path == "$**");
+    // A reference is a field's value, so its parts are not the first.
+    let reference = |n: usize, part: &str| n > 0 && matches!(part, "$id" | "$db" | "$ref");
+    if let Some((_, part)) = path.split('.').enumerate().find(|(n, part)| part.starts_with('$') && !reference(*n, part) && !all(part)) {
         bail!(CannotCreateIndex, "Index key contains an illegal field name: field name starts with '$': '{part}'");
     }
     Ok(())

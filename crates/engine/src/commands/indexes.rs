@@ -19,7 +19,7 @@ pub const LIST_INDEXES: Command = Command::new("listIndexes", list_indexes, 0);
 fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;
     let Some(specs) = args.docs("indexes")? else { return Err(args.missing("indexes")) };
-    args.bool("ignoreUnknownIndexOptions")?;
+    let ignore_unknown = args.bool("ignoreUnknownIndexOptions")?;
     args.accept(&["commitQuorum"]);
     args.finish()?;
     if specs.is_empty() {
@@ -35,6 +35,8 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
         if let Some(series) = existing.as_ref().and_then(|c| c.timeseries.as_ref()) {
             timeseries::check_index(series, spec)?;
         }
+        let known = ignore_unknown.then(|| index_spec::known_options(spec));
+        let spec = known.as_ref().map_or(spec, DocBuf::as_doc);
         wanted.push(index_spec::normalise(spec, existing.as_deref(), &cx.op.compile)?);
     }
     index_spec::check_batch(&wanted)?;
@@ -49,10 +51,13 @@ fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     let before = coll.index_count();
     let mut missing: Vec<DocBuf> = Vec::new();
     for spec in wanted {
-        let known = index_spec::conflict(&coll, spec.as_doc())? || missing.iter().any(|m| m.as_bytes() == spec.as_bytes());
-        if !known {
-            missing.push(spec);
+        if index_spec::conflict(&coll, spec.as_doc())? {
+            continue;
         }
+        if missing.iter().any(|m| m.as_bytes() == spec.as_bytes()) {
+            bail!(IndexAlreadyExists, "Identical index already exists: {}", spec.get("name").as_str().unwrap_or_default());
+        }
+        missing.push(spec);
     }
     let after = before + missing.len();
     let unchanged = missing.is_empty();
@@ -169,13 +174,16 @@ fn list_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
         bail!(InvalidOptions, "listIndexes supports includeBuildUUIDs or includeIndexBuildInfo, not both");
     }
     let shared = cx.op.shared.clone();
-    let Some(coll) = shared.catalog.get(&ns) else { bail!(NamespaceNotFound, "ns does not exist: {ns}") };
-    if coll.view().is_some() {
+    let Some(coll) = cx.op.collection(&ns)? else { bail!(NamespaceNotFound, "ns does not exist: {ns}") };
+    if coll.view().is_some() && !coll.is_made() {
         bail!(CommandNotSupportedOnView, "Namespace {ns} is a view, not a collection");
     }
     // No index is seen while it is built, so that there is nothing to tell of builds.
     let describe = |i: &std::sync::Arc<crate::catalog::Index>| if info { DocBuf::build(|w| { w.append("spec", i.spec.as_doc()); }) } else { i.spec.clone() };
-    let docs = coll.indexes.iter().map(describe).collect();
+    let docs = match coll.is_made() {
+        true => vec![super::lists::id_index()],
+        false => coll.indexes.iter().map(describe).collect(),
+    };
     let mut cursor = Parked::new(ns, Box::new(Docs::new(docs)));
     cursor.lsid = cx.lsid.clone();
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply)

@@ -30,16 +30,22 @@ fn insert(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     write_reply::check_batch(docs.len())?;
     write_reply::check_target(cx, &ns)?;
 
-    let coll = write_reply::target(&mut cx.op, &ns)?;
-    if coll.is_capped() && !cx.in_transaction && coll.state.known_documents().is_none() {
+    let mut coll = cx.op.collection(&ns)?;
+    if let Some(coll) = coll.as_ref().filter(|coll| coll.is_capped())
+        && !cx.in_transaction
+        && coll.state.known_documents().is_none()
+    {
         let shared = cx.op.shared.clone();
-        shared.catalog.recount(&mut cx.op, &coll)?;
+        shared.catalog.recount(&mut cx.op, coll)?;
     }
     let mut errors = WriteErrors::default();
     let mut inserted = 0;
     let mut next = 0;
-    while next < docs.len() {
-        let (done, error) = insert_group(cx, coll.clone(), &docs, next, next, bypass)?;
+    while let Some(doc) = docs.get(next) {
+        let (done, error) = match coll_for(cx, &ns, &mut coll, *doc)? {
+            Ok(coll) => insert_group(cx, coll, &docs, next, next, bypass)?,
+            Err(e) => (0, Some(e)),
+        };
         inserted += done;
         next += done;
         if let Some(e) = error {
@@ -51,6 +57,40 @@ fn insert(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     }
     reply.append("n", inserted as i32);
     errors.write(reply);
+    write_reply::retried_ids(cx, reply);
+    Ok(())
+}
+
+/// The collection that documents from this one on go into. It is made for a document that can be stored only: a refused one leaves
+/// no empty collection.
+pub fn coll_for(cx: &mut Cx<'_>, ns: &Ns, known: &mut Option<Arc<Collection>>, doc: Doc<'_>) -> Result<Result<Arc<Collection>>> {
+    let coll = match known {
+        Some(coll) => coll.clone(),
+        None => match check_document(doc) {
+            Ok(()) => write_reply::target(&mut cx.op, ns)?,
+            Err(e) => return Ok(Err(e)),
+        },
+    };
+    *known = Some(coll.clone());
+    Ok(Ok(coll))
+}
+
+/// What can be said against a document without its collection.
+fn check_document(doc: Doc<'_>) -> Result<()> {
+    check_size(doc)?;
+    write::check_depth(doc)?;
+    let mut ids = doc.iter().filter(|e| e.name_bytes() == b"_id");
+    check_id(ids.next().map_or(Value::Missing, |e| e.value()))?;
+    if ids.next().is_some() {
+        bail!(BadValue, "can't have multiple _id fields in one document");
+    }
+    Ok(())
+}
+
+fn check_size(doc: Doc<'_>) -> Result<()> {
+    if doc.as_bytes().len() > limits::DOCUMENT_BYTES {
+        bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {}, max size: {}", doc.as_bytes().len(), limits::DOCUMENT_BYTES);
+    }
     Ok(())
 }
 
@@ -123,9 +163,7 @@ fn note_inserts(op: &mut OpCx, statements: &[i32]) -> Result<()> {
 }
 
 fn insert_one(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>, bypass: bool, buf: &mut Vec<u8>) -> Result<()> {
-    if doc.as_bytes().len() > limits::DOCUMENT_BYTES {
-        bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {}, max size: {}", doc.as_bytes().len(), limits::DOCUMENT_BYTES);
-    }
+    check_size(doc)?;
     if let Some(series) = coll.buckets_of() {
         return insert_bucket(op, series, doc);
     }

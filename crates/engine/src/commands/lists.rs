@@ -7,14 +7,17 @@ use smongo_mql::{Arena, Matcher};
 use super::create::plain_filter;
 use super::{ADMIN, Args, Command};
 use crate::buckets;
-use crate::catalog::Collection;
+use crate::catalog::{Collection, SYSTEM_VIEWS};
 use crate::cursors::{Batch, Parked};
 use crate::door::Cx;
 use crate::namespace::Ns;
 use crate::oplog::uuid_bytes;
+use crate::replica_set;
 
 pub const LIST_DATABASES: Command = Command::new("listDatabases", list_databases, ADMIN);
 pub const LIST_COLLECTIONS: Command = Command::new("listCollections", list_collections, 0);
+
+const CONFIG: &str = "config";
 
 fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let name_only = args.bool("nameOnly")?;
@@ -26,7 +29,12 @@ fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
     let mut total = 0;
     {
         let mut list = reply.array("databases");
-        for db in shared.catalog.databases() {
+        let mut databases = shared.catalog.databases();
+        // Here sessions and their writes are remembered, which is where MongoDB keeps them.
+        if let Err(at) = databases.binary_search_by(|db| db.as_str().cmp(CONFIG)) {
+            databases.insert(at, CONFIG.to_owned());
+        }
+        for db in databases {
             let bytes = if name_only { 0 } else { database_bytes(cx, &db)? };
             let doc = DocBuf::build(|w| {
                 w.append("name", &*db);
@@ -48,7 +56,8 @@ fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
 
 /// Bytes of a database's files; of its documents, where there are no files.
 fn database_bytes(cx: &Cx<'_>, db: &str) -> Result<i64> {
-    let mut bytes = 0;
+    let shared = &cx.op.shared;
+    let mut bytes = if db == CONFIG { shared.store.file_bytes(&shared.statements)? as i64 } else { 0 };
     for coll in cx.op.shared.catalog.collections(db) {
         let tables = coll.storage().map(|s| &s.records).into_iter().chain(coll.indexes.iter().map(|i| &i.table));
         for table in tables {
@@ -72,7 +81,12 @@ fn list_collections(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<
     let matcher = filter.map(|f| plain_filter(f, &cx.op.compile.timeless())).transpose()?;
     let shared = cx.op.shared.clone();
     let mut docs = Vec::new();
-    for coll in shared.catalog.collections(&cx.db) {
+    let mut collections = shared.catalog.collections(&cx.db);
+    for name in [SYSTEM_VIEWS, replica_set::CONFIG] {
+        collections.extend(cx.op.collection(&Ns::unchecked(&cx.db, name))?.filter(|coll| coll.is_made()));
+    }
+    collections.sort_by(|a, b| a.ns.cmp(&b.ns));
+    for coll in collections {
         let buckets = coll.timeseries.is_some().then(|| describe_buckets(&coll, name_only));
         for doc in std::iter::once(describe(&coll, name_only)).chain(buckets) {
             if matches(matcher.as_ref(), doc.as_doc())? {
@@ -103,9 +117,9 @@ fn describe(coll: &Collection, name_only: bool) -> DocBuf {
     DocBuf::build(|w| {
         w.append("name", coll.ns.coll());
         w.append("type", match (coll.view(), &coll.timeseries) {
-            (Some(_), _) => "view",
+            (Some(_), _) if !coll.is_made() => "view",
             (None, Some(_)) => "timeseries",
-            (None, None) => "collection",
+            _ => "collection",
         });
         if name_only {
             return;
@@ -113,12 +127,25 @@ fn describe(coll: &Collection, name_only: bool) -> DocBuf {
         w.append("options", coll.options());
         {
             let mut info = w.document("info");
-            info.append("readOnly", coll.view().is_some());
-            if coll.view().is_none() && coll.timeseries.is_none() {
+            let view = coll.view().is_some() && !coll.is_made();
+            info.append("readOnly", view);
+            if !view && coll.timeseries.is_none() {
                 info.append("uuid", Value::Binary(Binary::from_raw(&uuid_bytes(&coll.uuid))));
             }
         }
+        if coll.is_made() {
+            w.append("idIndex", id_index().as_doc());
+            return;
+        }
         w.append("idIndex", coll.id_index_spec());
+    })
+}
+
+/// What is told of the index on `_id` of a collection that is not stored.
+pub fn id_index() -> DocBuf {
+    DocBuf::build(|w| {
+        w.append("v", 2).document("key").append("_id", 1);
+        w.append("name", "_id_");
     })
 }
 

@@ -12,6 +12,7 @@ mod cluster_parameters;
 mod clustered;
 mod coll_mod;
 mod compact;
+mod compatibility;
 mod compact_oplog;
 mod count;
 mod create;
@@ -39,6 +40,7 @@ mod parameters;
 mod plan_cache;
 mod principals;
 mod profile;
+mod query_settings;
 mod replica_set;
 mod resize_oplog;
 mod roles;
@@ -53,6 +55,7 @@ mod users;
 mod validate;
 mod validate_metadata;
 mod views;
+mod write_block;
 pub(crate) mod write_reply;
 
 use smongo_bson::{DocWriter, Result, bail};
@@ -60,7 +63,7 @@ use smongo_bson::{DocWriter, Result, bail};
 use crate::door::Cx;
 use crate::usage::Kind;
 pub use args::Args;
-pub use cluster_parameters::{ClusterParameters, load as load_cluster_parameters};
+pub use cluster_parameters::{ClusterParameters, home as cluster_parameters_home, load as load_cluster_parameters};
 pub use default_concerns::load as load_default_concerns;
 pub use create::write_capped;
 
@@ -117,6 +120,7 @@ fn not_implemented(cx: &mut Cx<'_>, _args: &mut Args<'_>, _reply: &mut DocWriter
 pub static COMMANDS: &[Command] = &[
     session_commands::ABORT_TRANSACTION,
     aggregate::AGGREGATE,
+    replica_set::APPEND_OPLOG_NOTE,
     apply_ops::APPLY_OPS,
     host::AUTHENTICATE,
     compact::AUTO_COMPACT,
@@ -171,6 +175,7 @@ pub static COMMANDS: &[Command] = &[
     cluster_parameters::GET,
     parameters::GET_CMD_LINE_OPTS,
     default_concerns::GET,
+    diagnostic::GET_DIAGNOSTIC_DATA,
     host::GET_LAST_ERROR,
     host::GET_LOG,
     get_more::GET_MORE,
@@ -209,10 +214,17 @@ pub static COMMANDS: &[Command] = &[
     profile::PROFILE,
     compact::RE_INDEX,
     session_commands::REFRESH_SESSIONS,
+    query_settings::REMOVE,
     drop::RENAME_COLLECTION,
-    replica_set::REPL_SET_GET_CONFIG,
-    replica_set::REPL_SET_GET_STATUS,
+    replica_set::FREEZE,
+    replica_set::GET_CONFIG,
+    replica_set::GET_STATUS,
+    replica_set::INITIATE,
+    replica_set::MAINTENANCE,
+    replica_set::RECONFIG,
     resize_oplog::REPL_SET_RESIZE_OPLOG,
+    replica_set::STEP_DOWN,
+    replica_set::SYNC_FROM,
     roles::REVOKE_PRIVILEGES,
     roles::REVOKE_ROLES,
     users::REVOKE_ROLES,
@@ -220,8 +232,11 @@ pub static COMMANDS: &[Command] = &[
     status::SERVER_STATUS,
     cluster_parameters::SET,
     default_concerns::SET,
+    compatibility::SET,
     indexes::SET_COMMIT_QUORUM,
     parameters::SET_PARAMETER,
+    query_settings::SET,
+    write_block::SET,
     host::SHARDING_STATE,
     replica_set::SHUTDOWN,
     session_commands::START_SESSION,

@@ -93,7 +93,7 @@ fn get_cmd_line_opts(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter
         }
     }
     let mut parsed = reply.document("parsed");
-    parsed.document("replication").append("replSet", "rs0");
+    parsed.document("replication").append("replSet", &*cx.op.shared.options.replica_set);
     if let Some(path) = cx.op.shared.store.path() {
         parsed.document("storage").append("dbPath", &*path.to_string_lossy());
     }

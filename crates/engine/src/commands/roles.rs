@@ -139,7 +139,7 @@ fn check_parents(op: &mut OpCx, role: &Principal, parents: &[Principal]) -> Resu
 }
 
 /// All that roles are made of, themselves included.
-fn inherited(op: &mut OpCx, roles: &[Principal]) -> Result<Vec<Principal>> {
+pub(super) fn inherited(op: &mut OpCx, roles: &[Principal]) -> Result<Vec<Principal>> {
     let mut all = roles.to_vec();
     let mut next = 0;
     while let Some(role) = all.get(next).cloned() {
@@ -275,7 +275,8 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     Ok(())
 }
 
-fn inherited_privileges(op: &mut OpCx, role: Doc<'_>, parents: &[Principal]) -> Result<ValueBuf> {
+/// What a role allows by itself and by its parents.
+pub(super) fn inherited_privileges(op: &mut OpCx, role: Doc<'_>, parents: &[Principal]) -> Result<ValueBuf> {
     let mut all = stored_privileges(role)?;
     for parent in parents {
         if parent.is_builtin() {
@@ -285,6 +286,8 @@ fn inherited_privileges(op: &mut OpCx, role: Doc<'_>, parents: &[Principal]) -> 
             stored_privileges(doc.as_doc())?.iter().for_each(|privilege| add(&mut all, privilege));
         }
     }
+    // Of whatever role they come.
+    all.iter_mut().for_each(|privilege| privilege.actions.sort());
     Ok(privilege_array(&all))
 }
 

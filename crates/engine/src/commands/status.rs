@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use smongo_bson::{DocWriter, Result, Value};
+use smongo_bson::{DocWriter, Element, Result, Value};
 
 use super::{ADMIN, Args, Command, LIGHT};
 use crate::clock::now_millis;
 use crate::door::Cx;
 use crate::shared::Shared;
-use crate::{descriptors, limits};
+use crate::{descriptors, limits, replica_set};
 
 pub const SERVER_STATUS: Command = Command::new("serverStatus", server_status, LIGHT);
 pub const TOP: Command = Command::new("top", top, ADMIN);
@@ -23,6 +23,7 @@ const SECTIONS: &[(&str, bool, Section)] = &[
     ("catalogStats", true, catalog_stats),
     ("connections", true, connections),
     ("extra_info", true, extra_info),
+    ("flowControl", true, flow_control),
     ("globalLock", true, global_lock),
     ("locks", true, |_, _| {}),
     ("logicalSessionRecordCache", true, |shared, w| {
@@ -34,6 +35,7 @@ const SECTIONS: &[(&str, bool, Section)] = &[
         w.append("seen", 0i64).append("sent", 0i64);
     }),
     ("network", true, network),
+    ("opLatencies", true, |shared, w| shared.usage.write_totals(w)),
     ("opcounters", true, |shared, w| shared.usage.write_counters(w)),
     ("opcountersRepl", true, |_, w| {
         for name in ["insert", "query", "update", "delete", "getmore", "command"] {
@@ -41,23 +43,26 @@ const SECTIONS: &[(&str, bool, Section)] = &[
         }
     }),
     ("oplogTruncation", true, oplog_truncation),
-    ("repl", true, |_, w| {
-        w.append("setName", "rs0").append("setVersion", 1).append("isWritablePrimary", true).append("secondary", false);
-    }),
+    ("queues", true, |shared, w| tickets(shared, &mut w.document("execution"))),
+    ("repl", true, repl),
     ("storageEngine", true, |shared, w| {
         w.append("name", "wiredTiger").append("supportsCommittedReads", true).append("persistent", shared.store.path().is_some());
         w.append("readOnly", false).append("backupCursorOpen", false);
         crate::damage::write_status(shared, w);
     }),
-    ("transactions", true, |shared, w| {
-        w.append("currentOpen", shared.sessions.open_transactions() as i64);
-    }),
+    ("transactions", true, transactions),
     ("wiredTiger", true, wired_tiger),
 ];
 
 fn server_status(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     // Arguments switch sections on and off; names of none are nothing to MongoDB.
     let asked: Vec<_> = args.rest();
+    write_status(cx, &asked, reply);
+    Ok(())
+}
+
+/// What serverStatus answers; `asked` switches sections on and off.
+pub fn write_status(cx: &Cx<'_>, asked: &[Element<'_>], reply: &mut DocWriter<'_>) {
     let shared = cx.op.shared.clone();
     let uptime = shared.started.elapsed();
     reply.append("host", &*cx.client.local).append("version", &*super::build_info::version()).append("process", "mongod");
@@ -70,7 +75,6 @@ fn server_status(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>
             section(&shared, &mut reply.document(name));
         }
     }
-    Ok(())
 }
 
 /// What is neither a number nor a bool nor null counts as true.
@@ -98,13 +102,65 @@ fn catalog_stats(shared: &Shared, w: &mut DocWriter<'_>) {
 
 fn connections(shared: &Shared, w: &mut DocWriter<'_>) {
     let open = shared.open_connections.load(Ordering::Relaxed) as i32;
-    let most = descriptors::most_connections().min(limits::CONNECTIONS as u64) as i32;
+    let most = most_connections();
     w.append("current", open).append("available", (most - open).max(0));
     w.append("totalCreated", shared.connections.load(Ordering::Relaxed) as i64).append("active", shared.operations.counts().0 as i32);
 }
 
+/// What the operating system counts of the process; elsewhere than on Linux nothing is known.
 fn extra_info(_: &Shared, w: &mut DocWriter<'_>) {
     w.append("note", "fields vary by platform");
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field is a name in brackets, which may hold anything.
+    let fields: Vec<i64> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(1).map(|n| n.parse().unwrap_or(0)).collect();
+    let field = |n: usize| fields.get(n).copied();
+    let micros = |ticks: i64| ticks * (1_000_000 / TICKS_PER_SECOND);
+    if let (Some(minor), Some(major), Some(user), Some(system)) = (field(6), field(8), field(10), field(11)) {
+        w.append("user_time_us", micros(user)).append("system_time_us", micros(system));
+        w.append("page_reclaims", minor).append("page_faults", major);
+    }
+    w.append("threads", field(16).unwrap_or(0));
+}
+
+/// Of the times in `/proc`, on every Linux there is.
+const TICKS_PER_SECOND: i64 = 100;
+
+/// No member lags behind this one, so that no write is ever held back.
+fn flow_control(_: &Shared, w: &mut DocWriter<'_>) {
+    w.append("enabled", false).append("targetRateLimit", 1_000_000_000).append("timeAcquiringMicros", 0i64).append("locksPerKiloOp", 0.0);
+    w.append("sustainerRate", 0).append("isLagged", false).append("isLaggedCount", 0).append("isLaggedTimeMicros", 0i64);
+}
+
+/// Each connection has a thread of its own: as many operations run at the same time as there may be connections. Earlier versions of
+/// MongoDB told this in `wiredTiger.concurrentTransactions`; mongodb_exporter takes both for the same series and fails where both are.
+fn tickets(shared: &Shared, w: &mut DocWriter<'_>) {
+    let (all, writing) = shared.operations.counts();
+    let most = most_connections();
+    for (name, out) in [("write", writing), ("read", all - writing)] {
+        let out = out as i32;
+        w.document(name).append("out", out).append("available", (most - out).max(0)).append("totalTickets", most);
+    }
+}
+
+fn most_connections() -> i32 {
+    descriptors::most_connections().min(limits::CONNECTIONS as u64) as i32
+}
+
+fn repl(shared: &Shared, w: &mut DocWriter<'_>) {
+    let host = shared.address.lock().clone();
+    w.append("setName", &*shared.options.replica_set).append("setVersion", replica_set::version(shared));
+    w.append("isWritablePrimary", true).append("secondary", false).append("primary", &*host);
+    w.array("hosts").push(&*host);
+    w.append("me", &*host).append("electionId", super::handshake::ELECTION);
+    super::handshake::last_write(shared, w);
+    w.append("rbid", 1);
+}
+
+fn transactions(shared: &Shared, w: &mut DocWriter<'_>) {
+    let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed) as i64;
+    let (started, committed, open) = (read(&shared.sessions.started), read(&shared.sessions.committed), shared.sessions.open_transactions() as i64);
+    w.append("currentOpen", open).append("totalStarted", started).append("totalCommitted", committed);
+    w.append("totalAborted", (started - committed - open).max(0));
 }
 
 fn global_lock(shared: &Shared, w: &mut DocWriter<'_>) {
@@ -122,10 +178,41 @@ fn memory(_: &Shared, w: &mut DocWriter<'_>) {
 }
 
 fn metrics(shared: &Shared, w: &mut DocWriter<'_>) {
-    let (open, pinned) = shared.cursors.counts();
-    let mut cursor = w.document("cursor");
-    let mut counts = cursor.document("open");
-    counts.append("noTimeout", pinned as i64).append("total", open as i64);
+    let tally = &shared.usage.tally;
+    let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed) as i64;
+    shared.usage.write_runs(&mut w.document("commands"));
+    {
+        let (open, pinned) = shared.cursors.counts();
+        let mut cursor = w.document("cursor");
+        cursor.append("timedOut", read(&shared.cursors.timed_out)).append("totalOpened", read(&shared.cursors.opened));
+        cursor.document("open").append("noTimeout", pinned as i64).append("pinned", shared.cursors.in_use() as i64).append("total", open as i64);
+    }
+    {
+        let mut document = w.document("document");
+        document.append("deleted", read(&tally.deleted)).append("inserted", read(&tally.inserted));
+        document.append("returned", read(&tally.returned)).append("updated", read(&tally.updated));
+    }
+    {
+        // Nobody is waited for: what is acknowledged here is acknowledged by all members.
+        let mut last = w.document("getLastError");
+        last.document("wtime").append("num", 0).append("totalMillis", 0);
+        last.append("wtimeouts", 0i64);
+    }
+    w.document("operation").append("writeConflicts", read(&tally.write_conflicts));
+    w.document("queryExecutor").append("scanned", read(&tally.keys)).append("scannedObjects", read(&tally.documents));
+    {
+        // A member that is always the primary takes nothing from others.
+        let mut repl = w.document("repl");
+        let mut apply = repl.document("apply");
+        apply.document("batches").append("num", 0).append("totalMillis", 0);
+        apply.append("ops", 0i64);
+        apply.finish();
+        repl.document("buffer").append("count", 0i64).append("maxSizeBytes", 0i64).append("sizeBytes", 0i64);
+        let mut network = repl.document("network");
+        network.append("bytes", 0i64).document("getmores").append("num", 0).append("totalMillis", 0);
+        network.append("ops", 0i64).append("readersCreated", 0i64);
+    }
+    w.document("ttl").append("deletedDocuments", read(&tally.ttl_deleted)).append("passes", read(&tally.ttl_passes));
 }
 
 fn network(shared: &Shared, w: &mut DocWriter<'_>) {

@@ -50,6 +50,7 @@ impl<'a> Target<'a> {
         query.limit = Some(1);
         let mut rows = plan::plan(op, coll, query)?.open_rows(op)?;
         let found = if rows.advance(op)? { Some((rows.record_id(), DocBuf::from(rows.doc()))) } else { None };
+        exec::count(op, &*rows, (0, 0));
         rows.park(op);
         Ok(found)
     }
@@ -61,6 +62,7 @@ impl<'a> Target<'a> {
         while rows.advance(op)? {
             ids.push(rows.record_id());
         }
+        exec::count(op, &*rows, (0, 0));
         rows.park(op);
         op.end_read();
         Ok(ids)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smongo_bson::{Array, Code, Doc, DocBuf, DocWriter, Error, Result, Value, ValueBuf, bail, number};
 use smongo_mql::collation::Collation;
+use smongo_mql::update::check_stages;
 use smongo_mql::{Arena, Update};
 
 use super::find::{compile_cx, default_collation, hint};
@@ -39,6 +40,12 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
     args.finish()?;
     write_reply::check_batch(statements.len())?;
     write_reply::check_target(cx, &ns)?;
+    // What is no stage at all fails the command, before any of its statements.
+    for statement in &statements {
+        if let Value::Array(stages) = statement.get("u") {
+            check_stages(stages)?;
+        }
+    }
     let mut errors = WriteErrors::default();
     let mut total = Outcome::default();
     let mut upserted = Vec::new();
@@ -64,6 +71,7 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Re
         }
     }
     errors.write(reply);
+    write_reply::retried_ids(cx, reply);
     Ok(())
 }
 
@@ -130,6 +138,9 @@ fn run(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, change: Change<'_>) -> Result<
     if let Some(coll) = &existing {
         default_collation(cx, &coll.collation);
     }
+    if change.upsert {
+        check_upsert_filter(filter)?;
+    }
     let target = Target::compile(filter, change.sort, change.hint.clone(), &cx.op.compile)?;
     let update = Update::compile(change.update, change.array_filters, &cx.op.compile)?;
     if change.multi && update.is_replacement() {
@@ -166,6 +177,18 @@ fn run(cx: &mut Cx<'_>, ns: &Ns, filter: Doc<'_>, change: Change<'_>) -> Result<
             Ok(outcome)
         })
     })
+}
+
+/// Refuses `$expr`: nobody can say what fields it gives to the document an upsert inserts.
+pub fn check_upsert_filter(filter: Doc<'_>) -> Result<()> {
+    for e in filter {
+        match (e.name(), e.value()) {
+            ("$expr", _) => bail!(QueryFeatureNotAllowed, "$expr is not allowed in the query predicate for an upsert"),
+            ("$and" | "$or" | "$nor", Value::Array(branches)) => branches.iter().filter_map(|b| b.as_doc()).try_for_each(check_upsert_filter)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Two upserts of the same key may both find nothing; the one that loses finds the other's document when it tries again. `again`:

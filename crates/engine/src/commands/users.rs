@@ -7,6 +7,7 @@ use super::principals::{self, Kind, Principal, named};
 use super::scram::Mechanism;
 use super::{Args, Command, WRITES};
 use crate::door::Cx;
+use crate::op::OpCx;
 use crate::oplog::uuid_bytes;
 
 pub const CREATE: Command = Command::new("createUser", create, WRITES);
@@ -153,9 +154,13 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     let which = args.first();
     let credentials = args.bool("showCredentials")?;
     let custom = args.strict_bool("showCustomData")?.unwrap_or(true);
-    args.refuse(&["showPrivileges", "showAuthenticationRestrictions"])?;
+    let privileges = args.bool("showPrivileges")?;
+    args.refuse(&["showAuthenticationRestrictions"])?;
     let filter = args.doc("filter")?.map(|filter| Matcher::compile(filter, &cx.op.compile.timeless())).transpose()?;
     args.finish()?;
+    if privileges && !exact(which) {
+        bail!(IllegalOperation, "Privilege or restriction details require exact-match usersInfo queries");
+    }
     let db = cx.db.clone();
     let mut users = match which {
         Value::Document(d) if d.contains("forAllDBs") => principals::list(&mut cx.op, Kind::User, None)?,
@@ -165,6 +170,9 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
         v => bail!(BadValue, "UserName must be either a string, an object or 1, found {}", v.type_name()),
     };
     users = users.iter().map(|user| shown(user.as_doc(), credentials, custom)).collect();
+    if privileges {
+        users = users.iter().map(|user| with_privileges(&mut cx.op, user.as_doc())).collect::<Result<_>>()?;
+    }
     let arena = Arena::new();
     let mut out = reply.array("users");
     for user in &users {
@@ -173,6 +181,24 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
         }
     }
     Ok(())
+}
+
+/// Whether users are asked for by their names.
+fn exact(which: Value<'_>) -> bool {
+    match which {
+        Value::Document(d) => !d.contains("forAllDBs"),
+        v => matches!(v, Value::String(_) | Value::Array(_)),
+    }
+}
+
+/// A user with what its roles are made of and what they allow.
+fn with_privileges(op: &mut OpCx, user: Doc<'_>) -> Result<DocBuf> {
+    let roles = super::roles::inherited(op, &principals::roles_of(user))?;
+    let privileges = super::roles::inherited_privileges(op, Doc::EMPTY, &roles)?;
+    Ok(DocBuf::build(|w| {
+        w.append_all(user).append("inheritedRoles", principals::role_array(&roles).view()).append("inheritedPrivileges", privileges.view());
+        w.array("inheritedAuthenticationRestrictions");
+    }))
 }
 
 fn listed(cx: &mut Cx<'_>, list: Array<'_>) -> Result<Vec<DocBuf>> {

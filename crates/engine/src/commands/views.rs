@@ -1,12 +1,12 @@
 //! What a view may be: for create and collMod.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use smongo_bson::{Array, Doc, DocBuf, Result, Value, ValueBuf, bail};
+use smongo_bson::{Array, Doc, DocBuf, Error, Result, Value, ValueBuf, bail, err};
 use smongo_mql::pipeline::stage_array;
 use smongo_mql::{CompileCx, Pipeline};
 
-use crate::catalog::{Catalog, Collection};
+use crate::catalog::Collection;
 use crate::door::Cx;
 use crate::limits;
 use crate::namespace::{self, Ns};
@@ -31,12 +31,13 @@ pub fn check(cx: &Cx<'_>, ns: &Ns, on: &str, pipeline: Option<Array<'_>>) -> Res
     if let Some(writes) = compiled.writes() {
         bail!(OptionNotSupportedOnView, "The aggregation stage {} of the pipeline cannot be used in the view definition of {ns}", writes.name());
     }
-    let mut graph = Graph { cx, catalog: &cx.op.shared.catalog, ns, bytes: size(stages.view()) };
-    let below = graph.below(&references(&source, &compiled), 1)?;
-    if below + graph.above(ns, 0) > limits::VIEW_DEPTH {
-        bail!(ViewDepthLimitExceeded, "View depth limit exceeded; maximum depth is {}", limits::VIEW_DEPTH);
+    let mut graph = Graph::new(cx, ns);
+    let below = graph.below_all(&references(&source, &compiled), 0)?;
+    let above = graph.above(ns, 0)?;
+    if below.views + 1 + above.views > limits::VIEW_DEPTH {
+        return Err(too_deep());
     }
-    if graph.bytes > limits::VIEW_PIPELINE_BYTES {
+    if below.bytes + size(stages.view()) + above.bytes > limits::VIEW_PIPELINE_BYTES {
         bail!(ViewPipelineMaxSizeExceeded, "Operation failed: the pipelines of the view {ns} and of those under it exceed the maximum size of a pipeline");
     }
     Ok(stages)
@@ -63,51 +64,106 @@ fn references(source: &Ns, pipeline: &Pipeline) -> Vec<Ns> {
     all
 }
 
-/// The views of a database and what they are made of.
+fn too_deep() -> Error {
+    err!(ViewDepthLimitExceeded, "View depth limit exceeded; maximum depth is {}", limits::VIEW_DEPTH)
+}
+
+/// The views of a database and what they are made of. Many ways may lead from one view to another, so each view is looked at once.
 struct Graph<'g> {
-    cx: &'g Cx<'g>,
-    catalog: &'g Catalog,
     /// The view being defined.
     ns: &'g Ns,
-    /// Bytes of the pipelines from the view down.
+    views: HashMap<Ns, Node>,
+    below: HashMap<Ns, Chain>,
+    above: HashMap<Ns, Chain>,
+}
+
+struct Node {
+    references: Vec<Ns>,
+    /// The views that refer to this one.
+    parents: Vec<Ns>,
     bytes: usize,
 }
 
-impl Graph<'_> {
-    /// The number of views one over the other, from `depth` on down through what is referenced.
-    fn below(&mut self, references: &[Ns], depth: usize) -> Result<usize> {
-        let mut deepest = depth;
-        for reference in references {
-            if reference == self.ns {
-                bail!(GraphContainsCycle, "View cycle detected: {} is made of itself", self.ns);
-            }
-            if depth > limits::VIEW_DEPTH {
-                bail!(ViewDepthLimitExceeded, "View depth limit exceeded; maximum depth is {}", limits::VIEW_DEPTH);
-            }
-            if let Some(view) = self.catalog.get(reference).filter(|c| c.view().is_some()) {
-                self.bytes += size(view.option("pipeline"));
-                deepest = deepest.max(self.below(&self.references_of(&view)?, depth + 1)?);
-            }
-        }
-        Ok(deepest)
+/// The longest way through views: how many they are, and the most bytes of their pipelines.
+#[derive(Clone, Copy, Default)]
+struct Chain {
+    views: usize,
+    bytes: usize,
+}
+
+impl Chain {
+    fn max(self, other: Chain) -> Chain {
+        Chain { views: self.views.max(other.views), bytes: self.bytes.max(other.bytes) }
     }
 
-    /// The number of views over this one, the longest way up.
-    fn above(&self, ns: &Ns, depth: usize) -> usize {
+    fn with(self, bytes: usize) -> Chain {
+        Chain { views: self.views + 1, bytes: self.bytes + bytes }
+    }
+}
+
+impl<'g> Graph<'g> {
+    fn new(cx: &Cx<'_>, ns: &'g Ns) -> Graph<'g> {
+        let mut views = HashMap::new();
+        for coll in cx.op.shared.catalog.collections(ns.db()) {
+            // One that does not compile any more leads nowhere.
+            let Some(Ok(references)) = references_of(cx, &coll) else { continue };
+            views.insert(coll.ns.clone(), Node { references, parents: Vec::new(), bytes: size(coll.option("pipeline")) });
+        }
+        let edges: Vec<(Ns, Ns)> = views.iter().flat_map(|(parent, node)| node.references.iter().map(|child| (child.clone(), parent.clone()))).collect();
+        for (child, parent) in edges {
+            let node = views.entry(child).or_insert_with(|| Node { references: Vec::new(), parents: Vec::new(), bytes: 0 });
+            node.parents.push(parent);
+        }
+        Graph { ns, views, below: HashMap::new(), above: HashMap::new() }
+    }
+
+    fn below_all(&mut self, references: &[Ns], depth: usize) -> Result<Chain> {
+        references.iter().try_fold(Chain::default(), |longest, reference| Ok(longest.max(self.below(reference, depth)?)))
+    }
+
+    /// The views from this one on down, itself included; nothing of what is none.
+    fn below(&mut self, ns: &Ns, depth: usize) -> Result<Chain> {
+        if ns == self.ns {
+            bail!(GraphContainsCycle, "View cycle detected: {} is made of itself", self.ns);
+        }
+        if let Some(known) = self.below.get(ns) {
+            return Ok(*known);
+        }
+        let Some(node) = self.views.get(ns).filter(|node| !node.references.is_empty()) else { return Ok(Chain::default()) };
         if depth > limits::VIEW_DEPTH {
-            return depth;
+            return Err(too_deep());
         }
-        let over = |view: &Arc<Collection>| view.view().is_some() && self.references_of(view).is_ok_and(|all| all.contains(ns));
-        let parents = self.catalog.collections(ns.db()).into_iter().filter(over);
-        parents.map(|parent| self.above(&parent.ns, depth + 1)).max().unwrap_or(depth)
+        let (references, bytes) = (node.references.clone(), node.bytes);
+        let chain = self.below_all(&references, depth + 1)?.with(bytes);
+        self.below.insert(ns.clone(), chain);
+        Ok(chain)
     }
 
-    fn references_of(&self, view: &Collection) -> Result<Vec<Ns>> {
-        let Some(definition) = view.view() else { return Ok(Vec::new()) };
-        let source = Ns::unchecked(view.ns.db(), &definition.on);
-        let stages = stage_array(&definition.pipeline);
-        Ok(references(&source, &compile(self.cx, &source, stages.as_array().unwrap_or(Array::EMPTY))?))
+    /// The views over this one.
+    fn above(&mut self, ns: &Ns, depth: usize) -> Result<Chain> {
+        if let Some(known) = self.above.get(ns) {
+            return Ok(*known);
+        }
+        if depth > limits::VIEW_DEPTH {
+            return Err(too_deep());
+        }
+        let parents = self.views.get(ns).map_or(Vec::new(), |node| node.parents.clone());
+        let (own, mut longest) = (self.ns, Chain::default());
+        for parent in parents.iter().filter(|parent| *parent != own) {
+            let bytes = self.views.get(parent).map_or(0, |node| node.bytes);
+            longest = longest.max(self.above(parent, depth + 1)?.with(bytes));
+        }
+        self.above.insert(ns.clone(), longest);
+        Ok(longest)
     }
+}
+
+/// What a view refers to; `None` of what is no view.
+fn references_of(cx: &Cx<'_>, view: &Collection) -> Option<Result<Vec<Ns>>> {
+    let definition = view.view()?;
+    let source = Ns::unchecked(view.ns.db(), &definition.on);
+    let stages = stage_array(&definition.pipeline);
+    Some(compile(cx, &source, stages.as_array().unwrap_or(Array::EMPTY)).map(|compiled| references(&source, &compiled)))
 }
 
 /// The bytes of a pipeline's stages.

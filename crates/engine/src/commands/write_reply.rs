@@ -104,6 +104,17 @@ pub fn retried(cx: &Cx<'_>, stmt: Option<i32>) -> Option<DocBuf> {
     cx.op.retried(stmt)
 }
 
+/// Tells which statements had been sent before.
+pub fn retried_ids(cx: &Cx<'_>, reply: &mut DocWriter<'_>) {
+    let repeated = cx.op.repeated.borrow();
+    if !repeated.is_empty() {
+        let mut ids = reply.array("retriedStmtIds");
+        repeated.iter().for_each(|id| {
+            ids.push(*id);
+        });
+    }
+}
+
 /// Checks a new document against the collection's validator.
 pub fn validate(coll: &Collection, doc: Doc<'_>, bypass: bool) -> Result<()> {
     let Some(validator) = coll.validator.as_ref().filter(|v| !bypass && !v.off && !v.warn_only) else { return Ok(()) };

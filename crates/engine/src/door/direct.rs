@@ -36,6 +36,7 @@ impl Session {
             let found = exec::point_read(&mut store, &coll, id)?;
             Ok(read(found.map(|(_, doc)| doc)))
         }));
+        shared.usage.tally.point_read(1);
         shared.usage.count(Kind::Query, 1);
         shared.usage.time(&shared.catalog, ns.as_str(), Kind::Query, false, begun.elapsed());
         Some(found.unwrap_or_else(|panic| Err(panicked(&*panic))))
@@ -63,7 +64,8 @@ impl Session {
     /// The collection, unless a command must see to it.
     fn plain(&self, ns: &Ns) -> Option<Arc<Collection>> {
         let shared = &self.shared;
-        if shared.shutting_down() || shared.failpoints.any() || shared.profiler.is_active() || shared.parameters.log_level() > 0 {
+        let asked = shared.parameters.log_level() > 0 || shared.parameters.require_api_version();
+        if shared.shutting_down() || shared.failpoints.any() || shared.profiler.is_active() || asked || shared.write_block.is_on() {
             return None;
         }
         shared.catalog.get(ns).filter(|coll| coll.view().is_none())

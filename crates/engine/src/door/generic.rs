@@ -33,13 +33,38 @@ pub struct Generic<'a> {
     pub read_concern: ReadConcern,
     pub write_concern: WriteConcern,
     pub cluster_time: Option<Timestamp>,
+    pub api: Api,
+}
+
+/// The Stable API's fields of a command.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Api {
+    version: Option<String>,
+    strict: Option<bool>,
+    deprecation_errors: Option<bool>,
+}
+
+impl Api {
     /// Only what belongs to the Stable API may be used.
-    pub api_strict: bool,
+    pub fn is_strict(&self) -> bool {
+        self.strict == Some(true)
+    }
+
+    /// As errors show it.
+    pub fn describe(&self) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.version.as_ref().map(|v| format!("apiVersion: \"{v}\"")));
+        parts.extend(self.strict.map(|s| format!("apiStrict: {s}")));
+        parts.extend(self.deprecation_errors.map(|d| format!("apiDeprecationErrors: {d}")));
+        if parts.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", parts.join(", ")) }
+    }
 }
 
 /// A parsed read concern. One member: what is committed here is majority committed.
 #[derive(Clone, Debug, Default)]
 pub struct ReadConcern {
+    /// It says something at all.
+    pub given: bool,
     pub level: Option<String>,
     pub after_cluster_time: Option<Timestamp>,
     pub at_cluster_time: Option<Timestamp>,
@@ -58,7 +83,8 @@ pub struct WriteConcern {
 }
 
 impl<'a> Generic<'a> {
-    pub fn parse(command: &'static Command, args: &mut Args<'a>) -> Result<Generic<'a>> {
+    /// `api_required`: the command must name a version of the Stable API.
+    pub fn parse(command: &'static Command, args: &mut Args<'a>, api_required: bool) -> Result<Generic<'a>> {
         let mut g = Generic::none(command.name);
         g.db = args.str("$db")?.unwrap_or("admin");
         g.comment = args.value("comment");
@@ -67,7 +93,10 @@ impl<'a> Generic<'a> {
         }
         g.txn_number = args.typed_long("txnNumber")?;
         g.autocommit = args.strict_bool("autocommit")?;
-        g.start_transaction = args.strict_bool("startTransaction")?.unwrap_or(false);
+        g.start_transaction = match args.strict_bool("startTransaction")? {
+            Some(false) => bail!(InvalidOptions, "Specifying startTransaction=false is not allowed."),
+            start => start.is_some(),
+        };
         g.stmt_id = args.int("stmtId")?.map(|n| n as i32);
         g.stmt_ids = args.array("stmtIds")?;
         g.max_time_ms = max_time(args.value("maxTimeMS"))?;
@@ -80,8 +109,11 @@ impl<'a> Generic<'a> {
             v => return Err(args.wrong_type("writeConcern", v, "object")),
         }
         g.cluster_time = cluster_time(args)?;
-        g.api_strict = check_api(command, args)?;
+        g.api = check_api(command, args, api_required)?;
         g.check_transaction(command)?;
+        if g.in_transaction() {
+            g.check_in_transaction(args.target())?;
+        }
         if g.write_concern.given && !command.is(commands::WRITES) {
             bail!(InvalidOptions, "Command {} does not support writeConcern", command.name);
         }
@@ -104,7 +136,7 @@ impl<'a> Generic<'a> {
             read_concern: ReadConcern::default(),
             write_concern: WriteConcern::default(),
             cluster_time: None,
-            api_strict: false,
+            api: Api::default(),
         }
     }
 
@@ -143,7 +175,7 @@ impl<'a> Generic<'a> {
         if in_txn && !command.is(commands::IN_TXN) {
             bail!(OperationNotSupportedInTransaction, "Cannot run '{}' in a multi-document transaction.", command.name);
         }
-        if self.start_transaction && ["getMore", "killCursors"].contains(&command.name) {
+        if self.start_transaction && ["getMore", "killCursors", "commitTransaction", "abortTransaction"].contains(&command.name) {
             bail!(OperationNotSupportedInTransaction, "Cannot run '{}' as the first operation of a multi-document transaction.", command.name);
         }
         if in_txn && self.write_concern.given && !command.name.ends_with("Transaction") {
@@ -152,29 +184,48 @@ impl<'a> Generic<'a> {
         Ok(())
     }
 
+    /// What a command of a transaction may read, and at which level. `target` is the collection it names.
+    fn check_in_transaction(&self, target: Option<&str>) -> Result<()> {
+        if matches!(self.db, "config" | "local") {
+            bail!(OperationNotSupportedInTransaction, "Cannot run command against the '{}' database in a transaction.", self.db);
+        }
+        if let Some(coll @ ("system.profile" | "system.views")) = target {
+            bail!(OperationNotSupportedInTransaction, "Cannot run command against the '{}.{coll}' collection in a transaction.", self.db);
+        }
+        if !self.start_transaction && self.read_concern.given {
+            bail!(InvalidOptions, "Only the first command in a transaction may specify a readConcern");
+        }
+        match self.read_concern.level.as_deref() {
+            None | Some("local" | "majority" | "snapshot") => Ok(()),
+            Some(_) => bail!(InvalidOptions, "The readConcern level must be either 'local' (default), 'majority' or 'snapshot' in order to run in a transaction"),
+        }
+    }
+
     pub fn in_transaction(&self) -> bool {
         self.autocommit == Some(false)
     }
 }
 
-/// Reads the Stable API's fields; returns whether nothing else may be used.
-fn check_api(command: &Command, args: &mut Args<'_>) -> Result<bool> {
+/// Reads the Stable API's fields.
+fn check_api(command: &Command, args: &mut Args<'_>, required: bool) -> Result<Api> {
     let version = args.str("apiVersion")?;
     let strict = args.strict_bool("apiStrict")?;
-    let deprecation = args.strict_bool("apiDeprecationErrors")?;
+    let deprecation_errors = args.strict_bool("apiDeprecationErrors")?;
     match version {
         Some("1") if strict == Some(true) && !in_api_1(command.name) => bail!(
             APIStrictError,
             "Provided apiStrict:true, but the command {} is not in API Version 1. Information on supported commands and migrations in API Version 1 can be found at https://dochub.mongodb.org/core/manual-versioned-api",
             command.name
         ),
-        Some("1") => Ok(strict == Some(true)),
+        Some("1") => {}
         Some(v) => bail!(APIVersionError, "API version must be \"1\", got: {v}"),
-        None if strict.is_some() || deprecation.is_some() => {
+        None if strict.is_some() || deprecation_errors.is_some() => {
             bail!(4886600, "Provided apiStrict and/or apiDeprecationErrors without passing apiVersion")
         }
-        None => Ok(false),
+        None if required && !command.is(commands::LIGHT) => bail!(498870, "The apiVersion parameter is required, please configure your MongoClient's API version"),
+        None => return Ok(Api::default()),
     }
+    Ok(Api { version: version.map(str::to_owned), strict, deprecation_errors })
 }
 
 fn max_time(value: Value<'_>) -> Result<i64> {
@@ -242,13 +293,19 @@ impl ReadConcern {
         if after_cluster_time.is_some_and(|t| t == Timestamp::default()) {
             bail!(InvalidOptions, "afterClusterTime cannot be a null timestamp");
         }
+        if after_cluster_time.is_some() && matches!(level, Some("linearizable" | "available")) {
+            bail!(InvalidOptions, "afterClusterTime field can be set only if level is equal to majority, local, or snapshot");
+        }
+        if after_cluster_time.is_some() && at_cluster_time.is_some() {
+            bail!(InvalidOptions, "Can not specify both afterClusterTime and atClusterTime");
+        }
         if at_cluster_time.is_some() && level != Some("snapshot") {
             bail!(InvalidOptions, "readConcern level must be snapshot when atClusterTime is specified");
         }
         if at_cluster_time.is_some_and(|t| t.time == 0) {
             bail!(InvalidOptions, "readConcern.atClusterTime cannot be a null timestamp");
         }
-        Ok(ReadConcern { level: level.map(str::to_owned), after_cluster_time, at_cluster_time })
+        Ok(ReadConcern { given: !doc.is_empty(), level: level.map(str::to_owned), after_cluster_time, at_cluster_time })
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smongo_bson::{Doc, DocBuf};
 
 pub use generic::in_api_1;
-pub use generic::{Generic, ReadConcern, WriteConcern};
+pub use generic::{Api, Generic, ReadConcern, WriteConcern};
 pub use run::Cx;
 
 use crate::operations::Place;

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use smongo_bson::{Code, DocBuf, DocWriter, Error, Result, Value, bail, err};
+use smongo_bson::{Code, DocBuf, DocWriter, Error, Result, Value, ValueBuf, bail, err};
 use smongo_mql::Host;
 
 use super::generic::{Generic, ReadConcern, WriteConcern};
@@ -13,7 +13,7 @@ use crate::Engine;
 use crate::clock::now_millis;
 use crate::commands::{self, Args, Command};
 use crate::op::OpCx;
-use crate::operations::Watched;
+use crate::operations::{Place, Watched};
 use crate::profiler::Profiled;
 use crate::sessions::{Lsid, TxnRef};
 use crate::usage;
@@ -32,8 +32,9 @@ pub struct Cx<'s> {
     pub max_time_ms: i64,
     pub read_concern: ReadConcern,
     pub write_concern: WriteConcern,
-    pub api_strict: bool,
     pub client: &'s Client,
+    /// Where the command is listed while it runs.
+    pub place: &'s Place,
     pub connection: u64,
     pub metadata: &'s mut Option<DocBuf>,
     pub after: After,
@@ -45,6 +46,9 @@ impl Session {
     pub(crate) fn new(engine: &Engine, client: Client) -> Session {
         let connection = engine.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
         engine.shared.open_connections.fetch_add(1, Ordering::Relaxed);
+        if !client.local.is_empty() {
+            client.local.clone_into(&mut engine.shared.address.lock());
+        }
         let place = engine.shared.operations.place(client, connection);
         Session { shared: engine.shared.clone(), connection, place, metadata: None }
     }
@@ -93,7 +97,7 @@ impl Session {
         }
         let Some(command) = command else { return };
         let db = request.body.get("$db").as_str().unwrap_or("admin");
-        usage.record(&shared.catalog, command, request, db, elapsed);
+        usage.record(&shared.catalog, command, request, db, elapsed, error.is_some());
         if shared.profiler.is_active() {
             let kind = command.kind;
             let profiled = Profiled {
@@ -101,6 +105,7 @@ impl Session {
                 db,
                 coll: usage::collection(kind, request),
                 request,
+                shown: (command.kind == usage::Kind::GetMore).then(|| self.place.shown()),
                 begun,
                 elapsed,
                 reply,
@@ -144,13 +149,14 @@ impl Session {
             bail!(CommandNotFound, "no such command: '{}'", command.name);
         }
         let mut args = Args::new(command.name, request.body, request.sequences);
-        let generic = Generic::parse(command, &mut args)?;
+        let generic = Generic::parse(command, &mut args, self.shared.parameters.require_api_version())?;
         if command.is(commands::ADMIN) && generic.db != "admin" {
             bail!(Unauthorized, "{} may only be run against the admin database.", command.name);
         }
         if self.shared.shutting_down() && !command.is(commands::LIGHT) {
             bail!(InterruptedAtShutdown, "The server is in quiesce mode and will shut down");
         }
+        self.shared.write_block.check(command, generic.db, request)?;
         let fail = self.shared.failpoints.enter(command.name, self.place.client(), self.metadata.as_ref(), request.body)?;
         if fail.close {
             return Ok(After::Close);
@@ -191,6 +197,9 @@ impl Session {
             None => (fresh(), None),
         };
         op.retry = retry;
+        op.settings = shared.query_settings.of(command, request.body)?.map(|setting| setting.settings);
+        op.api = generic.api.clone();
+        op.comment = Some(generic.comment).filter(|comment| !comment.is_missing()).map(ValueBuf::new);
         op.compile = Default::default();
         op.compile.now = now_millis();
         op.compile.cluster_time = Some(shared.clock.last());
@@ -226,8 +235,8 @@ impl Session {
             max_time_ms: generic.max_time_ms,
             read_concern: generic.read_concern.clone(),
             write_concern: write_concern.clone(),
-            api_strict: generic.api_strict,
             client: self.place.client(),
+            place: &self.place,
             connection: self.connection,
             metadata: &mut self.metadata,
             after: After::Reply,

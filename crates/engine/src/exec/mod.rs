@@ -33,6 +33,7 @@ use crate::catalog::{Collection, Index};
 use crate::keys::RecordId;
 use crate::op::OpCx;
 use crate::plan::{Filter, IndexScan, Plan, PlanNode, Query};
+use crate::usage::add;
 pub use cursor::{Held, Litter};
 pub use id::{find_by_id, point_read};
 pub use pipeline::{Prepared, finds, open_hinted, open_pipeline, prepare};
@@ -97,6 +98,17 @@ pub struct Counters {
     pub sorted: Spilled,
 }
 
+/// Adds to the server's counts what rows have looked at since they were counted last, and tells where they are now.
+pub(crate) fn count(op: &OpCx, rows: &dyn Rows, counted: (u64, u64)) -> (u64, u64) {
+    let mut nodes = Vec::with_capacity(4);
+    rows.counters(&mut nodes);
+    let now = nodes.iter().fold((0, 0), |(keys, docs), node| (keys + node.keys, docs + node.docs));
+    let tally = &op.shared.usage.tally;
+    add(&tally.keys, now.0.saturating_sub(counted.0));
+    add(&tally.documents, now.1.saturating_sub(counted.1));
+    now
+}
+
 /// The rows of a plan, without its projection.
 pub(crate) fn open_rows(plan: Plan) -> Result<Box<dyn Rows>> {
     Build::new(&plan, true).node(&plan.root)
@@ -124,11 +136,13 @@ struct Build<'p> {
     dedup: bool,
     /// Somebody above wants the index entries.
     entries: bool,
+    /// And wants them as `$meta`.
+    keys: bool,
 }
 
 impl<'p> Build<'p> {
     fn new(plan: &'p Plan, dedup: bool) -> Build<'p> {
-        Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup, entries: plan.query.return_key }
+        Build { coll: &plan.coll, query: &plan.query, sort: plan.sort.as_ref(), dedup, entries: plan.query.return_key, keys: plan.query.keep_keys }
     }
 
     fn with_entries(&self) -> Build<'p> {
@@ -163,6 +177,10 @@ impl<'p> Build<'p> {
     }
 
     fn node(&self, node: &PlanNode) -> Result<Box<dyn Rows>> {
+        // What finds the documents knows their keys; what is above it hands on what it is told.
+        if self.keys && !matches!(node, PlanNode::Sort { .. } | PlanNode::Skip { .. } | PlanNode::Limit { .. }) {
+            return Ok(Box::new(shape::Keyed::new(Build { entries: true, keys: false, ..*self }.node(node)?)));
+        }
         Ok(match node {
             PlanNode::Eof => Box::new(shape::Nothing),
             PlanNode::Id { value } => Box::new(id::IdRows::new(self.coll, value.clone())),

@@ -21,11 +21,13 @@ pub struct Resolved {
     pub stages: Vec<DocBuf>,
     /// What is read are the collection's buckets.
     pub buckets: bool,
+    /// The documents of what is read, where they are not stored.
+    pub made: Vec<DocBuf>,
 }
 
 /// Replaces views by what they are defined over.
 pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<Resolved> {
-    let mut resolved = Resolved { ns, coll: None, stages: stages.to_vec(), buckets: false };
+    let mut resolved = Resolved { ns, coll: None, stages: stages.to_vec(), buckets: false, made: Vec::new() };
     for _ in 0..=limits::VIEW_DEPTH {
         let Some(coll) = op.collection(&resolved.ns)? else { return Ok(resolved) };
         let Some(view) = coll.view() else {
@@ -34,6 +36,10 @@ pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<R
         };
         if !same_collation(cx, &coll) {
             bail!(OptionNotSupportedOnView, "Cannot override a view's default collation{}", coll.ns);
+        }
+        if let Some(made) = &view.made {
+            resolved.made.clone_from(made);
+            return Ok(resolved);
         }
         resolved.buckets |= view.buckets_of.is_some();
         resolved.ns = Ns::unchecked(coll.ns.db(), &view.on);
@@ -86,6 +92,8 @@ pub struct Prepared {
     pub ns: Ns,
     /// The collection whose buckets are made of what the plan reads.
     pub buckets_of: Option<Arc<Collection>>,
+    /// What the stages read where there is no plan.
+    pub made: Vec<DocBuf>,
 }
 
 impl Prepared {
@@ -96,7 +104,7 @@ impl Prepared {
         }
         let mut source: Box<dyn Stream> = match self.plan {
             Some(plan) => plan.open(op)?,
-            None => Box::new(Docs::new(Vec::new())),
+            None => Box::new(Docs::new(self.made)),
         };
         if let Some(series) = self.buckets_of {
             source = crate::buckets::open(&series, source);
@@ -107,7 +115,18 @@ impl Prepared {
 
 /// Compiles an aggregation and plans its front.
 pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx, hint: Option<Hint>) -> Result<Prepared> {
-    let mut resolved = resolve(op, Ns::unchecked(db, coll), stages, cx)?;
+    let mut resolved = match stages.first() {
+        // It tells of the view itself.
+        Some(first) if first.as_doc().contains("$collStats") => {
+            let ns = Ns::unchecked(db, coll);
+            Resolved { coll: op.collection(&ns)?, ns, stages: stages.to_vec(), buckets: false, made: Vec::new() }
+        }
+        _ => resolve(op, Ns::unchecked(db, coll), stages, cx)?,
+    };
+    // A view's own stages are about what the view is made of.
+    let of_view = resolved.stages.len() > stages.len() && resolved.stages.first().is_some_and(|first| first.as_doc().contains("$collStats"));
+    let below = resolved.ns.clone();
+    let coll = if of_view { below.coll() } else { coll };
     let own;
     let cx = if cx.db == db && cx.coll == coll {
         cx
@@ -123,7 +142,7 @@ pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &Comp
         if let Some(Stage::GeoNear(_)) = pipeline.stages.first() {
             bail!(NamespaceNotFound, "$geoNear is only supported on a collection that exists: {}", resolved.ns);
         }
-        return Ok(Prepared { plan: None, rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns, buckets_of: None });
+        return Ok(Prepared { plan: None, rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns, buckets_of: None, made: resolved.made });
     };
     if resolved.buckets {
         // Buckets are made of all measurements, in their own order.
@@ -132,17 +151,18 @@ pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &Comp
         }
         let query = Query::new(Arc::new(Matcher::compile(Doc::EMPTY, &CompileCx::default())?));
         let plan = plan::plan(op, &coll, query)?;
-        return Ok(Prepared { plan: Some(plan), rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns, buckets_of: Some(coll) });
+        return Ok(Prepared { plan: Some(plan), rest: pipeline, rest_stages: resolved.stages, ns: resolved.ns, buckets_of: Some(coll), made: Vec::new() });
     }
     let (mut query, rest, taken) = absorb(pipeline, &coll, cx)?;
     query.hint = hint;
+    query.keep_keys = resolved.stages.iter().any(|stage| plan::asks_for_keys(stage.as_doc().into()));
     describe(&mut query, &resolved.stages);
     let rest_stages = resolved.stages.split_off(taken.min(resolved.stages.len()));
     let mut plan = plan::plan(op, &coll, query)?;
     if plan.query.projection.is_none() && rest_stages.first().is_some_and(reads_nothing) {
         plan.root = plan.root.without_documents();
     }
-    Ok(Prepared { plan: Some(plan), rest, rest_stages, ns: resolved.ns, buckets_of: None })
+    Ok(Prepared { plan: Some(plan), rest, rest_stages, ns: resolved.ns, buckets_of: None, made: Vec::new() })
 }
 
 /// The documents a query was made of, for explain.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smongo_bson::{Doc, DocBuf, DocWriter, Result};
 use smongo_mql::{Arena, Host, Matcher, Projection, SortPattern, Stream};
 
-use super::{Counters, Entry, Rows, op_of};
+use super::{Counters, Entry, Rows, count, op_of};
 use crate::keys::RecordId;
 use crate::op::OpCx;
 
@@ -142,6 +142,65 @@ impl Rows for Limit {
     }
 }
 
+/// Rows that tell the index entries by which they were found.
+pub struct Keyed {
+    input: Box<dyn Rows>,
+    key: Vec<u8>,
+    meta: DocBuf,
+}
+
+impl Keyed {
+    pub fn new(input: Box<dyn Rows>) -> Keyed {
+        Keyed { input, key: Vec::new(), meta: DocBuf::new() }
+    }
+}
+
+impl Rows for Keyed {
+    fn advance(&mut self, op: &mut OpCx) -> Result<bool> {
+        if !self.input.advance(op)? {
+            return Ok(false);
+        }
+        self.key.clear();
+        self.input.key_document(&mut self.key)?;
+        let key = Doc::from_checked(&self.key);
+        self.meta = DocBuf::build(|w| {
+            w.append_all(self.input.meta());
+            if !key.is_empty() {
+                w.append("indexKey", key);
+            }
+        });
+        Ok(true)
+    }
+
+    fn record_id(&self) -> RecordId {
+        self.input.record_id()
+    }
+
+    fn doc(&self) -> Doc<'_> {
+        self.input.doc()
+    }
+
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.input.entry()
+    }
+
+    fn meta(&self) -> Doc<'_> {
+        self.meta.as_doc()
+    }
+
+    fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.input.key_document(out)
+    }
+
+    fn park(&mut self, op: &mut OpCx) {
+        self.input.park(op);
+    }
+
+    fn counters(&self, out: &mut Vec<Counters>) {
+        self.input.counters(out);
+    }
+}
+
 /// What becomes of a document before the client sees it.
 pub struct Shape {
     pub projection: Option<Projection>,
@@ -163,12 +222,14 @@ pub struct Documents {
     scratch: Vec<u8>,
     /// What is attached to the current document, where that is more than the rows attach.
     meta: Option<DocBuf>,
+    /// Keys and documents that the server's counts hold already.
+    counted: (u64, u64),
 }
 
 impl Documents {
     pub fn new(rows: Box<dyn Rows>, shape: Shape) -> Documents {
         let plain = shape.projection.is_none() && !shape.show_record_id && !shape.return_key;
-        Documents { rows, shape, plain, arena: Arena::new(), buf: Vec::new(), scratch: Vec::new(), meta: None }
+        Documents { rows, shape, plain, arena: Arena::new(), buf: Vec::new(), scratch: Vec::new(), meta: None, counted: (0, 0) }
     }
 
     fn shape(&mut self) -> Result<()> {
@@ -196,7 +257,9 @@ impl Documents {
 
 impl Stream for Documents {
     fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if !self.rows.advance(op_of(host)?)? {
+        let op = op_of(host)?;
+        if !self.rows.advance(op)? {
+            self.counted = count(op, &*self.rows, self.counted);
             return Ok(false);
         }
         if let Some(pattern) = &self.shape.sort_key {
@@ -218,6 +281,7 @@ impl Stream for Documents {
 
     fn park(&mut self, host: &mut dyn Host) {
         if let Ok(op) = op_of(host) {
+            self.counted = count(op, &*self.rows, self.counted);
             self.rows.park(op);
         }
     }

@@ -32,7 +32,11 @@ pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
             }
             coll.state.plans.describe(&host())
         }
-        "$listSampledQueries" | "$queryStats" | "$querySettings" => Vec::new(),
+        "$querySettings" => {
+            let debug = spec.get("showDebugQueryShape").truthy();
+            op.shared.query_settings.all().iter().map(|setting| DocBuf::build(|w| setting.write(w, debug))).collect()
+        }
+        "$listSampledQueries" | "$queryStats" => Vec::new(),
         "$listClusterCatalog" => cluster_catalog(op, source),
         name => bail!(NotImplemented, "the stage {name} is not implemented"),
     };
@@ -70,7 +74,7 @@ fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
     if let Some(name) = ["storageStats", "count", "queryExecStats"].into_iter().find(|name| spec.contains(name)) {
         match &coll {
             None => return Err(err!(NamespaceNotFound, "$collStats {name}: Collection [{ns}] not found.")),
-            Some(coll) if coll.view().is_some() => bail!(CommandNotSupportedOnView, "$collStats {name}: Namespace {ns} is a view, not a collection"),
+            Some(coll) if coll.view().is_some() && !coll.is_made() => bail!(CommandNotSupportedOnView, "$collStats {name}: Namespace {ns} is a view, not a collection"),
             Some(_) => {}
         }
     }
@@ -93,7 +97,8 @@ fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
             failed = storage_stats(op, coll, scale, &mut w.document("storageStats"));
         }
         if spec.contains("count") {
-            w.append("count", coll.state.known_documents().unwrap_or(0) as i32);
+            let made = coll.view().and_then(|view| view.made.as_ref()).map(|made| made.len() as i64);
+            w.append("count", made.or(coll.state.known_documents()).unwrap_or(0) as i32);
         }
         if spec.contains("queryExecStats") {
             let mut stats = w.document("queryExecStats");
@@ -106,6 +111,10 @@ fn coll_stats(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<DocBuf> {
 
 /// A collection's `storageStats`, which are also what collStats answers.
 pub fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter<'_>) -> Result<()> {
+    if let Some(made) = coll.view().and_then(|view| view.made.as_ref()) {
+        made_stats(made, scale, w);
+        return Ok(());
+    }
     let Some(storage) = coll.storage() else {
         bail!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns);
     };
@@ -146,6 +155,20 @@ pub fn storage_stats(op: &OpCx, coll: &Collection, scale: i64, w: &mut DocWriter
     }
     w.append("scaleFactor", scale as i32);
     Ok(())
+}
+
+/// The same of a collection that is not stored: it takes no place.
+fn made_stats(made: &[DocBuf], scale: i64, w: &mut DocWriter<'_>) {
+    let (count, size) = (made.len() as i64, made.iter().map(|doc| doc.as_bytes().len() as i64).sum::<i64>());
+    w.append("size", (size / scale) as i32).append("count", count as i32).append("avgObjSize", size.checked_div(count).unwrap_or(0) as i32);
+    for name in ["numOrphanDocs", "storageSize", "freeStorageSize"] {
+        w.append(name, 0);
+    }
+    w.append("capped", false).append("nindexes", 1);
+    w.array("indexBuilds");
+    w.append("totalIndexSize", 0).append("totalSize", 0);
+    w.document("indexSizes").append("_id_", 0);
+    w.append("scaleFactor", scale as i32);
 }
 
 /// SHA-256 of nothing: the user of sessions without one.

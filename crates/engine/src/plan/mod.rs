@@ -26,6 +26,7 @@ use smongo_mql::{Matcher, Projection, SortPattern, Stream};
 use crate::catalog::Collection;
 use crate::exec::{self, Rows};
 use crate::op::OpCx;
+use crate::query_settings;
 pub(crate) use choose::same_key;
 use cache::IndexFilter;
 use choose::Choice;
@@ -50,6 +51,8 @@ pub struct Query {
     pub return_key: bool,
     /// The sort key goes with each document.
     pub sort_key: bool,
+    /// Something asks for `$meta: "indexKey"`.
+    pub keep_keys: bool,
     pub show_record_id: bool,
     pub allow_disk_use: bool,
     /// A tailable cursor: a scan that is at its end continues there when it is asked again.
@@ -58,6 +61,15 @@ pub struct Query {
     pub filter_doc: DocBuf,
     pub sort_doc: DocBuf,
     pub projection_doc: DocBuf,
+}
+
+/// Whether a projection or a pipeline asks for the entry of the index by which a document was found.
+pub fn asks_for_keys(value: Value<'_>) -> bool {
+    match value {
+        Value::Document(d) => d.iter().any(|e| (e.name() == "$meta" && e.value().as_str() == Some("indexKey")) || asks_for_keys(e.value())),
+        Value::Array(a) => a.iter().any(asks_for_keys),
+        _ => false,
+    }
 }
 
 impl Query {
@@ -75,6 +87,7 @@ impl Query {
             max: None,
             return_key: false,
             sort_key: false,
+            keep_keys: false,
             show_record_id: false,
             allow_disk_use: true,
             tailable: false,
@@ -142,7 +155,9 @@ pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<P
     op.store()?;
     let coll = &op.seen(coll);
     let sort = query.sort.take().filter(|s| !s.parts.is_empty()).map(Arc::new);
-    let only = coll.state.plans.filter(&query);
+    let set = op.settings.as_ref().and_then(|settings| query_settings::allowed(settings.as_doc(), coll));
+    let filter_set = set.is_none();
+    let only = set.or_else(|| coll.state.plans.filter(&query));
     if let Some(name) = sort.as_ref().and_then(|s| s.parts.iter().find_map(|p| p.meta.as_deref())) {
         check_meta(&query.filter, name)?;
     }
@@ -152,9 +167,12 @@ pub fn plan(op: &mut OpCx, coll: &Arc<Collection>, mut query: Query) -> Result<P
         None => source(coll, &query, sort.as_deref(), only.as_ref())?,
     };
     let Choice { root, sorted, rejected, costs } = chosen;
+    if op.shared.parameters.no_table_scan() && matches!(root, PlanNode::CollScan { .. }) && !coll.ns.is_internal() {
+        bail!(NoQueryExecutionPlans, "error processing query: ns={} planner returned error :: caused by :: No indexed plans available, and running with 'notablescan'", coll.ns);
+    }
     let complete = |(root, sorted)| complete(root, sorted, &query, sort.as_deref());
     let (root, rejected) = (complete((root, sorted)), rejected.into_iter().map(complete).collect());
-    Ok(Plan { coll: coll.clone(), query, sort, root, rejected, costs, filter_set: only.is_some() })
+    Ok(Plan { coll: coll.clone(), query, sort, root, rejected, costs, filter_set: filter_set && only.is_some() })
 }
 
 /// A source with what stands above it: sort, skip and limit; without its documents, where index keys will do.
@@ -202,6 +220,7 @@ fn source(coll: &Arc<Collection>, query: &Query, sort: Option<&SortPattern>, onl
         && query.min.is_none()
         && query.max.is_none()
         && !query.return_key
+        && !query.keep_keys
         && let Node::Compare { path, op: CompareOp::Eq, value, .. } = &query.filter.root
         && path.text() == "_id"
         && is_point(coll, value.view(), query.filter.collation.is_some())

@@ -34,13 +34,20 @@ impl Default for Entries {
 }
 
 impl Entries {
-    /// Makes the entries of `doc` in `index`. Returns where arrays were expanded.
+    /// Makes the entries in `index` of `doc`, which is about to be stored: refuses what the index cannot hold.
+    pub fn of_new(&mut self, index: &Index, doc: Doc<'_>, id: RecordId) -> Result<Multikey> {
+        if index.refuses_arrays() && indexed(index, doc)? {
+            index.check_arrays(doc)?;
+        }
+        self.of(index, doc, id)
+    }
+
+    /// Makes the entries of `doc`, which is stored, in `index`: those it was given when it was, also by versions that refused
+    /// less. Returns where arrays were expanded.
     pub fn of(&mut self, index: &Index, doc: Doc<'_>, id: RecordId) -> Result<Multikey> {
         self.buf.clear();
         self.items.clear();
-        if let Some(partial) = &index.partial
-            && !partial.matches(doc, &Arena::new())?
-        {
+        if !indexed(index, doc)? {
             return Ok(Multikey::default());
         }
         let collator = index.collation.as_deref().map(|c| c as &dyn Collator);
@@ -146,6 +153,11 @@ impl Entries {
         }
         Ok(())
     }
+}
+
+/// Whether a partial index holds the document; others hold all.
+fn indexed(index: &Index, doc: Doc<'_>) -> Result<bool> {
+    index.partial.as_ref().map_or(Ok(true), |partial| partial.matches(doc, &Arena::new()))
 }
 
 /// The order of a clustered collection takes keys up to a size only.

@@ -4,7 +4,7 @@ mod entries;
 
 use std::sync::Arc;
 
-use smongo_bson::{Doc, DocBuf, Result, Value, bail, err};
+use smongo_bson::{Doc, DocBuf, Result, Value, bail, check, err};
 
 use smongo_bson::index_keys::Multikey;
 
@@ -21,10 +21,19 @@ fn storage_of(coll: &Collection) -> Result<&Storage> {
     coll.storage().ok_or_else(|| err!(CommandNotSupportedOnView, "Namespace {} is a view, not a collection", coll.ns))
 }
 
-fn check_size(doc: Doc<'_>) -> Result<()> {
+/// What no collection stores.
+fn check_storable(doc: Doc<'_>) -> Result<()> {
     let len = doc.as_bytes().len();
     if len > limits::INTERNAL_DOCUMENT_BYTES {
         bail!(BSONObjectTooLarge, "object to insert too large. size in bytes: {len}, max size: {}", limits::DOCUMENT_BYTES);
+    }
+    check_depth(doc)
+}
+
+/// Documents are stored with fewer levels than a command may have, since commands, replies and the oplog put some around them.
+pub fn check_depth(doc: Doc<'_>) -> Result<()> {
+    if check::deeper_than(doc, check::MAX_STORED_DEPTH) {
+        bail!(Overflow, "cannot insert document because it exceeds {} levels of nesting", check::MAX_STORED_DEPTH);
     }
     Ok(())
 }
@@ -32,7 +41,7 @@ fn check_size(doc: Doc<'_>) -> Result<()> {
 /// Inserts a document that has an `_id`. When it fails, a part of it may be in the transaction, which then does not commit: see
 /// [`OpCx::write_group`].
 pub fn insert(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<RecordId> {
-    check_size(doc)?;
+    check_storable(doc)?;
     if coll.is_clustered() {
         entries::check_clustered_key(doc)?;
     }
@@ -44,13 +53,14 @@ pub fn insert(op: &mut OpCx, coll: &Arc<Collection>, doc: Doc<'_>) -> Result<Rec
     };
     let mut entries = Entries::default();
     for index in &coll.indexes {
-        let multikey = entries.of(index, doc, id)?;
+        let multikey = entries.of_new(index, doc, id)?;
         note_multikey(op, coll, index, &multikey)?;
         entries.insert(op, coll, index)?;
     }
     op.put(&storage.records, &record_key(id), doc.as_bytes())?;
     op.whole();
     op.resize(&coll.state, 1, doc.as_bytes().len() as i64);
+    op.changed[0] += 1;
     op.pending.add(&coll.ns, Some(&coll.uuid), Change::Insert { doc });
     Ok(id)
 }
@@ -159,7 +169,7 @@ pub fn put(op: &mut OpCx, ns: &Ns, document: Doc<'_>) -> Result<()> {
 
 /// Replaces the document at a record id. `delta` is the oplog's description of the change.
 pub fn update(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>, new: Doc<'_>, delta: Doc<'_>) -> Result<()> {
-    check_size(new)?;
+    check_storable(new)?;
     let storage = storage_of(coll)?;
     op.lock(coll)?;
     let (mut before, mut after) = (Entries::default(), Entries::default());
@@ -168,7 +178,7 @@ pub fn update(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>,
             continue;
         }
         before.of(index, old, id)?;
-        let multikey = after.of(index, new, id)?;
+        let multikey = after.of_new(index, new, id)?;
         // Also when the entries stay as they are: a covered query makes values of them.
         note_multikey(op, coll, index, &multikey)?;
         if before.same_as(&after) {
@@ -181,6 +191,7 @@ pub fn update(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>,
     op.put(&storage.records, &record_key(id), new.as_bytes())?;
     op.whole();
     op.resize(&coll.state, 0, new.as_bytes().len() as i64 - old.as_bytes().len() as i64);
+    op.changed[1] += 1;
     if coll.pre_images {
         op.pending.pre_image(old);
     }
@@ -200,6 +211,7 @@ pub fn delete(op: &mut OpCx, coll: &Arc<Collection>, id: RecordId, old: Doc<'_>)
     op.take(&storage.records, &record_key(id))?;
     op.whole();
     op.resize(&coll.state, -1, -(old.as_bytes().len() as i64));
+    op.changed[2] += 1;
     if coll.pre_images {
         op.pending.pre_image(old);
     }

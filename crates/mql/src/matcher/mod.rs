@@ -266,6 +266,11 @@ impl Matcher {
         upsert::equalities(self.own())
     }
 
+    /// The `_id` a replacement takes from the filter when it is inserted.
+    pub fn exact_id(&self) -> Result<Option<Value<'_>>> {
+        upsert::exact_id(self.own())
+    }
+
     /// Compiles `{name: condition}` or `{"name.path": condition}` to be applied to array elements; see [`ElementMatcher`].
     pub fn for_array_element(filter: Doc<'_>, cx: &CompileCx) -> Result<ElementMatcher> {
         ElementMatcher::compile(filter, cx)

@@ -22,6 +22,21 @@ pub(super) fn equalities(nodes: &[Node]) -> Result<Vec<(&str, Value<'_>)>> {
     Ok(found)
 }
 
+/// The value these nodes hold `_id` to. Error 111 when they reach into it: a replacement takes it whole or not at all.
+pub(super) fn exact_id(nodes: &[Node]) -> Result<Option<Value<'_>>> {
+    let (mut found, mut id) = (Vec::new(), None);
+    nodes.iter().for_each(|node| collect(node, &mut found));
+    for (path, value) in found {
+        if path.starts_with("_id.") {
+            bail!(NotExactValueField, "field at '_id' must be exactly specified, field at sub-path '{path}'found");
+        }
+        if path == "_id" && id.replace(value).is_some() {
+            bail!(NotSingleValueField, "cannot infer query fields to set, path '_id' is matched twice");
+        }
+    }
+    Ok(id)
+}
+
 fn collect<'m>(node: &'m Node, found: &mut Vec<(&'m str, Value<'m>)>) {
     match node {
         Node::And(children) => children.iter().for_each(|c| collect(c, found)),

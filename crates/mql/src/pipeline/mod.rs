@@ -50,7 +50,7 @@ use crate::stream::{SourceSpec, Stream};
 pub use geo_near::GeoNear;
 pub use needs::Needs;
 pub use optimize::optimize;
-pub(crate) use registry::Within;
+pub(crate) use registry::{Within, named_stage};
 pub use registry::stages;
 pub use window::window_functions;
 

@@ -123,6 +123,11 @@ pub(super) fn find(name: &str) -> Option<&'static Row> {
     ROWS.binary_search_by(|r| r.name.cmp(name)).ok().and_then(|at| ROWS.get(at))
 }
 
+/// The name and the specification of a stage document.
+pub(crate) fn named_stage(stage: Doc<'_>) -> Result<(&'static str, Value<'_>)> {
+    row_of(stage).map(|(row, spec)| (row.name, spec))
+}
+
 /// The row of a stage document: exactly one field, whose name is a stage's.
 fn row_of<'d>(stage: Doc<'d>) -> Result<(&'static Row, Value<'d>)> {
     let mut fields = stage.iter();

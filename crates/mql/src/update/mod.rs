@@ -25,6 +25,7 @@ use smongo_bson::path::Part;
 use smongo_bson::{Array, Code, Doc, DocBuf, ObjectId, Result, Value, bail};
 
 pub use self::ops::operators;
+pub use self::pipeline::check_stages;
 use self::delta::Level;
 use self::parse::Program;
 use self::pipeline::Stages;

@@ -8,6 +8,7 @@ use crate::arena::Arena;
 use crate::cx::CompileCx;
 use crate::expr::Expr;
 use crate::pipeline::fill::Fill;
+use crate::pipeline::named_stage;
 use crate::projection::Projection;
 
 pub(super) struct Stages(Vec<Stage>);
@@ -62,15 +63,21 @@ impl Stage {
     }
 }
 
+/// Refuses what is no stage of any pipeline.
+pub fn check_stages(stages: Array<'_>) -> Result<()> {
+    stages.iter().try_for_each(|stage| named_stage(document(stage)?).map(|_| ()))
+}
+
+fn document(stage: Value<'_>) -> Result<Doc<'_>> {
+    match stage {
+        Value::Document(stage) => Ok(stage),
+        _ => bail!(TypeMismatch, "Each element of the 'pipeline' array must be an object"),
+    }
+}
+
 fn compile(stage: Value<'_>, cx: &CompileCx) -> Result<Stage> {
-    let Value::Document(stage) = stage else {
-        bail!(TypeMismatch, "Each element of the 'pipeline' array must be an object");
-    };
-    let mut elements = stage.iter();
-    let (Some(element), None) = (elements.next(), elements.next()) else {
-        bail!(40323, "A pipeline stage specification object must contain exactly one field.");
-    };
-    let (name, spec) = (element.name(), element.value());
+    let stage = document(stage)?;
+    let (name, spec) = named_stage(stage)?;
     match name {
         "$addFields" | "$set" => match spec {
             Value::Document(fields) => Ok(Stage::Project(Projection::compile_add_fields(fields, cx)?)),

@@ -7,13 +7,13 @@ use crate::matcher::Matcher;
 /// What the filter fixes: fields it holds to one value, nested ones as subdocuments. With `id_only` (the update is a
 /// replacement) only what concerns `_id`.
 pub(super) fn base(filter: &Matcher, id_only: bool) -> Result<DocBuf> {
-    let mut fields: Vec<(Vec<&str>, Value<'_>)> = Vec::new();
-    for (path, value) in filter.equalities()? {
-        let parts: Vec<&str> = path.split('.').collect();
-        if !id_only || parts == ["_id"] {
-            fields.push((parts, value));
-        }
+    if id_only {
+        let id = filter.exact_id()?.unwrap_or(Value::Missing);
+        return Ok(DocBuf::build(|w| {
+            w.append("_id", id);
+        }));
     }
+    let mut fields: Vec<(Vec<&str>, Value<'_>)> = filter.equalities()?.into_iter().map(|(path, value)| (path.split('.').collect(), value)).collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(DocBuf::build(|w| write(w, &fields, 0)))
 }

@@ -76,7 +76,7 @@ pub struct Args {
     /// Most connections at a time
     #[arg(long = "maxConns", default_value_t = 65_536)]
     max_conns: usize,
-    /// Name of the replica set, of which this server is the only member: always rs0
+    /// Name of the replica set, of which this server is the only member: rs0 if none is given
     #[arg(long = "replSet", value_name = "NAME")]
     repl_set: Option<String>,
     /// Log to this file instead of stderr
@@ -119,9 +119,6 @@ pub fn main(args: Args) -> Outcome {
         return super::repair::run(&args.dbpath);
     }
     let log = log::start(level, args.logpath.as_deref(), args.logappend)?;
-    if let Some(name) = args.repl_set.as_deref().filter(|name| *name != "rs0") {
-        return Err(Failure::new(format!("--replSet {name}: the replica set of this server is always named rs0")));
-    }
     let tcp = addresses(&args)?;
     let engine = Engine::open(options(&args)?).map_err(|e| Failure { status: DATA_ERROR, ..e.into() })?;
     let listen = Listen { tcp, advertise: args.advertise.clone(), max_connections: args.max_conns, unix: None };
@@ -156,6 +153,13 @@ fn options(args: &Args) -> Result<Options, Failure> {
     options.oplog_retention_hours = args.oplog_min_retention_hours;
     options.oplog_bytes = args.oplog_size.map(|mb| mb << 20);
     options.checkpoint_interval = Duration::from_secs(args.syncdelay);
+    if let Some(name) = &args.repl_set {
+        // What stood behind a slash were once the other members.
+        match name.split('/').next() {
+            Some(name) if !name.is_empty() => name.clone_into(&mut options.replica_set),
+            _ => return Err(Failure::new("--replSet takes the name of a replica set")),
+        }
+    }
     if let Some(ms) = args.journal_commit_interval {
         options.journal_interval = Duration::from_millis(ms);
     }

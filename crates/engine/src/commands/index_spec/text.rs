@@ -84,8 +84,13 @@ fn field_weights(key: Doc<'_>, weights: Value<'_>) -> Result<Vec<(String, f64)>>
     let given = match weights {
         Value::Missing => Doc::EMPTY,
         Value::Document(d) => d,
-        // A single weight by its field's name.
-        Value::String(field) if !field.is_empty() && all.iter().any(|(f, _)| f == field) => Doc::EMPTY,
+        // All fields, beside those the key names.
+        Value::String("$**") => {
+            if !all.iter().any(|(field, _)| field == "$**") {
+                all.push(("$**".to_owned(), 1.0));
+            }
+            Doc::EMPTY
+        }
         Value::String(_) | Value::Array(_) => bail!(CannotCreateIndex, "the field 'weights' must be an object"),
         v => bail!(TypeMismatch, "The field 'weights' must be an object, but got {}", v.type_name()),
     };

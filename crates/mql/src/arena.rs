@@ -51,6 +51,12 @@ impl Arena {
         self.found.take();
     }
 
+    /// Bytes taken from the system: what changes only now and then, where [`Arena::held`] changes each time.
+    #[inline]
+    pub fn allocated(&self) -> usize {
+        self.bump.allocated_bytes()
+    }
+
     /// Bytes in use since the last reset.
     pub fn held(&self) -> usize {
         self.bump.allocated_bytes().saturating_sub(self.bump.chunk_capacity())

@@ -251,3 +251,19 @@ fn what_rounds_leave_behind_is_not_kept() {
     assert_eq!(answer[0].matches(r#"{"$numberInt":"8000"}"#).count(), 3, "{answer:?}");
     println!("{} s", cpu() - before);
 }
+
+#[test]
+fn specifications_of_many_fields() {
+    let fields = |n: usize, value: &str| -> String { (0..n).map(|i| format!("\"f{i}\": {value}")).collect::<Vec<_>>().join(", ") };
+    for (stage, value) in [
+        (r#"{"$project": {#}}"#, "1"),
+        (r#"{"$project": {#}}"#, "{\"x\": 1}"),
+        (r#"{"$addFields": {#}}"#, "\"$a\""),
+        (r#"{"$project": {"o": {"$mergeObjects": [{#}, "$$ROOT"]}}}"#, "\"$a\""),
+        (r#"{"$group": {"_id": 1, #}}"#, "{\"$sum\": 1}"),
+        (r#"{"$setWindowFields": {"output": {#}}}"#, "{\"$sum\": 1}"),
+        (r#"{"$match": {#}}"#, "1"),
+    ] {
+        linear(stage, |n| drop(run(numbers(1), Vec::new(), &format!("[{}]", stage.replace('#', &fields(n, value))))), 4000);
+    }
+}

@@ -1,6 +1,7 @@
 //! From BSON to nodes: operands, object literals, operators with their arguments, variables in scope.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use smongo_bson::{Doc, Error, Result, Value, bail, err};
@@ -176,10 +177,10 @@ impl<'c> Scope<'c> {
     }
 
     pub fn object_literal(&mut self, doc: Doc<'_>) -> Result<Node> {
-        let mut fields: Vec<(Box<str>, Node)> = Vec::new();
+        let (mut fields, mut names): (Vec<(Box<str>, Node)>, HashSet<&str>) = Default::default();
         for e in doc {
             check_component(e.name())?;
-            if fields.iter().any(|(name, _)| **name == *e.name()) {
+            if !names.insert(e.name()) {
                 bail!(16406, "duplicate field name specified in object literal: {doc:?}");
             }
             fields.push((e.name().into(), self.operand(e.value())?));

@@ -28,19 +28,21 @@ const LITTER: usize = 1 << 20;
 /// work in one of their own, so that a loop needs memory for a round and not for all of them.
 struct Rounds {
     held: usize,
+    allocated: usize,
     own: Option<Arena>,
 }
 
 impl Rounds {
     fn new(cx: &Cx<'_>) -> Rounds {
-        Rounds { held: cx.arena.held(), own: None }
+        Rounds { held: cx.arena.held(), allocated: cx.arena.allocated(), own: None }
     }
 
     /// Evaluates a node with an item bound, and hands on what it yields.
     fn run<'a, T>(&mut self, cx: &Cx<'a>, slot: usize, item: Value<'a>, body: &'a Node, take: impl FnOnce(Value<'_>) -> T) -> Result<T> {
         tick()?;
-        if self.own.is_none() && cx.arena.held() - self.held > LITTER {
-            self.own = Some(Arena::new());
+        if self.own.is_none() && cx.arena.allocated() != self.allocated {
+            self.allocated = cx.arena.allocated();
+            self.own = (cx.arena.held() - self.held > LITTER).then(Arena::new);
         }
         let Some(own) = &mut self.own else {
             bind(cx, slot, item);
@@ -280,9 +282,15 @@ impl Op for Reduce {
 impl Reduce {
     /// Takes items until the arena holds so much.
     fn rounds<'a, 'i: 'a>(&'a self, cx: &Cx<'a>, mut value: Value<'a>, items: &mut impl Iterator<Item = Value<'i>>, most: usize) -> Result<Value<'a>> {
-        while cx.arena.held() <= most
-            && let Some(item) = items.next()
-        {
+        let mut allocated = cx.arena.allocated();
+        loop {
+            if cx.arena.allocated() != allocated {
+                allocated = cx.arena.allocated();
+                if cx.arena.held() > most {
+                    break;
+                }
+            }
+            let Some(item) = items.next() else { break };
             tick()?;
             bind(cx, self.slot, item);
             bind(cx, self.slot + 1, value);

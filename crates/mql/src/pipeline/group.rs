@@ -1,6 +1,6 @@
 //! `$group`: a hash table of states, spilled by key when it outgrows its memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
@@ -39,10 +39,9 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
         }
     }
     let Some(id) = id else { bail!(15955, "a group specification must include an _id") };
-    for (at, (name, _)) in fields.iter().enumerate() {
-        if fields.iter().take(at).any(|(n, _)| n == name) {
-            bail!(16406, "duplicate field name {name}");
-        }
+    let mut names = HashSet::new();
+    if let Some((name, _)) = fields.iter().find(|(name, _)| !names.insert(name.as_str())) {
+        bail!(16406, "duplicate field name {name}");
     }
     let group = Group { id, fields, collation: cx.collation.clone(), allow_disk: cx.allow_disk_use };
     out.push(Stage::Other(Box::new(group)));

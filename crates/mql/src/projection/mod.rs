@@ -7,7 +7,7 @@ mod apply;
 mod find;
 mod parse;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
 
@@ -41,6 +41,8 @@ struct Fields {
     fields: Vec<Field>,
     /// Positions in `fields` by name, when there are many.
     by_name: Vec<u32>,
+    /// The same while the tree is built.
+    places: HashMap<Box<str>, usize>,
     /// Whether something below is computed, so that documents come into being where there are none.
     computes: bool,
 }
@@ -150,12 +152,33 @@ impl Fields {
         Some((at as usize, by_name(&at)?))
     }
 
+    fn position(&self, name: &str) -> Option<usize> {
+        if self.places.is_empty() {
+            return self.fields.iter().position(|f| &*f.name == name);
+        }
+        self.places.get(name).copied()
+    }
+
     fn get_mut(&mut self, name: &str) -> Option<&mut Field> {
-        self.fields.iter_mut().find(|f| &*f.name == name)
+        self.position(name).and_then(|at| self.fields.get_mut(at))
+    }
+
+    /// Adds a field of a new name; its place.
+    fn push(&mut self, field: Field) -> usize {
+        let at = self.fields.len();
+        if at == MANY {
+            self.places = self.fields.iter().enumerate().map(|(at, f)| (f.name.clone(), at)).collect();
+        }
+        if at >= MANY {
+            self.places.insert(field.name.clone(), at);
+        }
+        self.fields.push(field);
+        at
     }
 
     /// Prepares lookups, bottom up; the tree does not change after it.
     fn index(&mut self) {
+        self.places = HashMap::new();
         for field in &mut self.fields {
             self.computes |= match &mut field.rule {
                 Rule::Nested(inner) => {

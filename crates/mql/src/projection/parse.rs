@@ -41,7 +41,7 @@ impl<'c> Parser<'c> {
 
     /// An inclusion keeps `_id` unless told otherwise; an exclusion drops it only when told so.
     fn resolve_id(&mut self, mode: Mode) {
-        let named = self.root.get_mut("_id").is_some();
+        let named = self.root.position("_id").is_some();
         match (mode, self.id) {
             (Mode::Inclusion, None) if !named => {
                 self.root.fields.insert(0, Field { name: "_id".into(), rule: Rule::Keep, positional: false });
@@ -195,12 +195,9 @@ impl<'c> Parser<'c> {
         let mut at = &mut self.root;
         let mut rest = path;
         while let Some((name, below)) = rest.split_once('.') {
-            let index = match at.fields.iter().position(|f| &*f.name == name) {
+            let index = match at.position(name) {
                 Some(index) => index,
-                None => {
-                    at.fields.push(Field { name: name.into(), rule: Rule::Nested(Fields::default()), positional: false });
-                    at.fields.len() - 1
-                }
+                None => at.push(Field { name: name.into(), rule: Rule::Nested(Fields::default()), positional: false }),
             };
             let Some(field) = at.fields.get_mut(index) else { return Ok(()) };
             field.positional |= positional;
@@ -210,10 +207,10 @@ impl<'c> Parser<'c> {
             }
             rest = below;
         }
-        if at.get_mut(rest).is_some() {
+        if at.position(rest).is_some() {
             bail!(31250, "Path collision at {path}");
         }
-        at.fields.push(Field { name: rest.into(), rule, positional });
+        at.push(Field { name: rest.into(), rule, positional });
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Schemas from BSON, with MongoDB's refusals: 14 for a wrong type, 9 for a wrong value or keyword, 2 for an unknown type alias.
 
-use smongo_bson::compare::compare;
-use smongo_bson::{Array, Doc, DocBuf, Result, Type, Value, ValueBuf, bail, number};
+use std::collections::HashSet;
+
+use smongo_bson::{Array, Doc, DocBuf, Result, Type, Value, ValueBuf, bail, keystring, number};
 
 use super::super::{CompareOp, TypeSet};
 use super::{Dependency, Rest, Rule, Schema, canonical};
@@ -159,10 +160,10 @@ fn not(_: Doc<'_>, keyword: &'static str, value: Value<'_>) -> Result<Option<Rul
 }
 
 fn enumeration(_: Doc<'_>, keyword: &'static str, value: Value<'_>) -> Result<Option<Rule>> {
-    let mut values: Vec<ValueBuf> = Vec::new();
+    let (mut values, mut known): (Vec<ValueBuf>, HashSet<Vec<u8>>) = Default::default();
     for v in array(keyword, value)?.iter() {
         let v = canonical(v);
-        if values.iter().any(|known| compare(known.view(), v.view()).is_eq()) {
+        if !known.insert(keystring::encode(v.view(), false)) {
             bail!(FailedToParse, "$jsonSchema keyword 'enum' array cannot contain duplicate values.");
         }
         values.push(v);

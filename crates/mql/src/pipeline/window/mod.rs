@@ -19,6 +19,7 @@ mod slide;
 mod states;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use smongo_bson::compare::Collator;
@@ -79,11 +80,11 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
         _ => None,
     };
     let around = Surroundings { sorted: order.is_some(), single };
-    let mut outputs: Vec<(Path, Function)> = Vec::new();
+    let (mut outputs, mut names): (Vec<(Path, Function)>, BTreeSet<&str>) = Default::default();
     for field in output {
         field_path(field.name())?;
         let path = Path::new(field.name());
-        if outputs.iter().any(|(p, _)| p.overlaps(&path)) {
+        if overlaps(&names, field.name()) || !names.insert(field.name()) {
             bail!(40176, "specification contains two conflicting paths. Cannot specify both '{}' and another path", path.text());
         }
         outputs.push((path, Function::parse(field.value(), &around, cx)?));
@@ -92,6 +93,13 @@ pub(super) fn parse(arg: Value<'_>, cx: &CompileCx, out: &mut Vec<Stage>) -> Res
     let order = Order { partition, sort, collation: cx.collation.clone(), allow_disk: cx.allow_disk_use };
     out.push(Stage::Other(Box::new(SetWindowFields { order, sort_value, outputs })));
     Ok(())
+}
+
+/// Whether a path lies on the way to one of the others, or one of them on the way to it.
+fn overlaps(names: &BTreeSet<&str>, path: &str) -> bool {
+    let above = path.match_indices('.').any(|(dot, _)| path.get(..dot).is_some_and(|start| names.contains(start)));
+    let below = format!("{path}.");
+    above || names.range(below.as_str()..).next().is_some_and(|next| next.starts_with(&below))
 }
 
 impl Operator for SetWindowFields {

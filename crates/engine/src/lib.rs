@@ -23,6 +23,7 @@ mod failpoint;
 mod fsync_lock;
 mod keys;
 mod limits;
+mod log_components;
 mod maintenance;
 mod namespace;
 mod op;
@@ -96,6 +97,11 @@ impl Engine {
     /// Begins shutdown: wakes every waiter (awaitable hello, awaitData); commands from now on answer InterruptedAtShutdown.
     pub fn begin_shutdown(&self) {
         self.shared.begin_shutdown();
+    }
+
+    /// Whether connections that come and go are not worth a line.
+    pub fn quiet(&self) -> bool {
+        self.shared.parameters.quiet()
     }
 
     /// Whether shutdown has begun, for instance by the `shutdown` command.

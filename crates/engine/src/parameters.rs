@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use smongo_bson::{DocWriter, Result, Value, bail, number};
 
 use crate::limits;
+use crate::log_components::Components;
 use crate::options::Options;
 
 pub struct Parameters {
@@ -21,6 +22,10 @@ pub struct Parameters {
     test_commands: bool,
     require_api_version: AtomicBool,
     no_table_scan: AtomicBool,
+    quiet: AtomicBool,
+    /// Whom automation is told to be run by; hello says it.
+    automation: Mutex<String>,
+    components: Components,
     lock_wait_ms: AtomicI64,
     /// The version whose features the database may use.
     compatibility: Mutex<&'static str>,
@@ -41,6 +46,9 @@ enum Kind {
     /// With the least and the greatest value.
     Int(At<AtomicI64>, i64, i64),
     Long(At<AtomicI64>, i64, i64),
+    /// With the most bytes.
+    Text(At<Mutex<String>>, usize),
+    Components,
     Fixed(fn(&Parameters, &str, &mut DocWriter<'_>)),
 }
 
@@ -58,6 +66,7 @@ pub static PARAMETERS: &[Row] = &[
     fixed("authenticationMechanisms", false, |_, name, w| {
         w.array(name);
     }),
+    changeable("automationServiceDescriptor", Kind::Text(|p| &p.automation, 64)),
     changeable("cursorTimeoutMillis", Kind::Long(|p| &p.cursor_timeout_ms, 1, i64::MAX)),
     fixed("enableTestCommands", true, |p, name, w| {
         w.append(name, p.test_commands);
@@ -69,6 +78,7 @@ pub static PARAMETERS: &[Row] = &[
         w.append(name, p.journal_interval_ms as i32);
     }),
     Row { name: "localLogicalSessionTimeoutMinutes", kind: Kind::Int(|p| &p.session_minutes, 1, i32::MAX as i64), at_startup: true, at_runtime: false },
+    changeable("logComponentVerbosity", Kind::Components),
     changeable("logLevel", Kind::Int(|p| &p.log_level, 0, 5)),
     fixed("maxBSONDepth", false, |_, name, w| {
         w.append(name, smongo_bson::check::MAX_DEPTH as i32);
@@ -76,9 +86,7 @@ pub static PARAMETERS: &[Row] = &[
     changeable("maxTransactionLockRequestTimeoutMillis", Kind::Int(|p| &p.lock_wait_ms, -1, i32::MAX as i64)),
     changeable("minSnapshotHistoryWindowInSeconds", Kind::Int(|p| &p.snapshot_window, 0, i32::MAX as i64)),
     changeable("notablescan", Kind::Bool(|p| &p.no_table_scan)),
-    fixed("quiet", false, |_, name, w| {
-        w.append(name, false);
-    }),
+    changeable("quiet", Kind::Bool(|p| &p.quiet)),
     changeable("requireApiVersion", Kind::Bool(|p| &p.require_api_version)),
     changeable("transactionLifetimeLimitSeconds", Kind::Int(|p| &p.transaction_lifetime, 1, i32::MAX as i64)),
     changeable("ttlMonitorEnabled", Kind::Bool(|p| &p.ttl_enabled)),
@@ -101,6 +109,9 @@ impl Parameters {
             test_commands: options.test_commands,
             require_api_version: false.into(),
             no_table_scan: false.into(),
+            quiet: false.into(),
+            automation: Mutex::default(),
+            components: Components::default(),
             lock_wait_ms: (limits::TRANSACTION_LOCK_WAIT.as_millis() as i64).into(),
             compatibility: Mutex::new(crate::bootstrap::FEATURE_COMPATIBILITY),
         };
@@ -122,6 +133,11 @@ impl Parameters {
             Kind::Bool(at) => w.append(name, at(self).load(Ordering::Relaxed)),
             Kind::Int(at, ..) => w.append(name, at(self).load(Ordering::Relaxed) as i32),
             Kind::Long(at, ..) => w.append(name, at(self).load(Ordering::Relaxed)),
+            Kind::Text(at, _) => w.append(name, &**at(self).lock()),
+            Kind::Components => {
+                self.components.show(self.log_level.load(Ordering::Relaxed), &mut w.document(name));
+                w
+            }
             Kind::Fixed(show) => {
                 show(self, name, w);
                 w
@@ -131,11 +147,19 @@ impl Parameters {
 
     pub fn set(&self, row: &Row, value: Value<'_>) -> Result<()> {
         match row.kind {
-            Kind::Bool(at) => match value {
-                v if v.is_number() || v.as_bool().is_some() => at(self).store(v.truthy(), Ordering::Relaxed),
-                v => bail!(BadValue, "Failed to set parameter {}: a bool is expected, not {}", row.name, v.type_name()),
+            // Whatever it is, it is true or false.
+            Kind::Bool(at) => at(self).store(value.truthy(), Ordering::Relaxed),
+            Kind::Text(at, most) => match value {
+                Value::String(text) if text.len() <= most => text.clone_into(&mut at(self).lock()),
+                Value::String(_) => bail!(Overflow, "Value for parameter {} must be no more than {most} bytes", row.name),
+                v => bail!(TypeMismatch, "Value for parameter {} must be of type string, not {}", row.name, v.type_name()),
             },
-            Kind::Int(at, least, most) | Kind::Long(at, least, most) => match value {
+            Kind::Components => {
+                if let Some(level) = self.components.set(value)? {
+                    self.log_level.store(level, Ordering::Relaxed);
+                }
+            }
+            Kind::Int(at, least, most) | Kind::Long(at, least, most) => match value.as_bool().map_or(value, |b| Value::Int32(i32::from(b))) {
                 v if v.is_number() => match number::to_i64_rounded(v) {
                     n if n < least => bail!(BadValue, "Invalid value for parameter {}: {n} is not greater than or equal to {least}", row.name),
                     n if n > most => bail!(BadValue, "Invalid value for parameter {}: {n} is not less than or equal to {most}", row.name),
@@ -200,7 +224,16 @@ impl Parameters {
 
     /// From 1 on every command is logged.
     pub fn log_level(&self) -> i64 {
-        self.log_level.load(Ordering::Relaxed)
+        self.components.of_commands().unwrap_or_else(|| self.log_level.load(Ordering::Relaxed))
+    }
+
+    /// Connections that come and go are not logged.
+    pub fn quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
+    }
+
+    pub fn automation(&self) -> String {
+        self.automation.lock().clone()
     }
 
     /// Seconds between two passes over the TTL indexes; `None` when there are none.

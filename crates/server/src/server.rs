@@ -252,7 +252,9 @@ impl Server {
             }
             connections.insert(id, Connection { stream: stream.clone(), session: None });
         }
-        tracing::info!(remote, id, "connection accepted");
+        if !shared.engine.quiet() {
+            tracing::info!(remote, id, "connection accepted");
+        }
         let thread = std::thread::Builder::new().name(format!("conn{id}")).stack_size(STACK);
         let serving = shared.clone();
         if let Err(e) = thread.spawn(move || serving.serve(id, &stream, remote)) {
@@ -280,6 +282,7 @@ impl Shared {
         }
         let end = catch_unwind(AssertUnwindSafe(|| connection::serve(stream, session, &self.engine)));
         match end {
+            Ok(_) if self.engine.quiet() => {}
             Ok(Ok(())) => tracing::info!(id, "connection ended"),
             Ok(Err(e)) => tracing::info!(id, "connection ended: {e}"),
             Err(_) => tracing::error!(id, "connection closed: its thread panicked"),

@@ -56,6 +56,10 @@ fn hello(cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<
         .append("minWireVersion", 0)
         .append("maxWireVersion", 27)
         .append("readOnly", false);
+    let automation = cx.op.shared.parameters.automation();
+    if !automation.is_empty() {
+        w.append("automationServiceDescriptor", &*automation);
+    }
     negotiate(cx, compression, w);
     Ok(())
 }

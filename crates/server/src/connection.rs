@@ -78,7 +78,7 @@ impl Answering<'_> {
         let flags = message::flags(frame).unwrap_or_default();
         let dress = Dress { checksum: flags & CHECKSUM_PRESENT != 0, compressor };
         let silent = flags & MORE_TO_COME != 0;
-        let Message { body, sequences } = match message::parse(frame) {
+        let Message { body, sequences } = match message::parse_request(frame) {
             Ok(message) => message,
             Err(Malformed::Close(e)) => return Err(io::Error::new(io::ErrorKind::InvalidData, e)),
             Err(Malformed::Reply(_)) if silent => return Ok(Then::Continue),

@@ -85,15 +85,24 @@ pub fn parse(frame: &[u8]) -> std::result::Result<Message<'_>, Malformed> {
     let Some(body) = body else {
         return Err(err!(40587, "OP_MSG messages must have a body").into());
     };
-    if !body.contains("$db") {
-        return Err(err!(40571, "OP_MSG requests require a $db argument").into());
-    }
     for s in &sequences {
         if body.contains(s.name) {
             return Err(err!(40433, "Duplicate field between body and document sequence {}", s.name).into());
         }
     }
     Ok(Message { body, sequences })
+}
+
+/// Reads the OP_MSG of a request, which says its database; a reply does not.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_request(frame: &[u8]) -> std::result::Result<Message<'_>, Malformed> {
+    let message = parse(frame)?;
+    if !message.body.contains("$db") {
+        return Err(err!(40571, "OP_MSG requests require a $db argument").into());
+    }
+    Ok(message)
 }
 
 /// The sections of a frame that ends with a CRC-32C of all before it.

@@ -62,9 +62,10 @@ impl Arena {
         self.bump.allocated_bytes().saturating_sub(self.bump.chunk_capacity())
     }
 
-    /// Fails when the expressions of a document have made too much: what each of them makes stays until the document is done.
+    /// Fails when the expressions of a document have made too much: what each of them makes stays until the document is done. What joins or
+    /// repeats values asks before it makes more.
     #[inline]
-    pub fn check_held(&self) -> Result<()> {
+    fn check_held(&self) -> Result<()> {
         if self.bump.allocated_bytes() > MAX_HELD && self.held() > MAX_HELD {
             return too_much("An expression", MAX_HELD);
         }
@@ -143,15 +144,17 @@ impl Arena {
         Array::from_checked(self.build(|buf| fill(&mut ArrayWriter::new(buf))))
     }
 
-    /// Builds a document by something that can fail.
+    /// Builds a document by something that can fail, or because of what is held already.
     pub fn try_doc(&self, fill: impl FnOnce(&mut DocWriter<'_>) -> Result<()>) -> Result<Doc<'_>> {
+        self.check_held()?;
         let mut result = Ok(());
         let doc = self.doc(|w| result = fill(w));
         result.map(|()| doc)
     }
 
-    /// Builds an array by something that can fail.
+    /// Builds an array by something that can fail, or because of what is held already.
     pub fn try_array(&self, fill: impl FnOnce(&mut ArrayWriter<'_>) -> Result<()>) -> Result<Array<'_>> {
+        self.check_held()?;
         let mut result = Ok(());
         let array = self.array(|w| result = fill(w));
         result.map(|()| array)

@@ -199,11 +199,7 @@ impl Node {
             Node::Absent => Ok(Value::Missing),
             Node::Field(path) => Ok(path.eval(cx.root, cx)),
             Node::Slot(slot, path) => Ok(path.eval(cx.vars.get(*slot).map_or(Value::Missing, |v| v.get()), cx)),
-            Node::Call(call) => {
-                let value = (call.eval)(&call.args, cx)?;
-                cx.arena.check_held()?;
-                Ok(value)
-            }
+            Node::Call(call) => (call.eval)(&call.args, cx),
             Node::Op(op) => op.eval(cx),
             Node::Object(fields) => eval_object(fields, cx),
             Node::Array(items) => eval_array(items, cx),

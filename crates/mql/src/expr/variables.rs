@@ -38,16 +38,24 @@ impl Rounds {
     }
 
     /// Evaluates a node with an item bound, and hands on what it yields.
+    #[inline]
     fn run<'a, T>(&mut self, cx: &Cx<'a>, slot: usize, item: Value<'a>, body: &'a Node, take: impl FnOnce(Value<'_>) -> T) -> Result<T> {
         tick()?;
-        if self.own.is_none() && cx.arena.allocated() != self.allocated {
-            self.allocated = cx.arena.allocated();
-            self.own = (cx.arena.held() - self.held > LITTER).then(Arena::new);
+        if cx.arena.allocated() != self.allocated {
+            return self.apart(cx, slot, item, body, take);
         }
-        let Some(own) = &mut self.own else {
+        bind(cx, slot, item);
+        body.eval(cx).map(take)
+    }
+
+    /// The same once the arena has grown.
+    fn apart<'a, T>(&mut self, cx: &Cx<'a>, slot: usize, item: Value<'a>, body: &'a Node, take: impl FnOnce(Value<'_>) -> T) -> Result<T> {
+        if self.own.is_none() && cx.arena.held() - self.held <= LITTER {
+            self.allocated = cx.arena.allocated();
             bind(cx, slot, item);
             return body.eval(cx).map(take);
-        };
+        }
+        let own = self.own.get_or_insert_default();
         if own.held() > LITTER {
             own.reset();
         }

@@ -1,5 +1,5 @@
 //! The rules of the house that a compiler does not know: budgets of files and functions, unsafe in one place,
-//! arrows between crates.
+//! arrows between crates and between the floors of the engine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wiredtiger-sys", &[]),
 ];
 
+/// The floors of the engine, from the ground up: folders of `crates/engine/src`. A file names what is on its own floor and on those below.
+const FLOORS: &[&str] = &["data", "query", "service", "commands", "door", "life", "client"];
+const ENGINE: &str = "crates/engine/src/";
+/// What may stand at the root of the engine.
+const ENGINE_ENTRIES: usize = 12;
+
 /// Checks everything; the error lists every breach.
 pub fn check(root: &Path) -> Result<usize, String> {
     let mut files = Vec::new();
@@ -36,6 +42,10 @@ pub fn check(root: &Path) -> Result<usize, String> {
     }
     for (name, allowed) in ARROWS {
         check_arrows(root, name, allowed, &mut breaches);
+    }
+    let entries = fs::read_dir(root.join(ENGINE)).map_or(0, |dir| dir.flatten().count());
+    if entries > ENGINE_ENTRIES {
+        breaches.push(format!("{ENGINE}: {entries} entries, more than {ENGINE_ENTRIES}"));
     }
     if breaches.is_empty() { Ok(files.len()) } else { Err(format!("{} breaches:\n{}", breaches.len(), breaches.join("\n"))) }
 }
@@ -65,6 +75,55 @@ fn check_file(name: &str, text: &str, breaches: &mut Vec<String>) {
         }
     }
     long_functions(name, text, breaches);
+    if let Some((floor, _)) = name.strip_prefix(ENGINE).and_then(|rest| rest.split_once('/')) {
+        check_floor(name, floor, text, breaches);
+    }
+}
+
+/// No arrow of the engine leads up.
+fn check_floor(name: &str, floor: &str, text: &str, breaches: &mut Vec<String>) {
+    let level = |room: &str| FLOORS.iter().position(|f| *f == room);
+    let Some(own) = level(floor) else {
+        breaches.push(format!("{name}: {floor} is no floor of the engine"));
+        return;
+    };
+    for (n, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or("");
+        for room in rooms(code) {
+            if level(room).is_some_and(|other| other > own) {
+                breaches.push(format!("{name}:{}: an arrow leads up from {floor} to {room}", n + 1));
+            }
+        }
+    }
+}
+
+/// The first components of the paths from the root of the crate: `crate::room::…` and `crate::{room::…, room}`.
+fn rooms(code: &str) -> Vec<&str> {
+    let word = |text: &str| text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            found.push(&rest[..word(rest)]);
+            continue;
+        };
+        let mut depth = 0;
+        let mut begins = true;
+        for (n, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                c if begins && !c.is_whitespace() => {
+                    found.push(&list[n..n + word(&list[n..])]);
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 /// Functions are found by their indentation, as rustfmt leaves it.
@@ -99,5 +158,27 @@ fn check_arrows(root: &Path, name: &str, allowed: &[&str], breaches: &mut Vec<St
         if !allowed.contains(&target) {
             breaches.push(format!("crates/{name}: no arrow leads from it to {target}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaches(floor: &str, code: &str) -> usize {
+        let mut found = Vec::new();
+        check_floor("crates/engine/src/x.rs", floor, code, &mut found);
+        found.len()
+    }
+
+    #[test]
+    fn an_arrow_up_is_a_breach() {
+        assert_eq!(breaches("data", "use crate::data::op::OpCx;"), 0);
+        assert_eq!(breaches("query", "use crate::data::{op::OpCx, limits};"), 0);
+        assert_eq!(breaches("data", "use crate::query::plan;"), 1);
+        assert_eq!(breaches("query", "    let x = crate::service::sessions::now();"), 1);
+        assert_eq!(breaches("service", "use crate::{data::{limits, op}, commands::crud, door};"), 2);
+        assert_eq!(breaches("data", "// crate::door is above"), 0);
+        assert_eq!(breaches("cellar", ""), 1);
     }
 }

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use smongo_bson::{Code, Doc, DocBuf, Error, Value, err, number};
 
 use super::{Cursor, Database, Result};
-use crate::namespace::Ns;
 use crate::{Request, Sequence};
+use crate::data::namespace::Ns;
 
 /// Documents, and bytes of them, that `insert_many` sends at a time.
 const BATCH: usize = 10_000;

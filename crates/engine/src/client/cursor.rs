@@ -7,8 +7,8 @@ use bson::doc;
 use serde::de::DeserializeOwned;
 use smongo_bson::{Doc, DocBuf, Value, err};
 
-use super::collection::typed;
 use super::{Database, Result};
+use super::collection::typed;
 
 /// An iterator over the documents of a query. Batches are fetched as they are needed; dropping it early closes it.
 pub struct Cursor<T> {

@@ -1,120 +1,23 @@
 //! The commands: one row each, in a table sorted by name; a file per command or small family.
 
-pub mod args;
+pub mod access;
+pub mod admin;
+pub mod crud;
+pub mod definition;
+pub mod diagnostic;
+pub mod index;
+pub mod session;
 
-mod aggregate;
-mod apply_ops;
-mod backup;
-mod build_info;
-mod bulk_write;
-mod capped;
-mod cluster_parameters;
-mod clustered;
-mod coll_mod;
-mod compact;
-mod compatibility;
-mod compact_oplog;
-mod count;
-mod create;
-mod default_concerns;
-mod delete;
-mod diagnostic;
-mod distinct;
-mod drop;
-mod encryption;
-mod explain;
-mod fail_point;
-mod find;
-mod find_and_modify;
-mod fsync;
-mod get_more;
-mod grid_fs;
-mod handshake;
-mod host;
-mod index_spec;
-mod indexes;
-pub(crate) mod insert;
-mod kill;
-mod lists;
-mod parameters;
-mod plan_cache;
-mod principals;
-mod profile;
-mod query_settings;
-mod replica_set;
-mod resize_oplog;
-mod roles;
-mod scram;
-mod session_commands;
-mod stats;
-mod status;
-pub(crate) mod target;
-pub(crate) mod timeseries;
-pub(crate) mod update;
-mod users;
-mod validate;
-mod validate_metadata;
-mod views;
-mod write_block;
-pub(crate) mod write_reply;
-
-use smongo_bson::{DocWriter, Result, bail};
-
-use crate::door::Cx;
-use crate::usage::Kind;
-pub use args::Args;
-pub use cluster_parameters::{ClusterParameters, home as cluster_parameters_home, load as load_cluster_parameters};
+use access::{roles, users};
+use admin::{apply_ops, backup, cluster_parameters, compact, compact_oplog, compatibility, default_concerns, fail_point, fsync, host, parameters, plan_cache, profile, query_settings, replica_set, resize_oplog, write_block};
+use crud::{aggregate, bulk_write, count, delete, distinct, explain, find, find_and_modify, get_more, insert, update};
+use definition::{capped, coll_mod, create, drop, encryption, lists, validate, validate_metadata};
+use diagnostic::{build_info, connection, grid_fs, stats, status};
+use index::indexes;
+use session::{handshake, kill, session_commands};
+use crate::service::command::{Command, TODO};
+pub use cluster_parameters::load as load_cluster_parameters;
 pub use default_concerns::load as load_default_concerns;
-pub use create::write_capped;
-
-/// A command's handler: reads its arguments, does its work, writes the reply's fields (the door adds `ok` and the times).
-pub type Handler = fn(&mut Cx<'_>, &mut Args<'_>, &mut DocWriter<'_>) -> Result<()>;
-
-/// A row of the table of commands.
-pub struct Command {
-    pub name: &'static str,
-    pub run: Handler,
-    pub traits: u16,
-    /// What it counts as.
-    pub kind: Kind,
-}
-
-/// May run inside a multi-document transaction.
-pub const IN_TXN: u16 = 1;
-/// Takes a write concern, and waits for it.
-pub const WRITES: u16 = 2;
-/// Takes a read concern.
-pub const READS: u16 = 4;
-/// Runs against the `admin` database only.
-pub const ADMIN: u16 = 8;
-/// Its writes are retryable: it takes a `txnNumber` outside a transaction.
-pub const RETRYABLE: u16 = 16;
-/// Exists only with `enableTestCommands`.
-pub const TEST_ONLY: u16 = 32;
-/// Answers also while the server shuts down, and is not counted as an operation.
-pub const LIGHT: u16 = 64;
-
-/// Known and not implemented.
-const TODO: u16 = 128;
-
-impl Command {
-    pub const fn new(name: &'static str, run: Handler, traits: u16) -> Command {
-        Command { name, run, traits, kind: Kind::of(name) }
-    }
-
-    /// A command MongoDB has and smongo has not yet.
-    pub const fn todo(name: &'static str) -> Command {
-        Command::new(name, not_implemented, TODO)
-    }
-
-    pub fn is(&self, one: u16) -> bool {
-        self.traits & one != 0
-    }
-}
-
-fn not_implemented(cx: &mut Cx<'_>, _args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    bail!(NotImplemented, "the command '{}' is not implemented", cx.command.name)
-}
 
 /// Every command, sorted by name.
 pub static COMMANDS: &[Command] = &[
@@ -138,7 +41,7 @@ pub static COMMANDS: &[Command] = &[
     encryption::COMPACT,
     fail_point::CONFIGURE_FAIL_POINT,
     status::CONN_POOL_STATS,
-    diagnostic::CONNECTION_STATUS,
+    connection::CONNECTION_STATUS,
     capped::CONVERT_TO_CAPPED,
     count::COUNT,
     create::CREATE,
@@ -175,7 +78,7 @@ pub static COMMANDS: &[Command] = &[
     cluster_parameters::GET,
     parameters::GET_CMD_LINE_OPTS,
     default_concerns::GET,
-    diagnostic::GET_DIAGNOSTIC_DATA,
+    connection::GET_DIAGNOSTIC_DATA,
     host::GET_LAST_ERROR,
     host::GET_LOG,
     get_more::GET_MORE,
@@ -248,7 +151,7 @@ pub static COMMANDS: &[Command] = &[
     users::INFO,
     validate::VALIDATE,
     validate_metadata::VALIDATE_DB_METADATA,
-    diagnostic::WHATS_MY_URI,
+    connection::WHATS_MY_URI,
 ];
 
 /// Names of all commands with whether they are implemented, sorted.
@@ -266,5 +169,11 @@ mod tests {
     #[test]
     fn commands_are_sorted() {
         assert!(super::COMMANDS.is_sorted_by(|a, b| a.name < b.name));
+    }
+
+    #[test]
+    fn commands_that_writes_are_blocked_for_exist() {
+        let blocked = crate::service::write_block::CHANGING;
+        assert!(blocked.is_sorted() && blocked.iter().all(|name| super::lookup(name).is_some()));
     }
 }

@@ -11,13 +11,11 @@ use smongo_storage::Begin;
 
 use super::Session;
 use super::run::panicked;
-use crate::catalog::Collection;
-use crate::commands::insert::insert_plain;
-use crate::exec;
-use crate::namespace::Ns;
-use crate::op::OpCx;
-use crate::plan;
-use crate::usage::Kind;
+use crate::commands::crud::insert::insert_plain;
+use crate::data::catalog::{Collection, point_read};
+use crate::data::namespace::Ns;
+use crate::query::plan;
+use crate::service::usage::Kind;
 
 impl Session {
     /// Answers `find` with the filter `{_id: id}`, handing the document, if there is one, to `read`. `None` also where the value
@@ -33,10 +31,10 @@ impl Session {
             // Given back, the session ends the transaction.
             let mut store = shared.store.session()?;
             store.begin(Begin { read_only: true })?;
-            let found = exec::point_read(&mut store, &coll, id)?;
+            let found = point_read(&mut store, &coll, id)?;
             Ok(read(found.map(|(_, doc)| doc)))
         }));
-        shared.usage.tally.point_read(1);
+        shared.tally.point_read(1);
         shared.usage.count(Kind::Query, 1);
         shared.usage.time(&shared.catalog, ns.as_str(), Kind::Query, false, begun.elapsed());
         Some(found.unwrap_or_else(|panic| Err(panicked(&*panic))))
@@ -52,7 +50,7 @@ impl Session {
             return None;
         }
         let done = catch_unwind(AssertUnwindSafe(|| {
-            let mut op = OpCx::new(shared);
+            let mut op = shared.op();
             insert_plain(&mut op, coll, doc)?;
             op.make_durable(concern.durable)
         }));

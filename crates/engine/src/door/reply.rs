@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Error, Timestamp, Value};
 
-use super::generic::WriteConcern;
-use crate::shared::Shared;
+use crate::service::command::WriteConcern;
+use crate::service::shared::Shared;
 
 /// `ok: 1` and the times, at the end of a successful reply.
 pub fn succeed(w: &mut DocWriter<'_>, ok: Value<'_>, shared: &Shared, write_concern: &WriteConcern) {

@@ -1,56 +1,33 @@
 //! Running a command: dispatch, transactions, fail points, panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use smongo_bson::{Code, DocBuf, DocWriter, Error, Result, Value, ValueBuf, bail, err};
 use smongo_mql::Host;
 
-use super::generic::{Generic, ReadConcern, WriteConcern};
-use super::{After, Client, Request, Session, reply};
-use crate::Engine;
-use crate::clock::now_millis;
-use crate::commands::{self, Args, Command};
-use crate::op::OpCx;
-use crate::operations::{Place, Watched};
-use crate::profiler::Profiled;
-use crate::sessions::{Lsid, TxnRef};
-use crate::usage;
-
-/// What a command's handler sees.
-pub struct Cx<'s> {
-    pub op: OpCx,
-    pub command: &'static Command,
-    pub db: String,
-    pub lsid: Option<Lsid>,
-    pub txn_number: Option<i64>,
-    /// Inside a multi-document transaction.
-    pub in_transaction: bool,
-    pub stmt_ids: Vec<i32>,
-    pub comment: Value<'s>,
-    pub max_time_ms: i64,
-    pub read_concern: ReadConcern,
-    pub write_concern: WriteConcern,
-    pub client: &'s Client,
-    /// Where the command is listed while it runs.
-    pub place: &'s Place,
-    pub connection: u64,
-    pub metadata: &'s mut Option<DocBuf>,
-    pub after: After,
-    /// What the reply says at `ok`.
-    pub ok: Value<'static>,
-}
+use super::{Session, reply};
+use crate::commands;
+use crate::data::clock::now_millis;
+use crate::data::op::OpCx;
+use crate::service::command::{ADMIN, After, Args, Client, Command, Cx, Generic, LIGHT, Request, TEST_ONLY};
+use crate::service::operations::Watched;
+use crate::service::profiler::Profiled;
+use crate::service::sessions::TxnRef;
+use crate::service::shared::Shared;
+use crate::service::usage;
 
 impl Session {
-    pub(crate) fn new(engine: &Engine, client: Client) -> Session {
-        let connection = engine.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        engine.shared.open_connections.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn new(shared: &Arc<Shared>, client: Client) -> Session {
+        let connection = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        shared.open_connections.fetch_add(1, Ordering::Relaxed);
         if !client.local.is_empty() {
-            client.local.clone_into(&mut engine.shared.address.lock());
+            client.local.clone_into(&mut shared.address.lock());
         }
-        let place = engine.shared.operations.place(client, connection);
-        Session { shared: engine.shared.clone(), connection, place, metadata: None }
+        let place = shared.operations.place(client, connection);
+        Session { shared: shared.clone(), connection, place, metadata: None }
     }
 
     /// For a transport that sees when its client is gone.
@@ -74,7 +51,7 @@ impl Session {
             // The operation's context was dropped while unwinding: its transaction is rolled back.
             Err(panic) => (After::Reply, Some(panicked(&*panic))),
         };
-        let error = error.map(|e| crate::damage::explain(&self.shared, e));
+        let error = error.map(|e| crate::data::damage::explain(&self.shared, e));
         if let Some(error) = &error {
             out.truncate(start);
             reply::fail(&mut DocWriter::new(out), Some(&self.shared), error);
@@ -145,15 +122,15 @@ impl Session {
 
     fn dispatch(&mut self, command: &'static Command, request: &Request<'_>, out: &mut Vec<u8>) -> Result<After> {
         let start = out.len();
-        if command.is(commands::TEST_ONLY) && !self.shared.options.test_commands {
+        if command.is(TEST_ONLY) && !self.shared.options.test_commands {
             bail!(CommandNotFound, "no such command: '{}'", command.name);
         }
         let mut args = Args::new(command.name, request.body, request.sequences);
         let generic = Generic::parse(command, &mut args, self.shared.parameters.require_api_version())?;
-        if command.is(commands::ADMIN) && generic.db != "admin" {
+        if command.is(ADMIN) && generic.db != "admin" {
             bail!(Unauthorized, "{} may only be run against the admin database.", command.name);
         }
-        if self.shared.shutting_down() && !command.is(commands::LIGHT) {
+        if self.shared.shutting_down() && !command.is(LIGHT) {
             bail!(InterruptedAtShutdown, "The server is in quiesce mode and will shut down");
         }
         self.shared.write_block.check(command, generic.db, request)?;
@@ -164,7 +141,7 @@ impl Session {
         let result = self.run_row(command, request, &generic, &mut args, out);
         let after = result.map_err(|e| label(e, &generic, command))?;
         if let Some(patch) = fail.patch {
-            crate::failpoint::patch_reply(out, start, patch.as_doc());
+            crate::service::failpoint::patch_reply(out, start, patch.as_doc());
         }
         Ok(after)
     }
@@ -186,8 +163,8 @@ impl Session {
             Some(lsid) if !generic.in_transaction() => shared.sessions.touch(&shared, lsid, generic)?,
             _ => None,
         };
-        let running = shared.operations.begin(&self.place, request.body, generic);
-        let fresh = || OpCx::with_kill_switch(&shared, running.kill_switch());
+        let running = shared.operations.begin(&self.place, command, request.body, generic);
+        let fresh = || shared.op_with(running.kill_switch());
         let (mut op, txn) = match txn {
             Some(TxnRef { op: Some(mut op), slot, turn }) => {
                 op.kill = running.kill_switch();
@@ -197,16 +174,8 @@ impl Session {
             None => (fresh(), None),
         };
         op.retry = retry;
-        op.settings = shared.query_settings.of(command, request.body)?.map(|setting| setting.settings);
-        op.api = generic.api.clone();
-        op.comment = Some(generic.comment).filter(|comment| !comment.is_missing()).map(ValueBuf::new);
-        op.compile = Default::default();
-        op.compile.now = now_millis();
-        op.compile.cluster_time = Some(shared.clock.last());
-        op.compile.db = generic.db.to_owned();
-        op.compile.allow_disk_use = shared.parameters.allow_disk_use();
-        op.deadline = (generic.max_time_ms > 0).then(|| Instant::now() + Duration::from_millis(generic.max_time_ms as u64));
-        if generic.max_time_ms > 0 && shared.failpoints.times_out() && !command.is(commands::LIGHT) {
+        equip(&mut op, &shared, command, request, generic)?;
+        if generic.max_time_ms > 0 && shared.failpoints.times_out() && !command.is(LIGHT) {
             op.deadline = Some(Instant::now());
             op.interrupt()?;
         }
@@ -225,6 +194,7 @@ impl Session {
         };
         let mut cx = Cx {
             op,
+            shared: &shared,
             command,
             db: generic.db.to_owned(),
             lsid: generic.lsid.clone(),
@@ -278,11 +248,18 @@ impl Drop for Session {
     }
 }
 
-impl Cx<'_> {
-    /// Fails when the operation was killed or its time is over.
-    pub fn interrupt(&mut self) -> Result<()> {
-        self.op.interrupt()
-    }
+/// What an operation knows of its command.
+fn equip(op: &mut OpCx, shared: &Shared, command: &'static Command, request: &Request<'_>, generic: &Generic<'_>) -> Result<()> {
+    op.settings = shared.query_settings.of(command, request.body)?.map(|setting| setting.settings);
+    op.api = generic.api.clone();
+    op.comment = Some(generic.comment).filter(|comment| !comment.is_missing()).map(ValueBuf::new);
+    op.compile = Default::default();
+    op.compile.now = now_millis();
+    op.compile.cluster_time = Some(shared.clock.last());
+    op.compile.db = generic.db.to_owned();
+    op.compile.allow_disk_use = shared.parameters.allow_disk_use();
+    op.deadline = (generic.max_time_ms > 0).then(|| Instant::now() + Duration::from_millis(generic.max_time_ms as u64));
+    Ok(())
 }
 
 fn stmt_ids(generic: &Generic<'_>) -> Vec<i32> {

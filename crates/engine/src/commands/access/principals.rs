@@ -1,0 +1,233 @@
+//! Users and roles as they are stored: documents of `admin.system.users` and `admin.system.roles`, as in MongoDB.
+//!
+//! There is no access control: whoever reaches the database may do everything. Users and roles are kept, checked and given back.
+
+use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
+
+use crate::data::catalog::find_by_id;
+use crate::data::namespace::Ns;
+use crate::data::op::OpCx;
+use crate::data::write;
+use crate::query::exec;
+use crate::service::command::{Args, Cx};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    User,
+    Role,
+}
+
+/// A user's or role's name and the database it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub name: String,
+    pub db: String,
+}
+
+/// Roles every database has.
+const OF_DATABASES: &[&str] = &["dbAdmin", "dbOwner", "enableSharding", "read", "readWrite", "userAdmin"];
+/// Roles of `admin` besides.
+const OF_ADMIN: &[&str] = &[
+    "__queryableBackup", "__system", "backup", "clusterAdmin", "clusterManager", "clusterMonitor", "dbAdminAnyDatabase", "directShardOperations",
+    "hostManager", "readAnyDatabase", "readWriteAnyDatabase", "restore", "root", "searchCoordinator", "userAdminAnyDatabase",
+];
+
+/// The names of the roles a database has from the start.
+pub fn builtin(db: &str) -> impl Iterator<Item = &'static str> {
+    let of_admin = if db == "admin" { OF_ADMIN } else { &[] };
+    OF_DATABASES.iter().chain(of_admin).copied()
+}
+
+impl Kind {
+    fn coll(self) -> &'static str {
+        match self {
+            Kind::User => "system.users",
+            Kind::Role => "system.roles",
+        }
+    }
+
+    /// The field that names one.
+    pub fn field(self) -> &'static str {
+        match self {
+            Kind::User => "user",
+            Kind::Role => "role",
+        }
+    }
+
+    fn ns(self) -> Ns {
+        Ns::unchecked("admin", self.coll())
+    }
+}
+
+impl Principal {
+    pub fn new(name: &str, db: &str) -> Principal {
+        Principal { name: name.to_owned(), db: db.to_owned() }
+    }
+
+    /// The `_id` it is stored under.
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.db, self.name)
+    }
+
+    pub fn is_builtin(&self) -> bool {
+        builtin(&self.db).any(|name| name == self.name)
+    }
+
+    pub fn write(&self, kind: Kind, w: &mut DocWriter<'_>) {
+        w.append(kind.field(), &*self.name).append("db", &*self.db);
+    }
+
+    /// A name alone, which means the command's own database, or `{role or user, db}`.
+    pub fn parse(kind: Kind, value: Value<'_>, db: &str) -> Result<Principal> {
+        let field = kind.field();
+        match value {
+            Value::String(name) => Ok(Principal::new(name, db)),
+            Value::Document(d) => {
+                let mut args = Args::nested(field, d);
+                let name = args.str(field)?.ok_or_else(|| args.missing(field))?;
+                let db = args.str("db")?.ok_or_else(|| args.missing("db"))?;
+                args.finish()?;
+                Ok(Principal::new(name, db))
+            }
+            v => bail!(BadValue, "A {field} must be given as a string or an object, found {}", v.type_name()),
+        }
+    }
+
+    pub fn parse_all(kind: Kind, list: Array<'_>, db: &str) -> Result<Vec<Principal>> {
+        list.iter().map(|v| Principal::parse(kind, v, db)).collect()
+    }
+}
+
+impl std::fmt::Display for Principal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.name, self.db)
+    }
+}
+
+/// The user or role a command names by its first field.
+pub fn named<'a>(cx: &Cx<'_>, args: &mut Args<'a>) -> Result<Principal> {
+    match args.first() {
+        Value::String("") => bail!(BadValue, "{} needs a name that is not empty", cx.command.name),
+        Value::String(name) => Ok(Principal::new(name, &cx.db)),
+        v => Err(args.wrong_type(cx.command.name, v, "string")),
+    }
+}
+
+/// The roles stored in a user or role.
+pub fn roles_of(doc: Doc<'_>) -> Vec<Principal> {
+    let list = doc.get("roles").as_array().into_iter().flat_map(Array::iter);
+    list.filter_map(|role| Principal::parse(Kind::Role, role, "").ok()).collect()
+}
+
+pub fn role_array(roles: &[Principal]) -> ValueBuf {
+    ValueBuf::array(|w| {
+        for role in roles {
+            role.write(Kind::Role, &mut w.document());
+        }
+    })
+}
+
+/// Fails unless all the roles exist.
+pub fn check_roles(op: &mut OpCx, roles: &[Principal]) -> Result<()> {
+    for role in roles {
+        if !role.is_builtin() && find(op, Kind::Role, role)?.is_none() {
+            bail!(RoleNotFound, "Could not find role: {role}");
+        }
+    }
+    Ok(())
+}
+
+pub fn find(op: &mut OpCx, kind: Kind, who: &Principal) -> Result<Option<DocBuf>> {
+    let Some(coll) = op.data.catalog.get(&kind.ns()) else { return Ok(None) };
+    let found = find_by_id(op, &coll, Value::String(&who.id()))?;
+    Ok(found.map(|(_, doc)| DocBuf::from(doc)))
+}
+
+/// All of a database, or of all databases, in the order of their ids.
+pub fn list(op: &mut OpCx, kind: Kind, db: Option<&str>) -> Result<Vec<DocBuf>> {
+    let stages = [
+        DocBuf::build(|w| {
+            let mut filter = w.document("$match");
+            if let Some(db) = db {
+                filter.append("db", db);
+            }
+        }),
+        DocBuf::build(|w| {
+            w.document("$sort").append("_id", 1);
+        }),
+    ];
+    let mut stream = exec::open_pipeline(op, "admin", kind.coll(), &stages, &Default::default())?;
+    let mut found = Vec::new();
+    while stream.advance(op)? {
+        found.push(DocBuf::from(stream.doc()));
+    }
+    Ok(found)
+}
+
+pub fn create(op: &mut OpCx, kind: Kind, doc: &DocBuf) -> Result<()> {
+    let shared = op.data.clone();
+    let coll = shared.catalog.get_or_create(op, &kind.ns())?;
+    op.write(|op| write::insert(op, &coll, doc.as_doc()).map(drop))
+}
+
+/// Replaces what is stored by what `change` makes of it; `false` when there is nobody of that name.
+pub fn change(op: &mut OpCx, kind: Kind, who: &Principal, change: impl Fn(Doc<'_>) -> Result<DocBuf>) -> Result<bool> {
+    let Some(coll) = op.data.catalog.get(&kind.ns()) else { return Ok(false) };
+    op.write(|op| {
+        let found = find_by_id(op, &coll, Value::String(&who.id()))?;
+        let Some((id, old)) = found.map(|(id, doc)| (id, DocBuf::from(doc))) else { return Ok(false) };
+        let new = change(old.as_doc())?;
+        if new.as_bytes() != old.as_bytes() {
+            write::update(op, &coll, id, old.as_doc(), new.as_doc(), new.as_doc())?;
+        }
+        Ok(true)
+    })
+}
+
+pub fn remove(op: &mut OpCx, kind: Kind, who: &Principal) -> Result<bool> {
+    let Some(coll) = op.data.catalog.get(&kind.ns()) else { return Ok(false) };
+    op.write(|op| {
+        let found = find_by_id(op, &coll, Value::String(&who.id()))?;
+        let Some((id, old)) = found.map(|(id, doc)| (id, DocBuf::from(doc))) else { return Ok(false) };
+        write::delete(op, &coll, id, old.as_doc())?;
+        Ok(true)
+    })
+}
+
+/// Removes all of a database; tells how many there were.
+pub fn remove_all(op: &mut OpCx, kind: Kind, db: &str) -> Result<i32> {
+    let mut n = 0;
+    for doc in list(op, kind, Some(db))? {
+        let name = doc.get(kind.field());
+        n += i32::from(remove(op, kind, &Principal::new(name.as_str().unwrap_or_default(), db))?);
+    }
+    Ok(n)
+}
+
+/// The document with some fields replaced, in their places, or appended.
+pub fn with_fields(old: Doc<'_>, fields: &[(&str, Value<'_>)]) -> DocBuf {
+    DocBuf::build(|w| {
+        for e in old {
+            match fields.iter().find(|(name, _)| *name == e.name()) {
+                Some((name, value)) => w.append(name, *value),
+                None => w.append_element(&e),
+            };
+        }
+        for (name, value) in fields.iter().filter(|(name, _)| !old.contains(name)) {
+            w.append(name, *value);
+        }
+    })
+}
+
+/// Adds roles to what is stored, or takes them away.
+pub fn change_roles(op: &mut OpCx, kind: Kind, who: &Principal, roles: &[Principal], grant: bool) -> Result<bool> {
+    change(op, kind, who, |old| {
+        let mut held = roles_of(old);
+        held.retain(|role| grant || !roles.contains(role));
+        if grant {
+            let missing: Vec<_> = roles.iter().filter(|role| !held.contains(role)).cloned().collect();
+            held.extend(missing);
+        }
+        Ok(with_fields(old, &[("roles", role_array(&held).view())]))
+    })
+}

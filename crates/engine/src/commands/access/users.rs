@@ -1,0 +1,224 @@
+//! createUser, updateUser, dropUser, dropAllUsersFromDatabase, grantRolesToUser, revokeRolesFromUser, usersInfo
+
+use smongo_bson::{Array, Binary, Code, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
+use smongo_mql::{Arena, Matcher};
+
+use super::principals::{self, Kind, Principal, named};
+use super::scram::Mechanism;
+use crate::data::op::OpCx;
+use crate::data::oplog::uuid_bytes;
+use crate::service::command::{Args, Command, Cx, WRITES};
+
+pub const CREATE: Command = Command::new("createUser", create, WRITES);
+pub const UPDATE: Command = Command::new("updateUser", update, WRITES);
+pub const DROP: Command = Command::new("dropUser", drop_user, WRITES);
+pub const DROP_ALL: Command = Command::new("dropAllUsersFromDatabase", drop_all, WRITES);
+pub const GRANT_ROLES: Command = Command::new("grantRolesToUser", change_roles, WRITES);
+pub const REVOKE_ROLES: Command = Command::new("revokeRolesFromUser", change_roles, WRITES);
+pub const INFO: Command = Command::new("usersInfo", info, 0);
+
+/// What createUser and updateUser say of a user.
+struct Given<'a> {
+    password: Option<&'a str>,
+    digested: bool,
+    mechanisms: Option<Vec<Mechanism>>,
+    custom: Option<Doc<'a>>,
+    roles: Option<Vec<Principal>>,
+}
+
+impl<'a> Given<'a> {
+    fn read(cx: &Cx<'_>, args: &mut Args<'a>) -> Result<Given<'a>> {
+        let password = args.str("pwd")?;
+        if password == Some("") {
+            bail!(BadValue, "Password cannot be empty");
+        }
+        let mechanisms = args.array("mechanisms")?.map(|list| {
+            if list.is_empty() {
+                bail!(BadValue, "mechanisms field must not be empty");
+            }
+            list.iter().map(|m| m.as_str().map_or_else(|| bail!(TypeMismatch, "mechanisms must be strings"), Mechanism::parse)).collect::<Result<Vec<_>>>()
+        });
+        let digested = args.strict_bool("digestPassword")? == Some(false);
+        let roles = args.array("roles")?.map(|list| Principal::parse_all(Kind::Role, list, &cx.db)).transpose()?;
+        let given = Given { password, digested, mechanisms: mechanisms.transpose()?, custom: args.doc("customData")?, roles };
+        args.refuse(&["authenticationRestrictions"])?;
+        args.finish()?;
+        Ok(given)
+    }
+
+    fn credentials(&self, name: &str, password: &str) -> Result<ValueBuf> {
+        let default = if self.digested { &Mechanism::ALL[..1] } else { &Mechanism::ALL[..] };
+        let mut done = Ok(());
+        let doc = DocBuf::build(|w| {
+            let mechanisms = self.mechanisms.as_deref().unwrap_or(default);
+            done = mechanisms.iter().try_for_each(|mechanism| mechanism.write(name, password, self.digested, w));
+        });
+        done.map(|()| ValueBuf::document(doc))
+    }
+}
+
+fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let user = named(cx, args)?;
+    let given = Given::read(cx, args)?;
+    let Some(roles) = &given.roles else { return Err(args.missing("roles")) };
+    if user.db == "local" {
+        bail!(BadValue, "Cannot create users in the local database");
+    }
+    let external = user.db == "$external";
+    let credentials = match given.password {
+        Some(_) if external => bail!(BadValue, "Cannot set the password for users defined on the '$external' database"),
+        Some(password) => given.credentials(&user.name, password)?,
+        None if external => ValueBuf::document(DocBuf::build(|w| { w.append("external", true); })),
+        None => bail!(BadValue, "Must provide a 'pwd' field for all user documents, except those with '$external' as the user's source db"),
+    };
+    principals::check_roles(&mut cx.op, roles)?;
+    let doc = DocBuf::build(|w| {
+        w.append("_id", &*user.id()).append("userId", Value::Binary(Binary::from_raw(&uuid_bytes(&uuid::Uuid::new_v4()))));
+        user.write(Kind::User, w);
+        w.append("credentials", credentials.view());
+        if let Some(custom) = given.custom {
+            w.append("customData", custom);
+        }
+        w.append("roles", principals::role_array(roles).view());
+    });
+    match principals::create(&mut cx.op, Kind::User, &doc) {
+        Err(e) if e.code() == Code::DuplicateKey => bail!(51003, "User \"{user}\" already exists"),
+        done => done,
+    }
+}
+
+fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let user = named(cx, args)?;
+    let given = Given::read(cx, args)?;
+    if given.password.is_none() && given.custom.is_none() && given.roles.is_none() {
+        match given.mechanisms {
+            Some(_) => bail!(BadValue, "mechanisms field of updateUser needs a pwd beside it"),
+            None => bail!(BadValue, "Must specify at least one field to update in updateUser"),
+        }
+    }
+    if let Some(roles) = &given.roles {
+        principals::check_roles(&mut cx.op, roles)?;
+    }
+    let credentials = given.password.map(|password| given.credentials(&user.name, password)).transpose()?;
+    let roles = given.roles.as_deref().map(principals::role_array);
+    let fields: Vec<(&str, Value<'_>)> = [
+        ("credentials", credentials.as_ref().map(ValueBuf::view)),
+        ("customData", given.custom.map(Value::Document)),
+        ("roles", roles.as_ref().map(ValueBuf::view)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect();
+    let found = principals::change(&mut cx.op, Kind::User, &user, |old| Ok(principals::with_fields(old, &fields)))?;
+    require(found, &user)
+}
+
+fn require(found: bool, user: &Principal) -> Result<()> {
+    if !found {
+        bail!(UserNotFound, "User '{user}' not found");
+    }
+    Ok(())
+}
+
+fn drop_user(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let user = named(cx, args)?;
+    args.finish()?;
+    let found = principals::remove(&mut cx.op, Kind::User, &user)?;
+    require(found, &user)
+}
+
+fn drop_all(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    args.finish()?;
+    let db = cx.db.clone();
+    let n = principals::remove_all(&mut cx.op, Kind::User, &db)?;
+    reply.append("n", n);
+    Ok(())
+}
+
+fn change_roles(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let user = named(cx, args)?;
+    let Some(roles) = args.array("roles")? else { return Err(args.missing("roles")) };
+    args.finish()?;
+    let roles = Principal::parse_all(Kind::Role, roles, &cx.db)?;
+    let grant = cx.command.name == GRANT_ROLES.name;
+    if grant {
+        principals::check_roles(&mut cx.op, &roles)?;
+    }
+    let found = principals::change_roles(&mut cx.op, Kind::User, &user, &roles, grant)?;
+    require(found, &user)
+}
+
+/// `usersInfo`: 1 for those of the database, `{forAllDBs: true}`, or one or several by name.
+fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    let which = args.first();
+    let credentials = args.bool("showCredentials")?;
+    let custom = args.strict_bool("showCustomData")?.unwrap_or(true);
+    let privileges = args.bool("showPrivileges")?;
+    args.refuse(&["showAuthenticationRestrictions"])?;
+    let filter = args.doc("filter")?.map(|filter| Matcher::compile(filter, &cx.op.compile.timeless())).transpose()?;
+    args.finish()?;
+    if privileges && !exact(which) {
+        bail!(IllegalOperation, "Privilege or restriction details require exact-match usersInfo queries");
+    }
+    let db = cx.db.clone();
+    let mut users = match which {
+        Value::Document(d) if d.contains("forAllDBs") => principals::list(&mut cx.op, Kind::User, None)?,
+        Value::Array(list) => listed(cx, list)?,
+        v @ (Value::String(_) | Value::Document(_)) => principals::find(&mut cx.op, Kind::User, &Principal::parse(Kind::User, v, &db)?)?.into_iter().collect(),
+        v if v.is_number() => principals::list(&mut cx.op, Kind::User, Some(&db))?,
+        v => bail!(BadValue, "UserName must be either a string, an object or 1, found {}", v.type_name()),
+    };
+    users = users.iter().map(|user| shown(user.as_doc(), credentials, custom)).collect();
+    if privileges {
+        users = users.iter().map(|user| with_privileges(&mut cx.op, user.as_doc())).collect::<Result<_>>()?;
+    }
+    let arena = Arena::new();
+    let mut out = reply.array("users");
+    for user in &users {
+        if filter.as_ref().map_or(Ok(true), |filter| filter.matches(user.as_doc(), &arena))? {
+            out.push(user.as_doc());
+        }
+    }
+    Ok(())
+}
+
+/// Whether users are asked for by their names.
+fn exact(which: Value<'_>) -> bool {
+    match which {
+        Value::Document(d) => !d.contains("forAllDBs"),
+        v => matches!(v, Value::String(_) | Value::Array(_)),
+    }
+}
+
+/// A user with what its roles are made of and what they allow.
+fn with_privileges(op: &mut OpCx, user: Doc<'_>) -> Result<DocBuf> {
+    let roles = super::roles::inherited(op, &principals::roles_of(user))?;
+    let privileges = super::roles::inherited_privileges(op, Doc::EMPTY, &roles)?;
+    Ok(DocBuf::build(|w| {
+        w.append_all(user).append("inheritedRoles", principals::role_array(&roles).view()).append("inheritedPrivileges", privileges.view());
+        w.array("inheritedAuthenticationRestrictions");
+    }))
+}
+
+fn listed(cx: &mut Cx<'_>, list: Array<'_>) -> Result<Vec<DocBuf>> {
+    let mut users = Vec::new();
+    for who in Principal::parse_all(Kind::User, list, &cx.db)? {
+        users.extend(principals::find(&mut cx.op, Kind::User, &who)?);
+    }
+    Ok(users)
+}
+
+fn shown(user: Doc<'_>, credentials: bool, custom: bool) -> DocBuf {
+    DocBuf::build(|w| {
+        for e in user {
+            let hidden = (e.name() == "credentials" && !credentials) || (e.name() == "customData" && !custom);
+            if !hidden {
+                w.append_element(&e);
+            }
+        }
+        let mut mechanisms = w.array("mechanisms");
+        for e in user.get("credentials").as_doc().into_iter().flat_map(Doc::iter) {
+            mechanisms.push(e.name());
+        }
+    })
+}

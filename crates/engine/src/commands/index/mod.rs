@@ -1,0 +1,4 @@
+//! Indexes.
+
+pub mod index_spec;
+pub mod indexes;

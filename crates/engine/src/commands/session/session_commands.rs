@@ -1,0 +1,79 @@
+//! startSession, refreshSessions, endSessions, commitTransaction, abortTransaction
+
+use smongo_bson::{DocWriter, Result, Value, bail};
+use uuid::Uuid;
+
+use crate::data::lsid::Lsid;
+use crate::service::command::{ADMIN, Args, Command, Cx, IN_TXN, LIGHT, WRITES};
+use crate::service::sessions;
+
+pub const START_SESSION: Command = Command::new("startSession", start_session, 0);
+pub const REFRESH_SESSIONS: Command = Command::new("refreshSessions", refresh_sessions, 0);
+pub const END_SESSIONS: Command = Command::new("endSessions", end_sessions, LIGHT);
+pub const COMMIT_TRANSACTION: Command = Command::new("commitTransaction", commit_transaction, IN_TXN | WRITES | ADMIN);
+pub const ABORT_TRANSACTION: Command = Command::new("abortTransaction", abort_transaction, IN_TXN | WRITES | ADMIN);
+
+fn start_session(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
+    // Fields that nobody knows are nothing to this command.
+    args.rest();
+    let lsid = Lsid { id: *Uuid::new_v4().as_bytes(), uid: None };
+    cx.shared.sessions.refresh(std::slice::from_ref(&lsid))?;
+    reply.append("id", lsid.to_doc().as_doc()).append("timeoutMinutes", cx.shared.parameters.session_minutes());
+    Ok(())
+}
+
+fn ids(args: &mut Args<'_>) -> Result<Vec<Lsid>> {
+    let list = match args.first() {
+        Value::Array(list) => list,
+        v => return Err(args.wrong_type("ids", v, "array")),
+    };
+    args.finish()?;
+    let parse = |v: Value<'_>| match v {
+        Value::Document(d) => Lsid::parse(d),
+        v => bail!(TypeMismatch, "a session id must be an object, found {}", v.type_name()),
+    };
+    list.iter().map(parse).collect()
+}
+
+fn refresh_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let ids = ids(args)?;
+    cx.shared.sessions.refresh(&ids)
+}
+
+fn end_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let ids = ids(args)?;
+    let shared = &cx.shared;
+    shared.cursors.kill_where(|c| c.lsid.as_ref().is_some_and(|l| ids.contains(l)));
+    shared.sessions.end(&ids);
+    Ok(())
+}
+
+fn commit_transaction(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    args.accept(&["recoveryToken"]);
+    args.finish()?;
+    require_transaction(cx)?;
+    sessions::commit(&mut cx.op)?;
+    end_cursors(cx);
+    cx.op.make_durable(cx.write_concern.durable)
+}
+
+fn abort_transaction(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    args.accept(&["recoveryToken"]);
+    args.finish()?;
+    require_transaction(cx)?;
+    end_cursors(cx);
+    Ok(())
+}
+
+fn require_transaction(cx: &Cx<'_>) -> Result<()> {
+    if !cx.in_transaction {
+        bail!(CommandFailed, "{} must be run within a transaction", cx.command.name);
+    }
+    Ok(())
+}
+
+/// Cursors live no longer than the transaction they were opened in.
+fn end_cursors(cx: &Cx<'_>) {
+    let (lsid, number) = (&cx.lsid, cx.txn_number);
+    cx.shared.cursors.kill_where(|c| c.txn_number == number && c.lsid == *lsid);
+}

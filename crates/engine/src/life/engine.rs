@@ -1,0 +1,75 @@
+//! An open database: opening it, and its end.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use smongo_bson::Result;
+
+use crate::commands::COMMANDS;
+use crate::data::options::Options;
+use crate::door::Session;
+use crate::life::{bootstrap, maintenance, repair};
+use crate::service::command::Client;
+use crate::service::shared::Shared;
+
+/// An open database. Cheap to clone; the last one dropped closes it.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Opens the database, creating it where there is none. A second process on the same directory gets LockBusy.
+    pub fn open(options: Options) -> Result<Engine> {
+        let shared = Shared::open(options, COMMANDS, None)?;
+        bootstrap::run(&shared)?;
+        match shared.store.mark_complete() {
+            // An earlier version's database is proven to be ours without it, also on a disk that is full.
+            Err(e) if shared.store.is_unmarked() => tracing::warn!("marking the directory: {e}"),
+            marked => marked?,
+        }
+        maintenance::start(&shared);
+        Ok(Engine { shared })
+    }
+
+    /// Opens what is damaged, as far as it can be, and starts nothing that changes it in the background.
+    pub(crate) fn open_repairing(options: Options, damaged: &mut HashSet<String>, say: &mut dyn FnMut(&str)) -> Result<Engine> {
+        let shared = Shared::open(options, COMMANDS, Some(&mut |store| repair::make_readable(store, damaged, say)))?;
+        for name in shared.catalog.adopted() {
+            say(&format!("documents of a collection that the catalog does not name any more are in {name}"));
+        }
+        bootstrap::run(&shared)?;
+        Ok(Engine { shared })
+    }
+
+    /// A new session for one client.
+    pub fn session(&self, client: Client) -> Session {
+        Session::new(&self.shared, client)
+    }
+
+    /// Begins shutdown: wakes every waiter (awaitable hello, awaitData); commands from now on answer InterruptedAtShutdown.
+    pub fn begin_shutdown(&self) {
+        self.shared.begin_shutdown();
+    }
+
+    /// Whether shutdown has begun, for instance by the `shutdown` command.
+    pub fn shutting_down(&self) -> bool {
+        self.shared.shutting_down()
+    }
+
+    /// Whether connections that come and go are not worth a line.
+    pub fn quiet(&self) -> bool {
+        self.shared.parameters.quiet()
+    }
+
+    /// Copies the database into an empty or missing directory while it is in use: everything committed before the call is
+    /// in the copy, which opens as any database.
+    pub fn backup(&self, directory: &std::path::Path) -> Result<()> {
+        Ok(self.shared.store.backup(directory)?)
+    }
+
+    /// Closes the database cleanly: open operations are interrupted, a checkpoint is written.
+    pub fn close(self) -> Result<()> {
+        self.shared.close()
+    }
+}

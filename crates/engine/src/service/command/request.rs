@@ -1,0 +1,53 @@
+//! What reaches the door and what the transport does about it.
+
+use smongo_bson::Doc;
+
+/// A command as it arrived: the body and the document sequences (OP_MSG kind 1) that stand for array fields of it.
+pub struct Request<'a> {
+    pub body: Doc<'a>,
+    pub sequences: &'a [Sequence<'a>],
+}
+
+/// `documents`, `updates`, `deletes` or `ops` as a run of BSON documents one behind the other, each checked.
+pub struct Sequence<'a> {
+    pub name: &'a str,
+    pub docs: &'a [u8],
+}
+
+impl<'a> Sequence<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = Doc<'a>> + use<'a> {
+        let mut rest = self.docs;
+        std::iter::from_fn(move || {
+            let len = smongo_bson::check::prefix(rest).ok()?;
+            let (doc, after) = rest.split_at(len);
+            rest = after;
+            Some(Doc::from_checked(doc))
+        })
+    }
+}
+
+/// Who is at the other end; hello and diagnostics tell it.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// `host:port` (or socket path) under which this client reaches the server: hello's `me` and `hosts`.
+    pub local: String,
+    /// The client's own address; empty for an embedded one.
+    pub remote: String,
+    /// The compressors the transport offers, in its order of preference.
+    pub compressors: &'static [&'static str],
+}
+
+impl<'a> Request<'a> {
+    pub fn new(body: Doc<'a>) -> Request<'a> {
+        Request { body, sequences: &[] }
+    }
+}
+
+/// What the transport does once a command has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Sends the reply.
+    Reply,
+    /// Closes the connection without a reply: a fail point with `closeConnection`, or the `shutdown` command.
+    Close,
+}

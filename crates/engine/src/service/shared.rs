@@ -1,0 +1,153 @@
+//! What all sessions of one open database share: its data, and what outlives a command.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use smongo_bson::{ObjectId, Result};
+use smongo_storage::Store;
+
+use crate::data::database::Data;
+use crate::data::op::{KillSwitch, OpCx};
+use crate::data::options::Options;
+use crate::service::cluster_parameters::ClusterParameters;
+use crate::service::command::Command;
+use crate::service::cursors::Cursors;
+use crate::service::default_concerns::DefaultConcerns;
+use crate::service::failpoint::FailPoints;
+use crate::service::operations::Operations;
+use crate::service::parameters::Parameters;
+use crate::service::profiler::Profiler;
+use crate::service::query_settings::QuerySettings;
+use crate::service::sessions::Sessions;
+use crate::service::usage::Usage;
+use crate::service::write_block::WriteBlock;
+
+pub struct Shared {
+    pub data: Arc<Data>,
+    pub cursors: Cursors,
+    pub sessions: Sessions,
+    pub operations: Operations,
+    pub failpoints: FailPoints,
+    /// hello's `topologyVersion.processId`, made anew with every open.
+    pub process: ObjectId,
+    /// Connections opened since the start, and those open now.
+    pub connections: AtomicU64,
+    pub open_connections: AtomicU64,
+    pub usage: Usage,
+    pub profiler: Profiler,
+    pub parameters: Parameters,
+    pub default_concerns: DefaultConcerns,
+    pub cluster_parameters: ClusterParameters,
+    pub query_settings: QuerySettings,
+    pub write_block: WriteBlock,
+    /// The address by which the newest client reached the server.
+    pub address: Mutex<String>,
+    /// The version of the replica set's configuration.
+    pub config_version: AtomicI32,
+    closing: Mutex<bool>,
+    closed: Condvar,
+}
+
+/// Whoever has what is shared has the data.
+impl Deref for Shared {
+    type Target = Data;
+
+    fn deref(&self) -> &Data {
+        &self.data
+    }
+}
+
+impl Shared {
+    /// Opens a database, a damaged one after its tables were made readable. `commands` is their table, for counting them.
+    pub fn open(options: Options, commands: &'static [Command], repair: Option<&mut dyn FnMut(&Store) -> Result<()>>) -> Result<Arc<Shared>> {
+        let parameters = Parameters::new(&options)?;
+        let failpoints = FailPoints::new(options.test_commands);
+        Ok(Arc::new(Shared {
+            data: Data::open(options, parameters.tuning.clone(), repair)?,
+            cursors: Cursors::default(),
+            sessions: Sessions::default(),
+            operations: Operations::default(),
+            failpoints,
+            process: ObjectId::generate(),
+            connections: AtomicU64::new(0),
+            open_connections: AtomicU64::new(0),
+            usage: Usage::new(commands),
+            profiler: Profiler::default(),
+            parameters,
+            default_concerns: DefaultConcerns::default(),
+            cluster_parameters: ClusterParameters::default(),
+            query_settings: QuerySettings::default(),
+            write_block: WriteBlock::default(),
+            address: Mutex::new("localhost:27017".to_owned()),
+            config_version: AtomicI32::new(1),
+            closing: Mutex::new(false),
+            closed: Condvar::new(),
+        }))
+    }
+
+    /// The context of an operation of the database's own.
+    pub fn op(self: &Arc<Shared>) -> OpCx {
+        self.op_with(Arc::default())
+    }
+
+    /// The same for an operation that can be killed.
+    pub fn op_with(self: &Arc<Shared>, kill: Arc<KillSwitch>) -> OpCx {
+        OpCx::new(&self.data, self.clone(), kill)
+    }
+
+    /// hello's `topologyVersion.counter`: it changes when the server stops being a primary.
+    pub fn topology_counter(&self) -> i64 {
+        if self.shutting_down() { 2 } else { 1 }
+    }
+
+    /// Sleeps until shutdown begins, `timeout` is over, or it was killed.
+    pub fn wait_for_shutdown(&self, timeout: Duration, killed: impl Fn() -> bool) {
+        // A client may ask for more than a clock can hold.
+        let until = Instant::now() + timeout.min(Duration::from_secs(24 * 3600));
+        let mut closing = self.closing.lock();
+        while !*closing && !killed() {
+            if self.closed.wait_until(&mut closing, until).timed_out() {
+                break;
+            }
+        }
+    }
+
+    /// Wakes commands that sleep, to look whether they were killed.
+    pub fn wake_sleepers(&self) {
+        self.watchers.wake_all();
+        // Nobody is between looking and sleeping.
+        drop(self.closing.lock());
+        self.closed.notify_all();
+    }
+
+    /// Ends cursors whose session has ended or expired, also while a command used them.
+    pub fn end_orphans(&self) {
+        self.cursors.kill_where(|cursor| cursor.lsid.as_ref().is_some_and(|lsid| !self.sessions.exists(lsid)));
+    }
+
+    pub fn begin_shutdown(&self) {
+        self.data.shut_down();
+        *self.closing.lock() = true;
+        self.closed.notify_all();
+        self.operations.kill_all();
+        self.watchers.wake_all();
+    }
+
+    pub fn close(&self) -> Result<()> {
+        self.begin_shutdown();
+        self.cursors.clear();
+        self.sessions.clear();
+        self.data.close()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Err(e) = self.close() {
+            tracing::warn!("closing the database: {e}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
 
 use super::args::{field_path, integer, show};
+use super::step::{Step, over};
 use super::{Needs, Operator, Stage, group, registry};
 use crate::accum::count_value;
 use crate::arena::Arena;
@@ -158,7 +159,7 @@ impl Operator for Count {
         "$count"
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(CountStream { input, field: self.field, result: None }))
+        Ok(over(input, CountStream { field: self.field, result: None }))
     }
     fn needs(&self, _after: Needs) -> Needs {
         Needs::nothing()
@@ -166,18 +167,19 @@ impl Operator for Count {
 }
 
 struct CountStream {
-    input: Box<dyn Stream>,
     field: String,
     result: Option<DocBuf>,
 }
 
-impl Stream for CountStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for CountStream {
+    const LENDS: bool = false;
+
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         if self.result.is_some() {
             return Ok(false);
         }
         let mut n = 0i64;
-        while self.input.advance(host)? {
+        while input.advance(host)? {
             n += 1;
             if n % 1024 == 0 {
                 host.interrupt()?;
@@ -188,31 +190,27 @@ impl Stream for CountStream {
         }));
         Ok(n > 0)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         self.result.as_ref().map_or(Doc::EMPTY, DocBuf::as_doc)
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }
 
 struct MatchStream {
-    input: Box<dyn Stream>,
     matcher: Matcher,
     arena: Arena,
 }
 
 pub(super) fn matching(input: Box<dyn Stream>, matcher: Matcher) -> Box<dyn Stream> {
-    Box::new(MatchStream { input, matcher, arena: Arena::new() })
+    over(input, MatchStream { matcher, arena: Arena::new() })
 }
 
-impl Stream for MatchStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for MatchStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         let mut rejected = 0u32;
-        while self.input.advance(host)? {
+        while input.advance(host)? {
             self.arena.reset();
-            self.arena.set_meta(self.input.meta());
-            if self.matcher.matches(self.input.doc(), &self.arena)? {
+            self.arena.set_meta(input.meta());
+            if self.matcher.matches(input.doc(), &self.arena)? {
                 return Ok(true);
             }
             rejected += 1;
@@ -222,64 +220,38 @@ impl Stream for MatchStream {
         }
         Ok(false)
     }
-    fn doc(&self) -> Doc<'_> {
-        self.input.doc()
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
-    }
 }
 
 struct LimitStream {
-    input: Box<dyn Stream>,
     left: u64,
 }
 
 pub(super) fn limited(input: Box<dyn Stream>, n: u64) -> Box<dyn Stream> {
-    Box::new(LimitStream { input, left: n })
+    over(input, LimitStream { left: n })
 }
 
-impl Stream for LimitStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for LimitStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         if self.left == 0 {
             return Ok(false);
         }
         self.left -= 1;
-        self.input.advance(host)
-    }
-    fn doc(&self) -> Doc<'_> {
-        self.input.doc()
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
+        input.advance(host)
     }
 }
 
 struct SkipStream {
-    input: Box<dyn Stream>,
     left: u64,
 }
 
 pub(super) fn skipped(input: Box<dyn Stream>, n: u64) -> Box<dyn Stream> {
-    Box::new(SkipStream { input, left: n })
+    over(input, SkipStream { left: n })
 }
 
-impl Stream for SkipStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for SkipStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         while self.left > 0 {
-            if !self.input.advance(host)? {
+            if !input.advance(host)? {
                 self.left = 0;
                 return Ok(false);
             }
@@ -288,54 +260,32 @@ impl Stream for SkipStream {
                 host.interrupt()?;
             }
         }
-        self.input.advance(host)
-    }
-    fn doc(&self) -> Doc<'_> {
-        self.input.doc()
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
+        input.advance(host)
     }
 }
 
 struct ProjectStream {
-    input: Box<dyn Stream>,
     projection: Projection,
     arena: Arena,
     out: Vec<u8>,
 }
 
 pub(super) fn projected(input: Box<dyn Stream>, projection: Projection) -> Box<dyn Stream> {
-    Box::new(ProjectStream { input, projection, arena: Arena::new(), out: Vec::new() })
+    over(input, ProjectStream { projection, arena: Arena::new(), out: Vec::new() })
 }
 
-impl Stream for ProjectStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if !self.input.advance(host)? {
+impl Step for ProjectStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
+        if !input.advance(host)? {
             return Ok(false);
         }
         self.arena.reset();
-        self.arena.set_meta(self.input.meta());
+        self.arena.set_meta(input.meta());
         self.out.clear();
-        self.projection.apply(self.input.doc(), None, &self.arena, &mut self.out)?;
+        self.projection.apply(input.doc(), None, &self.arena, &mut self.out)?;
         Ok(true)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }

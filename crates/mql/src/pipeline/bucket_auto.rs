@@ -7,6 +7,7 @@ use smongo_bson::{Doc, DocWriter, Result, Value, ValueBuf, bail, keystring, numb
 
 use super::granularity::{Granularity, boundary};
 use super::spill::{Sorted, Sorter};
+use super::step::{Step, over};
 use super::{Needs, Operator, Stage, bucket, group};
 use crate::accum::{Accumulator, State};
 use crate::arena::Arena;
@@ -92,7 +93,7 @@ impl Operator for BucketAuto {
         true
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(BucketAutoStream { input, spec: *self, cut: None, out: Vec::new(), arena: Arena::new() }))
+        Ok(over(input, BucketAutoStream { spec: *self, cut: None, out: Vec::new(), arena: Arena::new() }))
     }
 }
 
@@ -115,7 +116,6 @@ struct Bucket {
 }
 
 struct BucketAutoStream {
-    input: Box<dyn Stream>,
     spec: BucketAuto,
     cut: Option<Cut>,
     out: Vec<u8>,
@@ -231,12 +231,14 @@ impl Cut {
     }
 }
 
-impl Stream for BucketAutoStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for BucketAutoStream {
+    const LENDS: bool = false;
+
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         let mut cut = match self.cut.take() {
             Some(cut) => cut,
             None => {
-                let mut cut = self.spec.sort(self.input.as_mut(), host)?;
+                let mut cut = self.spec.sort(input, host)?;
                 cut.pending = self.spec.fill(&mut cut, &mut self.arena)?;
                 cut
             }
@@ -262,10 +264,7 @@ impl Stream for BucketAutoStream {
         }
         Ok(true)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smongo_bson::{Array, Doc, DocWriter, Result, Value, bail};
 
 use super::spill::{Spool, SpoolReader};
+use super::step::{Step, over};
 use super::{Operator, Pipeline, Stage, Within};
 use crate::cx::CompileCx;
 use crate::stream::{Host, Stream};
@@ -49,7 +50,7 @@ impl Operator for Facet {
         "$facet"
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(FacetStream { input, facet: Some(*self), out: Vec::new() }))
+        Ok(over(input, FacetStream { facet: Some(*self), out: Vec::new() }))
     }
     fn reads(&self) -> Vec<(String, String)> {
         self.pipelines.iter().flat_map(|(_, p)| p.reads()).collect()
@@ -57,17 +58,18 @@ impl Operator for Facet {
 }
 
 struct FacetStream {
-    input: Box<dyn Stream>,
     facet: Option<Facet>,
     out: Vec<u8>,
 }
 
-impl Stream for FacetStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for FacetStream {
+    const LENDS: bool = false;
+
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         let Some(facet) = self.facet.take() else { return Ok(false) };
         let mut spool = Spool::new("$facet", facet.allow_disk);
-        while self.input.advance(host)? {
-            spool.push(self.input.doc().as_bytes(), host)?;
+        while input.advance(host)? {
+            spool.push(input.doc().as_bytes(), host)?;
         }
         let spool = Arc::new(spool.finish()?);
         self.out.clear();
@@ -84,11 +86,8 @@ impl Stream for FacetStream {
         }
         Ok(true)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }
 

@@ -5,6 +5,7 @@ use smongo_bson::path::Path;
 use smongo_bson::{Array, Doc, DocBuf, DocWriter, Element, Result, Value, bail, number};
 
 use super::args::field_path;
+use super::step::{Step, over};
 use super::{Stage, set_path};
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
@@ -109,7 +110,7 @@ impl GeoNear {
     }
 
     pub(super) fn open(self: Box<Self>, input: Box<dyn Stream>) -> Box<dyn Stream> {
-        Box::new(GeoNearStream { input, stage: self, out: Vec::new(), scratch: Vec::new() })
+        over(input, GeoNearStream { stage: self, out: Vec::new(), scratch: Vec::new() })
     }
 }
 
@@ -160,7 +161,6 @@ fn written(path: &str) -> Result<Path> {
 }
 
 struct GeoNearStream {
-    input: Box<dyn Stream>,
     stage: Box<GeoNear>,
     out: Vec<u8>,
     scratch: Vec<u8>,
@@ -176,14 +176,14 @@ impl GeoNearStream {
     }
 }
 
-impl Stream for GeoNearStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if !self.input.advance(host)? {
+impl Step for GeoNearStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
+        if !input.advance(host)? {
             return Ok(false);
         }
         self.out.clear();
-        self.out.extend_from_slice(self.input.doc().as_bytes());
-        let meta = DocBuf::from(self.input.meta());
+        self.out.extend_from_slice(input.doc().as_bytes());
+        let meta = DocBuf::from(input.meta());
         let distance = number::to_f64(meta.get("geoNearDistance")).unwrap_or(0.0) * self.stage.multiplier;
         if let Some(path) = self.stage.distance_field.clone() {
             self.set(&path, Value::Double(distance));
@@ -194,18 +194,7 @@ impl Stream for GeoNearStream {
         Ok(true)
     }
 
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }

@@ -10,6 +10,7 @@ use smongo_bson::{ArrayWriter, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, 
 use super::args::{field_path, nested, show, stage};
 use super::join::{JoinTable, Matches};
 use super::lookup::{match_stage, visit};
+use super::step::{Step, over};
 use super::{Needs, Operator, Stage, set_path};
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
@@ -107,7 +108,7 @@ impl Operator for GraphLookup {
         after
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(GraphStream { input, spec: *self, access: Access::default(), out: Vec::new() }))
+        Ok(over(input, GraphStream { spec: *self, access: Access::default(), out: Vec::new() }))
     }
     fn reads(&self) -> Vec<(String, String)> {
         vec![(self.cx.db.clone(), self.cx.coll.clone())]
@@ -148,7 +149,6 @@ impl Access {
 }
 
 struct GraphStream {
-    input: Box<dyn Stream>,
     spec: GraphLookup,
     access: Access,
     out: Vec<u8>,
@@ -233,12 +233,12 @@ impl GraphLookup {
     }
 }
 
-impl Stream for GraphStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if !self.input.advance(host)? {
+impl Step for GraphStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
+        if !input.advance(host)? {
             return Ok(false);
         }
-        let reached = self.spec.search(self.input.doc(), &mut self.access, host)?;
+        let reached = self.spec.search(input.doc(), &mut self.access, host)?;
         let mut joined = Vec::with_capacity(reached.size);
         let mut w = ArrayWriter::new(&mut joined);
         for doc in &reached.docs {
@@ -247,19 +247,10 @@ impl Stream for GraphStream {
         w.finish();
         self.out.clear();
         let array = Value::Array(smongo_bson::Array::from_checked(&joined));
-        set_path::write(&mut DocWriter::new(&mut self.out), self.input.doc(), self.spec.as_path.parts(), array);
+        set_path::write(&mut DocWriter::new(&mut self.out), input.doc(), self.spec.as_path.parts(), array);
         Ok(true)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }

@@ -7,6 +7,7 @@ use smongo_bson::compare::Collator;
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Error, Result, Value, ValueBuf, bail, keystring};
 
 use super::spill::{RESTS_IN_MEMORY, Sorted, Sorter, over_limit, to_file};
+use super::step::{Step, over};
 use super::{Needs, Operator, Stage};
 use crate::accum::{Accumulator, State, is_accumulator};
 use crate::arena::Arena;
@@ -99,7 +100,7 @@ impl Operator for Group {
         needs
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(GroupStream { input, table: Table::new(*self), output: None, out: Vec::new() }))
+        Ok(over(input, GroupStream { table: Table::new(*self), output: None, out: Vec::new() }))
     }
 }
 
@@ -267,7 +268,6 @@ enum Output {
 }
 
 struct GroupStream {
-    input: Box<dyn Stream>,
     table: Table,
     output: Option<Output>,
     out: Vec<u8>,
@@ -295,11 +295,11 @@ impl GroupStream {
         });
     }
 
-    fn fill(&mut self, host: &mut dyn Host) -> Result<Output> {
+    fn fill(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<Output> {
         let mut sorter: Option<Sorter> = None;
         let mut n = 0u32;
-        while self.input.advance(host)? {
-            self.table.feed(self.input.doc(), self.input.meta()).map_err(pushed_down)?;
+        while input.advance(host)? {
+            self.table.feed(input.doc(), input.meta()).map_err(pushed_down)?;
             n = n.wrapping_add(1);
             if n.is_multiple_of(512) {
                 host.interrupt()?;
@@ -358,10 +358,12 @@ fn merge_runs(spec: &Group, runs: &mut Sorted, more: &mut bool, arena: &Arena) -
     Ok(Some(group))
 }
 
-impl Stream for GroupStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for GroupStream {
+    const LENDS: bool = false;
+
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         if self.output.is_none() {
-            self.output = Some(self.fill(host)?);
+            self.output = Some(self.fill(input, host)?);
         }
         let entry = match &mut self.output {
             Some(Output::Table(entries)) => entries.next(),
@@ -382,11 +384,10 @@ impl Stream for GroupStream {
         emit(&self.table.spec.fields, entry.id.view(), &mut entry.states, &mut self.out)?;
         Ok(true)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
     }
     fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
         if host.resting() {
             self.rest(host);
         }

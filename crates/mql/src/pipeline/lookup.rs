@@ -9,6 +9,7 @@ use super::args::{self, Spec, field_path, nested, show, with_unknown};
 use super::correlation;
 use super::join::{JoinTable, Matches};
 use super::spill::{Spool, SpoolReader};
+use super::step::{Step, over};
 use super::unwind::Unwind;
 use super::{Needs, Operator, Pipeline, Stage, Within, set_path, stage_documents};
 use crate::arena::Arena;
@@ -132,9 +133,9 @@ impl Operator for Lookup {
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
         if self.unwind.is_some() {
-            return Ok(Box::new(UnwindLookup { input, lookup: *self, foreign: None, found: 0, out: Vec::new(), scratch: Vec::new(), arena: Arena::new() }));
+            return Ok(over(input, UnwindLookup { lookup: *self, foreign: None, found: 0, out: Vec::new(), scratch: Vec::new(), arena: Arena::new() }));
         }
-        Ok(Box::new(LookupStream { input, lookup: *self, arena: Arena::new(), joined: Vec::new(), cached: false, out: Vec::new() }))
+        Ok(over(input, LookupStream { lookup: *self, arena: Arena::new(), joined: Vec::new(), cached: false, out: Vec::new() }))
     }
     fn reads(&self) -> Vec<(String, String)> {
         let own = (!self.cx.coll.is_empty()).then(|| (self.cx.db.clone(), self.cx.coll.clone()));
@@ -337,7 +338,6 @@ impl Lookup {
 }
 
 struct LookupStream {
-    input: Box<dyn Stream>,
     lookup: Lookup,
     arena: Arena,
     /// The joined array of the current document; of all, once `cached`.
@@ -347,10 +347,10 @@ struct LookupStream {
 }
 
 impl LookupStream {
-    fn join(&mut self, host: &mut dyn Host) -> Result<()> {
+    fn join(&mut self, input: &dyn Stream, host: &mut dyn Host) -> Result<()> {
         self.arena.reset();
         self.joined.clear();
-        let mut foreign = self.lookup.open_foreign(self.input.doc(), &self.arena, host)?;
+        let mut foreign = self.lookup.open_foreign(input.doc(), &self.arena, host)?;
         let mut w = ArrayWriter::new(&mut self.joined);
         while foreign.advance(host)? {
             w.push(foreign.doc());
@@ -364,37 +364,27 @@ impl LookupStream {
     }
 }
 
-impl Stream for LookupStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if !self.input.advance(host)? {
+impl Step for LookupStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
+        if !input.advance(host)? {
             return Ok(false);
         }
         if !self.cached {
             host.interrupt()?;
-            self.join(host)?;
+            self.join(input, host)?;
         }
         self.out.clear();
         let array = Value::Array(Array::from_checked(&self.joined));
-        set_path::write(&mut DocWriter::new(&mut self.out), self.input.doc(), self.lookup.as_path.parts(), array);
+        set_path::write(&mut DocWriter::new(&mut self.out), input.doc(), self.lookup.as_path.parts(), array);
         Ok(true)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }
 
 /// `$lookup` with the `$unwind` of its result: no array is ever made.
 struct UnwindLookup {
-    input: Box<dyn Stream>,
     lookup: Lookup,
     foreign: Option<Box<dyn Stream>>,
     /// Foreign documents seen for the current local document.
@@ -405,12 +395,12 @@ struct UnwindLookup {
 }
 
 impl UnwindLookup {
-    fn write(&mut self, value: Option<()>, index: Value<'_>) {
+    fn write(&mut self, input: &dyn Stream, value: Option<()>, index: Value<'_>) {
         let Some(unwind) = &self.lookup.unwind else { return };
         let foreign = self.foreign.as_ref().map_or(Doc::EMPTY, |f| f.doc());
         let value = if value.is_some() { Value::Document(foreign) } else { Value::Missing };
         self.out.clear();
-        let local = self.input.doc();
+        let local = input.doc();
         match &unwind.index {
             None => set_path::write(&mut DocWriter::new(&mut self.out), local, self.lookup.as_path.parts(), value),
             Some(path) => {
@@ -422,42 +412,35 @@ impl UnwindLookup {
     }
 }
 
-impl Stream for UnwindLookup {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for UnwindLookup {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         loop {
             if let Some(foreign) = &mut self.foreign {
                 if foreign.advance(host)? {
                     let index = Value::Int64(self.found);
                     self.found += 1;
-                    self.write(Some(()), index);
+                    self.write(input, Some(()), index);
                     return Ok(true);
                 }
                 self.foreign = None;
                 if self.found == 0 && self.lookup.unwind.as_ref().is_some_and(|u| u.keep_empty) {
-                    self.write(None, Value::Null);
+                    self.write(input, None, Value::Null);
                     return Ok(true);
                 }
             }
-            if !self.input.advance(host)? {
+            if !input.advance(host)? {
                 return Ok(false);
             }
             host.interrupt()?;
             self.arena.reset();
             self.found = 0;
-            self.foreign = Some(self.lookup.open_foreign(self.input.doc(), &self.arena, host)?);
+            self.foreign = Some(self.lookup.open_foreign(input.doc(), &self.arena, host)?);
         }
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
     }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
     fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
         if let Some(foreign) = &mut self.foreign {
             foreign.park(host);
         }

@@ -31,6 +31,7 @@ mod sample;
 mod set_path;
 mod sort;
 mod source;
+mod step;
 pub mod spill;
 mod time;
 mod union_with;

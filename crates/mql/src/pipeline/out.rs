@@ -3,6 +3,7 @@
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
 
 use super::args::Spec;
+use super::step::{Step, over};
 use super::{Operator, Stage};
 use crate::cx::CompileCx;
 use crate::stream::{Host, OutSpec, Sink, Stream, WriteSpec};
@@ -108,25 +109,26 @@ impl Operator for Out {
 }
 
 pub(super) fn writing(input: Box<dyn Stream>, spec: WriteSpec) -> Box<dyn Stream> {
-    Box::new(WriteStream { input, spec, done: false })
+    over(input, WriteStream { spec, done: false })
 }
 
 struct WriteStream {
-    input: Box<dyn Stream>,
     spec: WriteSpec,
     done: bool,
 }
 
-impl Stream for WriteStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for WriteStream {
+    const LENDS: bool = false;
+
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         if self.done {
             return Ok(false);
         }
         self.done = true;
         let mut sink: Box<dyn Sink> = host.write(&self.spec)?;
         let mut n = 0u32;
-        while self.input.advance(host)? {
-            sink.write(host, self.input.doc())?;
+        while input.advance(host)? {
+            sink.write(host, input.doc())?;
             n = n.wrapping_add(1);
             if n.is_multiple_of(128) {
                 host.interrupt()?;
@@ -135,10 +137,7 @@ impl Stream for WriteStream {
         sink.finish(host)?;
         Ok(false)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::EMPTY
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }

@@ -2,6 +2,7 @@
 
 use smongo_bson::{Array, ArrayWriter, Doc, DocWriter, Result, Value, bail};
 
+use super::step::{Step, over};
 use super::{Operator, Stage};
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
@@ -23,12 +24,11 @@ impl Operator for Redact {
         "$redact"
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(RedactStream { input, expr: self.expr, arena: Arena::new(), out: Vec::new() }))
+        Ok(over(input, RedactStream { expr: self.expr, arena: Arena::new(), out: Vec::new() }))
     }
 }
 
 struct RedactStream {
-    input: Box<dyn Stream>,
     expr: Expr,
     arena: Arena,
     out: Vec<u8>,
@@ -93,12 +93,12 @@ fn elements(expr: &Expr, array: Array<'_>, root: Doc<'_>, arena: &Arena, w: &mut
     Ok(())
 }
 
-impl Stream for RedactStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        while self.input.advance(host)? {
+impl Step for RedactStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
+        while input.advance(host)? {
             self.arena.reset();
-            self.arena.set_meta(self.input.meta());
-            let doc = self.input.doc();
+            self.arena.set_meta(input.meta());
+            let doc = input.doc();
             self.out.clear();
             match verdict(&self.expr, doc, doc, &self.arena)? {
                 Verdict::Prune => continue,
@@ -109,16 +109,7 @@ impl Stream for RedactStream {
         }
         Ok(false)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }

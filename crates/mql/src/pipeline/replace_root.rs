@@ -3,6 +3,7 @@
 use smongo_bson::{Doc, Result, Value, bail};
 
 use super::args::show;
+use super::step::{Step, over};
 use super::{Operator, Stage};
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
@@ -40,25 +41,24 @@ impl Operator for ReplaceRoot {
         self.name
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(ReplaceStream { input, spec: *self, arena: Arena::new(), out: Vec::new() }))
+        Ok(over(input, ReplaceStream { spec: *self, arena: Arena::new(), out: Vec::new() }))
     }
 }
 
 struct ReplaceStream {
-    input: Box<dyn Stream>,
     spec: ReplaceRoot,
     arena: Arena,
     out: Vec<u8>,
 }
 
-impl Stream for ReplaceStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if !self.input.advance(host)? {
+impl Step for ReplaceStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
+        if !input.advance(host)? {
             return Ok(false);
         }
         self.arena.reset();
-        self.arena.set_meta(self.input.meta());
-        let cx = Cx::new(&self.arena, self.input.doc(), self.spec.root.slots());
+        self.arena.set_meta(input.meta());
+        let cx = Cx::new(&self.arena, input.doc(), self.spec.root.slots());
         let value = self.spec.root.eval(&cx)?;
         let Value::Document(doc) = value else {
             let what = if self.spec.name == "$replaceRoot" { "'newRoot' expression " } else { "'replacement document' " };
@@ -67,23 +67,14 @@ impl Stream for ReplaceStream {
                 "{what} must evaluate to an object, but resulting value was: {}. Type of resulting value: '{}'. Input document: {:?}",
                 show(value),
                 value.type_name(),
-                self.input.doc()
+                input.doc()
             );
         };
         self.out.clear();
         self.out.extend_from_slice(doc.as_bytes());
         Ok(true)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }

@@ -3,6 +3,7 @@
 use smongo_bson::{Doc, Result, Value, bail, number};
 
 use super::spill::{Sorted, Sorter};
+use super::step::{Step, over};
 use super::{Operator, Stage};
 use crate::cx::CompileCx;
 use crate::stream::{Host, Stream};
@@ -36,13 +37,12 @@ impl Operator for Sample {
         "$sample"
     }
     fn open(self: Box<Self>, input: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(SampleStream { input, spec: *self, sorted: None }))
+        Ok(over(input, SampleStream { spec: *self, sorted: None }))
     }
 }
 
 /// Sorts by a random key and keeps the first `size`.
 struct SampleStream {
-    input: Box<dyn Stream>,
     spec: Sample,
     sorted: Option<Sorted>,
 }
@@ -64,16 +64,18 @@ impl Random {
     }
 }
 
-impl Stream for SampleStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for SampleStream {
+    const LENDS: bool = false;
+
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         if let Some(sorted) = &mut self.sorted {
             return sorted.advance();
         }
         let mut sorter = Sorter::new("$sample", self.spec.allow_disk, Some(self.spec.size));
         let mut random = Random::new();
         let mut n = 0u32;
-        while self.input.advance(host)? {
-            sorter.push(&random.next().to_be_bytes(), self.input.doc().as_bytes(), host)?;
+        while input.advance(host)? {
+            sorter.push(&random.next().to_be_bytes(), input.doc().as_bytes(), host)?;
             n = n.wrapping_add(1);
             if n.is_multiple_of(1024) {
                 host.interrupt()?;
@@ -81,10 +83,7 @@ impl Stream for SampleStream {
         }
         self.sorted.insert(sorter.finish(host)?).advance()
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         self.sorted.as_ref().map_or(Doc::EMPTY, |s| Doc::from_checked(s.payload()))
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }

@@ -4,6 +4,7 @@ use smongo_bson::path::{self, Path};
 use smongo_bson::{Doc, DocWriter, Result, Value, bail};
 
 use super::args::{field_path, show};
+use super::step::{Step, over};
 use super::{Needs, Operator, Stage, set_path};
 use crate::cx::CompileCx;
 use crate::stream::{Host, Stream};
@@ -81,15 +82,14 @@ impl Operator for Unwind {
             && let [part] = self.path.parts()
         {
             let (name, keep_empty) = (part.name.as_bytes().to_vec(), self.keep_empty);
-            return Ok(Box::new(PlainUnwind { input, name, keep_empty, cut: Cut::default(), out: Vec::new(), whole: false }));
+            return Ok(over(input, PlainUnwind { name, keep_empty, cut: Cut::default(), out: Vec::new(), whole: false }));
         }
-        Ok(Box::new(UnwindStream { input, spec: *self, at: None, out: Vec::new(), scratch: Vec::new(), whole: false }))
+        Ok(over(input, UnwindStream { spec: *self, at: None, out: Vec::new(), scratch: Vec::new(), whole: false }))
     }
 }
 
 /// The usual case, an undotted path and no index: what stands before and behind the array is copied as a whole.
 struct PlainUnwind {
-    input: Box<dyn Stream>,
     name: Vec<u8>,
     keep_empty: bool,
     cut: Cut,
@@ -111,11 +111,11 @@ struct Cut {
 
 impl PlainUnwind {
     /// The next element of the array being unwound; `false` when it has none left.
-    fn element(&mut self) -> bool {
+    fn element(&mut self, input: &dyn Stream) -> bool {
         if self.cut.elements.is_empty() {
             return false;
         }
-        let bytes = self.input.doc().as_bytes();
+        let bytes = input.doc().as_bytes();
         let left = bytes.get(self.cut.elements.clone()).unwrap_or(&[]);
         let Some(element) = smongo_bson::doc::Iter::over(left).next() else { return false };
         self.cut.elements.start += element.raw().len();
@@ -129,9 +129,9 @@ impl PlainUnwind {
     }
 
     /// Begins an input document; `true` when it yields a document at once.
-    fn begin(&mut self) -> bool {
+    fn begin(&mut self, input: &dyn Stream) -> bool {
         self.whole = false;
-        let doc = self.input.doc();
+        let doc = input.doc();
         let mut at = 4;
         let field = doc.iter().find(|e| {
             let found = e.name_bytes() == self.name;
@@ -150,7 +150,7 @@ impl PlainUnwind {
                 self.out.clear();
                 self.out.extend_from_slice(doc.as_bytes().get(..at).unwrap_or(&[]));
                 if !a.is_empty() {
-                    return self.element();
+                    return self.element(input);
                 }
                 finish(&mut self.out, doc.as_bytes().get(behind..).unwrap_or(&[0]));
                 self.keep_empty
@@ -172,35 +172,25 @@ fn finish(out: &mut Vec<u8>, rest: &[u8]) {
     }
 }
 
-impl Stream for PlainUnwind {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if self.element() {
+impl Step for PlainUnwind {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
+        if self.element(input) {
             return Ok(true);
         }
-        while self.input.advance(host)? {
+        while input.advance(host)? {
             self.cut = Cut::default();
-            if self.begin() {
+            if self.begin(input) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
-    fn doc(&self) -> Doc<'_> {
-        if self.whole { self.input.doc() } else { Doc::from_checked(&self.out) }
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
+    fn doc<'a>(&'a self, input: &'a dyn Stream) -> Doc<'a> {
+        if self.whole { input.doc() } else { Doc::from_checked(&self.out) }
     }
 }
 
 struct UnwindStream {
-    input: Box<dyn Stream>,
     spec: Unwind,
     /// Offset of the next element in the array's body and its number, while an array is unwound.
     at: Option<(usize, i64)>,
@@ -212,9 +202,9 @@ struct UnwindStream {
 
 impl UnwindStream {
     /// The next element of the array being unwound; `false` when it has none left.
-    fn element(&mut self) -> bool {
+    fn element(&mut self, input: &dyn Stream) -> bool {
         let Some((offset, number)) = self.at else { return false };
-        let doc = self.input.doc();
+        let doc = input.doc();
         let Value::Array(array) = path::get(doc, self.spec.path.parts()) else { return false };
         let rest = Doc::from_checked(array.as_bytes()).body().get(offset..).unwrap_or(&[]);
         let Some(element) = smongo_bson::doc::Iter::over(rest).next() else {
@@ -227,13 +217,13 @@ impl UnwindStream {
     }
 
     /// Begins an input document; `true` when it yields a document at once.
-    fn begin(&mut self) -> bool {
+    fn begin(&mut self, input: &dyn Stream) -> bool {
         self.whole = false;
-        let doc = self.input.doc();
+        let doc = input.doc();
         match path::get(doc, self.spec.path.parts()) {
             Value::Array(a) if !a.is_empty() => {
                 self.at = Some((0, 0));
-                self.element()
+                self.element(input)
             }
             v if v.is_nullish() || matches!(v, Value::Array(_)) => {
                 if !self.spec.keep_empty {
@@ -271,28 +261,19 @@ fn write(spec: &Unwind, doc: Doc<'_>, value: Value<'_>, index: Value<'_>, out: &
     }
 }
 
-impl Stream for UnwindStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
-        if self.element() {
+impl Step for UnwindStream {
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
+        if self.element(input) {
             return Ok(true);
         }
-        while self.input.advance(host)? {
-            if self.begin() {
+        while input.advance(host)? {
+            if self.begin(input) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
-    fn doc(&self) -> Doc<'_> {
-        if self.whole { self.input.doc() } else { Doc::from_checked(&self.out) }
-    }
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-    fn passes(&self) -> u32 {
-        self.input.passes() + 1
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
+    fn doc<'a>(&'a self, input: &'a dyn Stream) -> Doc<'a> {
+        if self.whole { input.doc() } else { Doc::from_checked(&self.out) }
     }
 }

@@ -28,6 +28,7 @@ use smongo_bson::{Doc, DocWriter, Result, Value, bail, keystring};
 
 use super::args::{Spec, field_path};
 use super::spill::{Sorted, Sorter};
+use super::step::{Step, over};
 use super::{Needs, Operator, Stage, set_path};
 use crate::arena::Arena;
 use crate::collation::Collation;
@@ -122,7 +123,7 @@ impl Operator for SetWindowFields {
             functions.push((path, function.open(&mut inputs)?));
         }
         let plain = functions.iter().all(|(p, _)| p.parts().len() == 1);
-        Ok(Box::new(WindowStream { input, order: self.order, inputs: inputs.list, rows: None, row: 0, functions, plain, out: Vec::new() }))
+        Ok(over(input, WindowStream { order: self.order, inputs: inputs.list, rows: None, row: 0, functions, plain, out: Vec::new() }))
     }
 }
 
@@ -157,7 +158,6 @@ impl Order {
 }
 
 struct WindowStream {
-    input: Box<dyn Stream>,
     order: Order,
     /// What the functions read, until there are rows.
     inputs: Vec<Input>,
@@ -171,16 +171,18 @@ struct WindowStream {
 
 impl WindowStream {
     /// Sorts the documents.
-    fn rows(&mut self, host: &mut dyn Host) -> Result<Rows> {
-        let sorted = self.order.sort(self.input.as_mut(), host)?;
+    fn rows(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<Rows> {
+        let sorted = self.order.sort(input, host)?;
         Rows::new(sorted, self.order.partition.is_some(), std::mem::take(&mut self.inputs), self.order.allow_disk)
     }
 }
 
-impl Stream for WindowStream {
-    fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
+impl Step for WindowStream {
+    const LENDS: bool = false;
+
+    fn advance(&mut self, input: &mut dyn Stream, host: &mut dyn Host) -> Result<bool> {
         if self.rows.is_none() {
-            self.rows = Some(self.rows(host)?);
+            self.rows = Some(self.rows(input, host)?);
         }
         let WindowStream { rows: Some(rows), row, functions, plain, out, .. } = self else { return Ok(false) };
         *row += 1;
@@ -205,11 +207,8 @@ impl Stream for WindowStream {
         write(rows.doc(*row)?, functions, *plain, out);
         Ok(true)
     }
-    fn doc(&self) -> Doc<'_> {
+    fn doc<'a>(&'a self, _input: &'a dyn Stream) -> Doc<'a> {
         Doc::from_checked(&self.out)
-    }
-    fn park(&mut self, host: &mut dyn Host) {
-        self.input.park(host);
     }
 }
 

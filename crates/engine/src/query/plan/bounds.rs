@@ -111,17 +111,19 @@ fn compare(op: CompareOp, value: Value<'_>, field: Field<'_>) -> Option<Bounds> 
     }
 }
 
-/// A comparison of an expression: over all types, and of arrays as a whole, which the index does not know. What is missing is less than all else.
+/// A comparison of an expression: over all types, and of arrays as a whole, which the index does not know. What is missing is less than
+/// all else but minKey.
 fn implied(op: CompareOp, value: Value<'_>, field: Field<'_>) -> Option<Bounds> {
     if field.multikey || field.numbered || (field.strings_differ && has_strings(value)) {
         return None;
     }
-    let (interval, less) = match op {
+    let above = matches!(value, Value::MinKey);
+    let (interval, matches_missing) = match op {
         CompareOp::Eq => (Interval::point(value), false),
-        CompareOp::Gt | CompareOp::Gte => (Interval::new(value, op == CompareOp::Gte, Value::MaxKey, true), false),
-        CompareOp::Lt | CompareOp::Lte => (Interval::new(Value::MinKey, true, value, op == CompareOp::Lte), true),
+        CompareOp::Gt | CompareOp::Gte => (Interval::new(value, op == CompareOp::Gte, Value::MaxKey, true), above),
+        CompareOp::Lt | CompareOp::Lte => (Interval::new(Value::MinKey, true, value, op == CompareOp::Lte), !above),
     };
-    Some(Bounds { intervals: if interval.is_empty() { Vec::new() } else { vec![interval] }, exact: true, matches_missing: less })
+    Some(Bounds { intervals: if interval.is_empty() { Vec::new() } else { vec![interval] }, exact: true, matches_missing })
 }
 
 /// Equality with null: null, and what is missing.

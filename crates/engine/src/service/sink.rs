@@ -196,6 +196,8 @@ struct MergeSink {
     ns: Ns,
     /// Null and missing `on` values are refused: the unique index is sparse.
     sparse: bool,
+    /// What is only asked when there is something to write was asked.
+    checked: bool,
     arena: Arena,
     waiting: Vec<DocBuf>,
     bytes: usize,
@@ -212,7 +214,7 @@ impl MergeSink {
             bail!(CommandNotSupportedOnView, "$merge into the time-series collection '{ns}' is not supported");
         }
         let sparse = unique_index(coll.as_deref(), spec, &own)?;
-        Ok(MergeSink { own, spec: spec.clone(), ns, sparse, arena: Arena::new(), waiting: Vec::new(), bytes: 0 })
+        Ok(MergeSink { own, spec: spec.clone(), ns, sparse, checked: false, arena: Arena::new(), waiting: Vec::new(), bytes: 0 })
     }
 
     /// The filter that finds the target's document, and whether the document needs an `_id` of its own first.
@@ -276,6 +278,9 @@ impl MergeSink {
     /// Writes what waits. A document that fails does not keep back the others of its batch; the first error is reported.
     fn flush(&mut self, host: &mut dyn Host) -> Result<()> {
         self.bytes = 0;
+        if !self.waiting.is_empty() && !std::mem::replace(&mut self.checked, true) {
+            self.spec.check()?;
+        }
         let mut failed = None;
         for doc in std::mem::take(&mut self.waiting) {
             match self.merge(doc.as_doc()) {

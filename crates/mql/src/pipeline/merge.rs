@@ -48,7 +48,27 @@ pub struct MergePipeline {
     cx: CompileCx,
 }
 
+impl MergePipeline {
+    /// Whether its stages may stand in an update, and know their variables.
+    fn check(&self) -> Result<()> {
+        let mut known = self.cx.clone();
+        known.lets.extend(self.lets.iter().map(|(name, _)| (name.clone(), ValueBuf::MISSING())));
+        match self.stages.view() {
+            Value::Array(stages) if stages.is_empty() => Ok(()),
+            stages => Update::compile(stages, None, &known).map(drop),
+        }
+    }
+}
+
 impl MergeSpec {
+    /// What is found out when there is a document to write, whether or not it meets another one.
+    pub fn check(&self) -> Result<()> {
+        match &self.when_matched {
+            WhenMatched::Pipeline(p) => p.check(),
+            _ => Ok(()),
+        }
+    }
+
     /// The fields that identify a document.
     pub fn on_fields(&self) -> Vec<&str> {
         self.on.as_ref().map_or_else(|| vec!["_id"], |on| on.iter().map(String::as_str).collect())
@@ -220,11 +240,6 @@ fn pipeline(stages: Array<'_>, lets: Option<Doc<'_>>, cx: &CompileCx) -> Result<
     }
     if stages.iter().any(|s| !matches!(s, Value::Document(_))) {
         bail!(TypeMismatch, "Each element of the 'pipeline' array must be an object");
-    }
-    let mut known = cx.clone();
-    known.lets.extend(bound.iter().map(|(name, _)| (name.clone(), ValueBuf::MISSING())));
-    if !stages.is_empty() {
-        Update::compile(Value::Array(stages), None, &known)?;
     }
     Ok(MergePipeline { stages: ValueBuf::new(Value::Array(stages)), lets: bound, cx: cx.clone() })
 }

@@ -104,8 +104,6 @@ fn rename_collection(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
 fn renamed(full: &str) -> Result<Ns> {
     let parsed = Ns::parse(full);
     match full.split_once('.') {
-        // A name that is only too long is an invalid one, as everywhere.
-        Some((db, coll)) if namespace::check_database(db).is_ok() && namespace::check_characters(db, coll).is_ok() => parsed,
         Some((db, coll)) if parsed.is_err() && !coll.is_empty() && !coll.starts_with('.') && !coll.contains('\0') => {
             if namespace::check_database(&db.replace('$', "_")).is_ok() {
                 bail!(IllegalOperation, "Invalid namespace specified '{full}'");

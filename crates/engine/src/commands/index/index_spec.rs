@@ -182,7 +182,7 @@ fn check_options(spec: Doc<'_>, key: Doc<'_>, id: bool, cx: &CompileCx) -> Resul
             bail!(CannotCreateIndex, "cannot mix \"partialFilterExpression\" and \"sparse\" options")
         }
         Value::Document(filter) => {
-            let compiled = Matcher::compile(filter, &CompileCx { now: cx.now, ..CompileCx::default() })?;
+            let compiled = Matcher::compile(filter, &CompileCx { now: cx.now, cluster_time: cx.cluster_time, ..CompileCx::default() })?;
             compiled.own().iter().try_for_each(partial_filter)
         }
         v => bail!(TypeMismatch, "The field 'partialFilterExpression' must be an object, but got {}", v.type_name()),

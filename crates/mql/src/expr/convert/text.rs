@@ -9,15 +9,18 @@ pub(super) fn long(s: &str) -> Option<i64> {
     s.parse().ok()
 }
 
-/// A double in decimal, or what is none in words; nothing before or behind it, and nothing that is too large, or too small to keep all
-/// of its digits.
+/// A double in decimal, what is none in words, or a hexadecimal one, as C's `strtod` reads it: behind `0X`, and behind `0x` where a sign
+/// stands before it. Nothing before or behind it, and nothing that is too large, or too small to keep all of its digits.
 pub(super) fn double(s: &str) -> Option<f64> {
-    let (negative, rest) = match s.as_bytes().first()? {
-        b'-' => (true, s.get(1..)?),
-        b'+' => (false, s.get(1..)?),
-        _ => (false, s),
+    let (signed, negative, rest) = match s.as_bytes().first()? {
+        b'-' => (true, true, s.get(1..)?),
+        b'+' => (true, false, s.get(1..)?),
+        _ => (false, false, s),
     };
-    let n = decimal(rest)?;
+    let n = match rest.strip_prefix("0X").or_else(|| rest.strip_prefix("0x").filter(|_| signed)) {
+        Some(hex) => hexadecimal(hex)?,
+        None => decimal(rest)?,
+    };
     Some(if negative { -n } else { n })
 }
 
@@ -34,6 +37,24 @@ fn decimal(s: &str) -> Option<f64> {
     let mantissa = s.split(['e', 'E']).next().unwrap_or_default();
     let underflow = n < f64::MIN_POSITIVE && mantissa.bytes().any(|b| matches!(b, b'1'..=b'9'));
     if n.is_infinite() || underflow { None } else { Some(n) }
+}
+
+/// What stands behind `0x`: digits with a point, and an exponent of two behind `p`.
+fn hexadecimal(s: &str) -> Option<f64> {
+    let (mantissa, exponent) = match s.split_once(['p', 'P']) {
+        Some((m, e)) => (m, e.parse::<i32>().ok().filter(|_| e.bytes().any(|b| b.is_ascii_digit()))?),
+        None => (s, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut n = 0.0f64;
+    for c in whole.chars().chain(fraction.chars()) {
+        n = n * 16.0 + f64::from(c.to_digit(16)?);
+    }
+    let n = n * 2f64.powi(exponent.saturating_sub(4 * fraction.len() as i32));
+    if n.is_finite() { Some(n) } else { None }
 }
 
 /// The shortest digits that read back as the same double; an exponent from 1e16 on and below 1e-4.

@@ -184,7 +184,9 @@ impl Chooser<'_, '_> {
             };
             if let Some(bounds) = bounds {
                 self.known |= !bounds.matches_missing;
-                options.push((p, bounds));
+                // A sparse index knows a document by its other elements, and has no key for one that lacks all of the fields.
+                let no_key = bounds.matches_missing && index.sparse && self.multikey.any();
+                options.extend((!no_key).then_some((p, bounds)));
             }
         }
         if multikey {

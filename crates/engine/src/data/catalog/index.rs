@@ -185,6 +185,12 @@ impl Index {
         self.complete_from.load(Ordering::Relaxed) <= generation
     }
 
+    /// Elements of arrays may have no key: a sparse index knows a document by its other elements, and has none for one that lacks
+    /// all of the fields.
+    pub fn omits_elements(&self, multikey: &Multikey) -> bool {
+        self.sparse && multikey.any()
+    }
+
     pub fn multikey(&self) -> Multikey {
         self.multikey.read().clone()
     }

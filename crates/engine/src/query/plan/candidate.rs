@@ -184,8 +184,7 @@ impl Chooser<'_, '_> {
             };
             if let Some(bounds) = bounds {
                 self.known |= !bounds.matches_missing;
-                // A sparse index knows a document by its other elements, and has no key for one that lacks all of the fields.
-                let no_key = bounds.matches_missing && index.sparse && self.multikey.any();
+                let no_key = bounds.matches_missing && index.omits_elements(self.multikey);
                 options.extend((!no_key).then_some((p, bounds)));
             }
         }
@@ -331,6 +330,6 @@ impl Ordering<'_> {
         let numbered = self.index.paths.get(part).is_some_and(|p| p.parts().iter().any(|c| c.index.is_some()));
         let restricted = |n: usize| self.fields.get(n).is_some_and(|f| !is_full(f));
         let data = |n: usize| n == part || shared_arrays(self.index, self.multikey, n, part) != 0;
-        !numbered && !(0..self.index.parts.len()).any(|n| restricted(n) && data(n))
+        !numbered && !self.index.omits_elements(self.multikey) && !(0..self.index.parts.len()).any(|n| restricted(n) && data(n))
     }
 }

@@ -16,9 +16,6 @@ fn drop(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     let ns = buckets::behind(&cx.op, args.ns(&cx.db)?)?;
     let uuid = args.uuid("collectionUUID", Code::TypeMismatch)?;
     args.finish()?;
-    if ns.as_str() == "local.oplog.rs" {
-        bail!(IllegalOperation, "can't drop live oplog while replicating");
-    }
     let shared = cx.shared.clone();
     check_uuid(cx, &ns, uuid)?;
     if let Some(coll) = shared.catalog.get(&ns) {

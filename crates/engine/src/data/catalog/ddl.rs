@@ -199,6 +199,10 @@ impl Catalog {
 
     /// Takes a collection for data definition alone: waits until no writer is in it.
     pub(super) fn exclusive(&self, op: &mut OpCx, coll: &Collection) -> Result<ExclusiveGuard> {
+        // Nothing could be written any more.
+        if Arc::ptr_eq(&coll.state, self.oplog_state()) {
+            bail!(IllegalOperation, "can't drop or redefine the live oplog {}", coll.ns);
+        }
         loop {
             if let Some(guard) = coll.state.lock.try_write_arc_for(limits::LOCK_POLL) {
                 return Ok(guard);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Db, Random};
+use common::{Db, Random, normal_all};
 use smongo_bson::json::{parse_doc, to_relaxed};
 use smongo_bson::{Doc, DocBuf, Value, keystring};
 use smongo_engine::{Client, Engine, Options};
@@ -323,25 +323,6 @@ fn projection(r: &mut Random, indexes: &[(String, String)]) -> String {
         fields.push(format!("\"{}\": 1", paths.remove(at)));
     }
     format!("{{{}}}", fields.join(", "))
-}
-
-/// A document as text with its fields in the order of their names: those of a covered plan come in the index's order.
-fn normal(v: Value<'_>) -> String {
-    match v {
-        Value::Document(d) => {
-            let mut fields: Vec<String> = d.iter().map(|e| format!("{}: {}", e.name(), normal(e.value()))).collect();
-            fields.sort();
-            format!("{{{}}}", fields.join(", "))
-        }
-        Value::Array(a) => format!("[{}]", a.iter().map(normal).collect::<Vec<_>>().join(", ")),
-        v => format!("{v:?}"),
-    }
-}
-
-fn normal_all(docs: &[DocBuf]) -> Vec<String> {
-    let mut all: Vec<String> = docs.iter().map(|d| normal(Value::Document(d.as_doc()))).collect();
-    all.sort();
-    all
 }
 
 /// What explain says of a find's winning plan.

@@ -1,7 +1,7 @@
 //! What the laws share: numbers that repeat themselves, and a session that is spoken to in JSON.
 #![allow(dead_code, clippy::expect_used, clippy::panic)]
 
-use smongo_bson::json::parse_doc;
+use smongo_bson::json::{parse_doc, value_to_canonical};
 use smongo_bson::{Doc, DocBuf, Value};
 use smongo_engine::{Request, Session};
 
@@ -67,4 +67,25 @@ impl Db {
             reply = self.run(&format!("{{\"getMore\": {{\"$numberLong\": \"{id}\"}}, \"collection\": \"{coll}\", \"batchSize\": 50, {rest}}}"));
         }
     }
+}
+
+/// A document as text with its fields in the order of their names: those of a covered plan come in the index's order. Numbers of
+/// different types differ.
+pub fn normal(v: Value<'_>) -> String {
+    match v {
+        Value::Document(d) => {
+            let mut fields: Vec<String> = d.iter().map(|e| format!("{}: {}", e.name(), normal(e.value()))).collect();
+            fields.sort();
+            format!("{{{}}}", fields.join(", "))
+        }
+        Value::Array(a) => format!("[{}]", a.iter().map(normal).collect::<Vec<_>>().join(", ")),
+        v => value_to_canonical(v),
+    }
+}
+
+/// The same of all documents, in any order.
+pub fn normal_all(docs: &[DocBuf]) -> Vec<String> {
+    let mut all: Vec<String> = docs.iter().map(|d| normal(Value::Document(d.as_doc()))).collect();
+    all.sort();
+    all
 }

@@ -11,7 +11,7 @@ mod make;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{Db, Random};
+use common::{Db, Random, normal_all};
 use make::World;
 use smongo_bson::json::parse_doc;
 use smongo_bson::{Doc, DocBuf, Value, keystring};
@@ -183,13 +183,8 @@ impl Law {
         }
         let with_id = if r.chance(3) { "" } else { "\"_id\": 0, " };
         let asked = format!("\"filter\": {filter}, \"projection\": {{{with_id}{}", &fields[1..]);
-        let normal = |docs: Vec<DocBuf>| {
-            let mut all: Vec<String> = docs.iter().map(|d| normal(Value::Document(d.as_doc()))).collect();
-            all.sort();
-            all
-        };
-        let want = normal(self.find(&format!("{asked}{}", with_scan(rest))));
-        let got = normal(self.find(&format!("{asked}{rest}")));
+        let want = normal_all(&self.find(&format!("{asked}{}", with_scan(rest))));
+        let got = normal_all(&self.find(&format!("{asked}{rest}")));
         assert!(want == got, "seed {}: {asked}{rest}\nindexes {:#?}\nwant {want:#?}\ngot {got:#?}", self.seed, self.indexes);
     }
 }
@@ -199,19 +194,6 @@ fn with_scan(rest: &str) -> String {
     match rest.find(", \"collation\"") {
         Some(at) => format!(", \"hint\": {{\"$natural\": 1}}{}", &rest[at..]),
         None => ", \"hint\": {\"$natural\": 1}".to_owned(),
-    }
-}
-
-/// A document as text with its fields in the order of their names: those of a covered plan come in the index's order.
-fn normal(v: Value<'_>) -> String {
-    match v {
-        Value::Document(d) => {
-            let mut fields: Vec<String> = d.iter().map(|e| format!("{}: {}", e.name(), normal(e.value()))).collect();
-            fields.sort();
-            format!("{{{}}}", fields.join(", "))
-        }
-        Value::Array(a) => format!("[{}]", a.iter().map(normal).collect::<Vec<_>>().join(", ")),
-        v => format!("{v:?}"),
     }
 }
 

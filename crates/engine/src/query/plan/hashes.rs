@@ -1,6 +1,7 @@
 //! Hashes of a query's shape, by which tools group queries.
 
 use smongo_bson::hash::hash_bytes;
+use smongo_bson::json::{to_canonical, value_to_canonical};
 use smongo_bson::{Doc, Value};
 use smongo_mql::collation::Collation;
 
@@ -23,15 +24,15 @@ fn hex(text: &str, digits: usize) -> String {
 }
 
 fn collation(c: Option<&Collation>) -> String {
-    c.map_or(String::new(), |c| format!("{:?}", c.spec))
+    c.map_or(String::new(), |c| to_canonical(c.spec.as_doc()))
 }
 
 /// `planCacheShapeHash` (and `queryHash`): 8 hexadecimal digits.
 pub fn plan_shape(query: &Query, stages: &[smongo_bson::DocBuf]) -> String {
     let mut text = String::new();
     render::shape(&query.filter.root, query.filter.source(), &mut text);
-    text.push_str(&format!("|{:?}|", query.sort_doc));
-    let mut fields: Vec<String> = query.projection_doc.as_doc().iter().map(|e| format!("{e:?}")).collect();
+    text.push_str(&format!("|{}|", to_canonical(query.sort_doc.as_doc())));
+    let mut fields: Vec<String> = query.projection_doc.as_doc().iter().map(|e| format!("{}:{}", e.name(), value_to_canonical(e.value()))).collect();
     fields.sort();
     text.push_str(&fields.join(","));
     text.push_str(&collation(query.filter.collation.as_deref()));
@@ -40,7 +41,7 @@ pub fn plan_shape(query: &Query, stages: &[smongo_bson::DocBuf]) -> String {
         if !PLANNED.contains(&name) {
             break;
         }
-        text.push_str(&format!("|{stage:?}"));
+        text.push_str(&format!("|{}", to_canonical(stage.as_doc())));
     }
     hex(&text, 8)
 }
@@ -58,7 +59,7 @@ pub fn query_shape(command: Doc<'_>, db: &str, collator: Option<&Collation>) -> 
                     _ => literals(Value::Document(stage), &mut text),
                 }
             }),
-            ("sort" | "projection" | "key", v) => text.push_str(&format!("|{}:{v:?}", e.name())),
+            ("sort" | "projection" | "key", v) => text.push_str(&format!("|{}:{}", e.name(), value_to_canonical(v))),
             (name, Value::String(s)) if ["find", "aggregate", "count", "distinct"].contains(&name) => text.push_str(&format!("|{name}:{s}")),
             _ => {}
         }
@@ -80,7 +81,7 @@ fn filter(d: Doc<'_>, out: &mut String) {
                 out.push(']');
             }
             ("$expr", v) => literals(v, out),
-            (name, v) if name.starts_with('$') => out.push_str(&format!("|{name}:{v:?}")),
+            (name, v) if name.starts_with('$') => out.push_str(&format!("|{name}:{}", value_to_canonical(v))),
             (path, Value::Document(d)) if d.first().is_some_and(|e| e.name().starts_with('$')) => {
                 out.push_str(&format!("|{path}{{"));
                 operators(d, out);
@@ -96,8 +97,8 @@ fn operators(d: Doc<'_>, out: &mut String) {
     for e in d {
         match (e.name(), e.value()) {
             ("$in" | "$nin" | "$all", Value::Array(a)) if e.name() != "$all" || a.len() > 1 => out.push_str(&format!("{}?array", e.name())),
-            ("$type", Value::Array(a)) if a.len() == 1 => out.push_str(&format!("$type:{:?}", a.get(0))),
-            ("$type" | "$exists", v) => out.push_str(&format!("{}:{v:?}", e.name())),
+            ("$type", Value::Array(a)) if a.len() == 1 => out.push_str(&format!("$type:{}", value_to_canonical(a.get(0)))),
+            ("$type" | "$exists", v) => out.push_str(&format!("{}:{}", e.name(), value_to_canonical(v))),
             ("$not", Value::Document(d)) => {
                 out.push_str("$not{");
                 operators(d, out);

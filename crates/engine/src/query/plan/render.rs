@@ -49,11 +49,11 @@ pub fn node(n: &Node, source: Doc<'_>) -> DocBuf {
         }),
         Node::Expr(_) => given(source, "$expr"),
         Node::Opaque(_) => given(source, "$jsonSchema"),
-        Node::Not(inner) => match (super::predicate::path_of(inner), &**inner) {
+        Node::Not(inner) => match (inner.path(), &**inner) {
             (Some(path), _) => DocBuf::build(|w| operators(inner, source, &mut w.document(path).document("$not"))),
             (None, other) => list("$nor", &[node(other, source)]),
         },
-        leaf => DocBuf::build(|w| operators(leaf, source, &mut w.document(super::predicate::path_of(leaf).unwrap_or_default()))),
+        leaf => DocBuf::build(|w| operators(leaf, source, &mut w.document(leaf.path().unwrap_or_default()))),
     }
 }
 
@@ -77,7 +77,7 @@ fn order_of(n: &Node) -> String {
         Node::Implied { op, .. } => 20 + *op as usize,
         _ => 30,
     };
-    format!("{kind:02}{}", super::predicate::path_of(n).unwrap_or_default())
+    format!("{kind:02}{}", n.path().unwrap_or_default())
 }
 
 /// `{$operator: value}` of a leaf.
@@ -217,7 +217,7 @@ pub fn shape(n: &Node, source: Doc<'_>, out: &mut String) {
             shape(filter, source, out);
             out.push(')');
         }
-        Node::Opaque(_) => out.push_str(&format!("opaque:{source:?}")),
+        Node::Opaque(_) => out.push_str(&format!("opaque:{}", smongo_bson::json::to_canonical(source))),
         leaf => out.push_str(&order_of(leaf)),
     }
 }

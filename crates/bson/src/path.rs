@@ -22,7 +22,7 @@ pub struct Part {
 impl Path {
     pub fn new(text: &str) -> Path {
         let part = |name: &str| {
-            let digits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
+            let digits = is_number(name) && (name == "0" || !name.starts_with('0'));
             Part { name: name.into(), index: if digits { name.parse().ok() } else { None } }
         };
         Path { text: text.into(), parts: text.split('.').map(part).collect() }
@@ -41,6 +41,11 @@ impl Path {
     pub fn overlaps(&self, other: &Path) -> bool {
         self.parts.iter().zip(other.parts.iter()).all(|(a, b)| a.name == b.name)
     }
+}
+
+/// Whether a component is digits alone, with zeros before them or not.
+pub fn is_number(component: &str) -> bool {
+    !component.is_empty() && component.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Visits every value a query predicate on `path` looks at: at each array on the way its documents, and the numbered

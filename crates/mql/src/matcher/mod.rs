@@ -165,6 +165,27 @@ pub trait FieldTest: Send + Sync {
     }
 }
 
+impl Node {
+    /// The path a leaf looks at.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Node::Compare { path, .. }
+            | Node::Implied { path, .. }
+            | Node::In { path, .. }
+            | Node::Exists { path }
+            | Node::Type { path, .. }
+            | Node::Regex { path, .. }
+            | Node::Size { path, .. }
+            | Node::Mod { path, .. }
+            | Node::Bits { path, .. }
+            | Node::ElemMatchObject { path, .. }
+            | Node::ElemMatchValue { path, .. }
+            | Node::Field { path, .. } => Some(path.text()),
+            _ => None,
+        }
+    }
+}
+
 /// A test of a document.
 pub trait Predicate: Send + Sync {
     fn matches(&self, doc: Doc<'_>, arena: &Arena) -> Result<bool>;

@@ -63,20 +63,12 @@ impl Needs {
         match node {
             Node::And(nodes) | Node::Or(nodes) | Node::Nor(nodes) => nodes.iter().for_each(|n| self.node(n)),
             Node::Not(node) => self.node(node),
-            Node::Compare { path, .. }
-            | Node::In { path, .. }
-            | Node::Exists { path }
-            | Node::Type { path, .. }
-            | Node::Regex { path, .. }
-            | Node::Size { path, .. }
-            | Node::Mod { path, .. }
-            | Node::Bits { path, .. }
-            | Node::ElemMatchObject { path, .. }
-            | Node::ElemMatchValue { path, .. }
-            | Node::Field { path, .. } => self.path(path.text()),
             Node::Expr(expr) => self.expr(expr),
             Node::AlwaysFalse | Node::Implied { .. } => {}
-            _ => self.0 = None,
+            leaf => match leaf.path() {
+                Some(path) => self.path(path),
+                None => self.0 = None,
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! updateDescription: what an oplog entry's diff says, by dotted paths.
 
+use smongo_bson::path::is_number;
 use smongo_bson::{Doc, DocBuf, DocWriter, Value, ValueBuf};
 
 /// One step of a path.
@@ -130,7 +131,7 @@ impl Description {
 /// A field whose name holds a dot or looks like a position.
 fn is_ambiguous(step: Step<'_>) -> bool {
     match step {
-        Step::Field(name) => name.contains('.') || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit())),
+        Step::Field(name) => name.contains('.') || is_number(name),
         Step::Index(_) => false,
     }
 }

@@ -182,8 +182,8 @@ impl Rows for Cover {
         Doc::from_checked(&self.buf)
     }
 
-    fn entry(&self) -> Option<Entry<'_>> {
-        self.input.entry()
+    fn input(&self) -> Option<&dyn Rows> {
+        Some(&*self.input)
     }
 
     fn park(&mut self, op: &mut OpCx) {

@@ -3,7 +3,7 @@
 use smongo_bson::{Doc, Result};
 use smongo_storage::Table;
 
-use super::{Counters, Entry, Rows, Test};
+use super::{Counters, Rows, Test};
 use crate::data::keys::{RecordId, record_key};
 use crate::data::op::OpCx;
 use crate::query::plan::Filter;
@@ -46,8 +46,8 @@ impl Rows for Fetch {
         Doc::from_checked(&self.buf)
     }
 
-    fn entry(&self) -> Option<Entry<'_>> {
-        self.input.entry()
+    fn input(&self) -> Option<&dyn Rows> {
+        Some(&*self.input)
     }
 
     fn park(&mut self, op: &mut OpCx) {

@@ -49,32 +49,46 @@ pub trait Rows: Send {
     fn record_id(&self) -> RecordId;
     /// The current document, in memory of its own: the storage may be changed while it is borrowed.
     fn doc(&self) -> Doc<'_>;
-    /// The index entry the document was found by, where it is kept.
-    fn entry(&self) -> Option<Entry<'_>> {
+    /// The rows below, where what they found each document by is passed on.
+    fn input(&self) -> Option<&dyn Rows> {
         None
     }
+
+    /// The index entry the document was found by, where it is kept.
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.input()?.entry()
+    }
+
     /// What a search attached to the document, for `$meta`.
     fn meta(&self) -> Doc<'_> {
-        Doc::EMPTY
+        self.input().map_or(Doc::EMPTY, Rows::meta)
     }
 
     /// Appends the fields of that entry under the names of the key pattern; none where no index was used.
     fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
-        let mut w = DocWriter::new(out);
-        let Some(Entry { index, key, bits }) = self.entry() else { return Ok(()) };
-        let mut bits = TypeBitsReader::new(bits);
-        let mut rest = key;
-        for part in &index.parts {
-            let (value, after) = keystring::decode_with(rest, part.descending, &mut bits)?;
-            rest = after;
-            w.append(part.path.text(), value.view());
+        match self.input() {
+            Some(input) => input.key_document(out),
+            None => write_key(self.entry(), out),
         }
-        Ok(())
     }
+
     /// Lets go of the storage and remembers the position; the next `advance` continues behind it, in whatever snapshot is then current.
     fn park(&mut self, op: &mut OpCx);
     /// What was done so far, here and then in the inputs.
     fn counters(&self, out: &mut Vec<Counters>);
+}
+
+fn write_key(entry: Option<Entry<'_>>, out: &mut Vec<u8>) -> Result<()> {
+    let mut w = DocWriter::new(out);
+    let Some(Entry { index, key, bits }) = entry else { return Ok(()) };
+    let mut bits = TypeBitsReader::new(bits);
+    let mut rest = key;
+    for part in &index.parts {
+        let (value, after) = keystring::decode_with(rest, part.descending, &mut bits)?;
+        rest = after;
+        w.append(part.path.text(), value.view());
+    }
+    Ok(())
 }
 
 /// An entry of an index: its key without the record id, and the type bits.

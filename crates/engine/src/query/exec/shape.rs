@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smongo_bson::{Doc, DocBuf, DocWriter, Result};
 use smongo_mql::{Arena, Host, Matcher, Projection, SortPattern, Stream};
 
-use super::{Counters, Entry, Rows, count, op_of};
+use super::{Counters, Rows, count, op_of};
 use crate::data::keys::RecordId;
 use crate::data::op::OpCx;
 
@@ -65,16 +65,8 @@ impl Rows for Skip {
         self.input.doc()
     }
 
-    fn entry(&self) -> Option<Entry<'_>> {
-        self.input.entry()
-    }
-
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-
-    fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
-        self.input.key_document(out)
+    fn input(&self) -> Option<&dyn Rows> {
+        Some(&*self.input)
     }
 
     fn park(&mut self, op: &mut OpCx) {
@@ -120,16 +112,8 @@ impl Rows for Limit {
         self.input.doc()
     }
 
-    fn entry(&self) -> Option<Entry<'_>> {
-        self.input.entry()
-    }
-
-    fn meta(&self) -> Doc<'_> {
-        self.input.meta()
-    }
-
-    fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
-        self.input.key_document(out)
+    fn input(&self) -> Option<&dyn Rows> {
+        Some(&*self.input)
     }
 
     fn park(&mut self, op: &mut OpCx) {
@@ -180,16 +164,12 @@ impl Rows for Keyed {
         self.input.doc()
     }
 
-    fn entry(&self) -> Option<Entry<'_>> {
-        self.input.entry()
+    fn input(&self) -> Option<&dyn Rows> {
+        Some(&*self.input)
     }
 
     fn meta(&self) -> Doc<'_> {
         self.meta.as_doc()
-    }
-
-    fn key_document(&self, out: &mut Vec<u8>) -> Result<()> {
-        self.input.key_document(out)
     }
 
     fn park(&mut self, op: &mut OpCx) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smongo_mql::matcher::Node;
 
-use super::{Filter, predicate};
+use super::Filter;
 use super::node::{IndexScan, PlanNode};
 use crate::data::catalog::{Index, IndexKind};
 
@@ -114,7 +114,7 @@ pub fn split(index: &Arc<Index>, filter: Filter) -> (Option<(Filter, Covered)>, 
 /// The path of a predicate that bounds answer roughly and a key exactly; null and a missing field are the same to it.
 fn key_path(node: &Node) -> Option<&str> {
     match node {
-        Node::Regex { .. } | Node::Mod { .. } | Node::In { .. } => predicate::path_of(node),
+        Node::Regex { .. } | Node::Mod { .. } | Node::In { .. } => node.path(),
         Node::Not(inner) => key_path(inner),
         _ => None,
     }

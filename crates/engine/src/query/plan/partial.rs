@@ -6,7 +6,7 @@ use smongo_mql::matcher::Node;
 
 use super::bounds;
 use super::interval::within;
-use super::predicate::{Conjunct, path_of};
+use super::predicate::Conjunct;
 
 /// Whether every document that passes the conjuncts passes `wanted`.
 pub fn implies(conjuncts: &[Conjunct<'_>], wanted: &Node, collator: Option<&dyn Collator>) -> bool {
@@ -24,10 +24,10 @@ fn node_implies(given: &Node, wanted: &Node, collator: Option<&dyn Collator>) ->
         (Node::And(all), _) if all.iter().any(|g| node_implies(g, wanted, collator)) => true,
         (_, Node::Or(any)) => any.iter().any(|w| node_implies(given, w, collator)),
         (Node::Not(g), Node::Not(w)) => node_implies(w, g, collator),
-        (_, Node::Exists { path }) => path_of(given) == Some(path.text()) && needs_value(given),
+        (_, Node::Exists { path }) => given.path() == Some(path.text()) && needs_value(given),
         (_, Node::Compare { .. } | Node::In { .. } | Node::Type { .. } | Node::Regex { .. }) => {
-            path_of(given).is_some()
-                && path_of(given) == path_of(wanted)
+            given.path().is_some()
+                && given.path() == wanted.path()
                 && match (bounds::plain(given, collator), bounds::plain(wanted, collator)) {
                     (Some(g), Some(w)) => exact(wanted) && within(&g, &w, collator),
                     _ => false,

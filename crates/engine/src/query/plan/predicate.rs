@@ -1,5 +1,6 @@
 //! The predicates of a filter as an index sees them: one path each.
 
+use smongo_bson::path::is_number;
 use smongo_mql::matcher::Node;
 
 use super::NodePath;
@@ -83,7 +84,7 @@ impl<'q> Collector<'_, 'q> {
     }
 
     fn leaf(&mut self, node: &'q Node, negated: bool, prefix: &str, group: Option<Group>, partial: bool) {
-        if let Some(path) = path_of(node).filter(|p| group.is_none() || !begins_with_number(p)) {
+        if let Some(path) = node.path().filter(|p| group.is_none() || !begins_with_number(p)) {
             let conjunct = self.conjunct;
             self.found.push(Predicate { path: join(prefix, path), node, negated, conjunct, group, partial });
         }
@@ -91,7 +92,7 @@ impl<'q> Collector<'_, 'q> {
 }
 
 fn begins_with_number(path: &str) -> bool {
-    path.split('.').next().is_some_and(|first| !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()))
+    path.split('.').next().is_some_and(is_number)
 }
 
 fn join(prefix: &str, path: &str) -> String {
@@ -99,24 +100,5 @@ fn join(prefix: &str, path: &str) -> String {
         ("", p) => p.to_owned(),
         (p, "") => p.to_owned(),
         (a, b) => format!("{a}.{b}"),
-    }
-}
-
-/// The path a leaf looks at.
-pub fn path_of(node: &Node) -> Option<&str> {
-    match node {
-        Node::Compare { path, .. }
-        | Node::Implied { path, .. }
-        | Node::In { path, .. }
-        | Node::Exists { path }
-        | Node::Type { path, .. }
-        | Node::Regex { path, .. }
-        | Node::Size { path, .. }
-        | Node::Mod { path, .. }
-        | Node::Bits { path, .. }
-        | Node::ElemMatchObject { path, .. }
-        | Node::ElemMatchValue { path, .. }
-        | Node::Field { path, .. } => Some(path.text()),
-        _ => None,
     }
 }

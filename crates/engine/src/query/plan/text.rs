@@ -10,7 +10,7 @@ use super::candidate::{Question, candidate};
 use super::choose::{self, Choice};
 use super::interval::{Interval, Intervals, all_points};
 use super::node::{IndexScan, PlanNode};
-use super::predicate::{Conjunct, conjuncts, path_of};
+use super::predicate::{Conjunct, conjuncts};
 use crate::data::catalog::{Collection, Index, IndexKind, TERM_PART};
 
 pub fn source(coll: &Collection, query: &Query) -> Result<Choice> {
@@ -70,7 +70,7 @@ fn search(coll: &Collection, index: &Arc<Index>, question: &Question<'_>, filter
 fn equal_to_array(index: &Index, part: usize, conditions: &[Conjunct<'_>]) -> Option<Intervals> {
     let path = index.parts.get(part)?.path.text();
     conditions.iter().find_map(|c| match c.node {
-        Node::Compare { op: CompareOp::Eq, value, .. } if path_of(c.node) == Some(path) && matches!(value.view(), Value::Array(_)) => {
+        Node::Compare { op: CompareOp::Eq, value, .. } if c.node.path() == Some(path) && matches!(value.view(), Value::Array(_)) => {
             Some(vec![Interval::point(value.view())])
         }
         _ => None,

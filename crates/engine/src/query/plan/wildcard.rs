@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smongo_bson::path::is_number;
 use smongo_bson::{Array, DocBuf, Value};
 use smongo_mql::matcher::{CompareOp, Node, TypeSet};
 
@@ -68,7 +69,7 @@ pub fn views(index: &Arc<Index>, question: &Question<'_>) -> Vec<View> {
     for p in &found {
         let Some(answer) = answers(p) else { continue };
         let within = scope.root().and_then(|root| p.path.strip_prefix(root)).unwrap_or(&p.path);
-        let numbered = within.split('.').any(|c| !c.is_empty() && c.bytes().all(|b| b.is_ascii_digit()));
+        let numbered = within.split('.').any(is_number);
         if numbered && arrays || !scope.covers(&p.path) {
             continue;
         }

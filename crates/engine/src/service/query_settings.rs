@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 use smongo_mql::collation::Collation;
 
@@ -24,8 +24,6 @@ pub const NAME: &str = "querySettings";
 pub struct QuerySettings {
     any: AtomicBool,
     all: RwLock<Arc<Vec<Setting>>>,
-    /// Changed one at a time.
-    changes: Mutex<()>,
 }
 
 /// The settings of one shape.
@@ -89,7 +87,7 @@ impl QuerySettings {
 
     /// Changes them, where they are stored and then in memory.
     pub fn change(shared: &Shared, op: &mut OpCx, change: impl FnOnce(&mut Vec<Setting>)) -> Result<()> {
-        let _one = shared.query_settings.changes.lock();
+        let _alone = shared.alone_in_settings(op)?;
         let mut all = shared.query_settings.all().to_vec();
         change(&mut all);
         let document = DocBuf::build(|w| {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use smongo_bson::{ObjectId, Result};
+use smongo_mql::Host;
 use smongo_storage::Store;
 
 use crate::data::database::Data;
+use crate::data::limits;
 use crate::data::op::{KillSwitch, OpCx};
 use crate::data::options::Options;
 use crate::service::cluster_parameters::ClusterParameters;
@@ -47,6 +49,8 @@ pub struct Shared {
     pub address: Mutex<String>,
     /// The version of the replica set's configuration.
     pub config_version: AtomicI32,
+    /// Held by who changes a setting that is stored: the store first, then memory, one at a time, so that both say the same.
+    settings: Mutex<()>,
     closing: Mutex<bool>,
     closed: Condvar,
 }
@@ -83,6 +87,7 @@ impl Shared {
             write_block: WriteBlock::default(),
             address: Mutex::new("localhost:27017".to_owned()),
             config_version: AtomicI32::new(1),
+            settings: Mutex::default(),
             closing: Mutex::new(false),
             closed: Condvar::new(),
         }))
@@ -96,6 +101,16 @@ impl Shared {
     /// The same for an operation that can be killed.
     pub fn op_with(self: &Arc<Shared>, kill: Arc<KillSwitch>) -> OpCx {
         OpCx::new(&self.data, self.clone(), kill)
+    }
+
+    /// To be held from reading a stored setting until memory has its new value.
+    pub fn alone_in_settings(&self, op: &mut OpCx) -> Result<MutexGuard<'_, ()>> {
+        loop {
+            if let Some(guard) = self.settings.try_lock_for(limits::LOCK_POLL) {
+                return Ok(guard);
+            }
+            op.interrupt()?;
+        }
     }
 
     /// hello's `topologyVersion.counter`: it changes when the server stops being a primary.

@@ -56,6 +56,7 @@ impl WriteBlock {
 
     /// Switches it on or off; who does either must know why it is on.
     pub fn switch(shared: &Shared, op: &mut OpCx, on: bool, reason: &str) -> Result<()> {
+        let _alone = shared.alone_in_settings(op)?;
         let block = &shared.write_block;
         let why = block.reason.lock().clone();
         if block.is_on() && why != reason {

@@ -187,6 +187,7 @@ fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Resu
         checked = normalise(value, w);
     });
     checked?;
+    let _alone = cx.shared.alone_in_settings(&mut cx.op)?;
     write::put(&mut cx.op, &home(), document.as_doc())?;
     cx.shared.cluster_parameters.take(parameter.name, document);
     cx.op.make_durable(true)

@@ -22,8 +22,8 @@ fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Resu
     let Some(version) = parameters::VERSIONS.iter().find(|known| **known == wanted) else {
         bail!(4926900, "Invalid feature compatibility version value '{wanted}'; expected '8.0' or '8.1' or '8.2'. See https://dochub.mongodb.org/core/8.2-feature-compatibility");
     };
-    let shared = cx.shared.clone();
-    let now = shared.parameters.compatibility();
+    let _alone = cx.shared.alone_in_settings(&mut cx.op)?;
+    let now = cx.shared.parameters.compatibility();
     if *version != now && !confirm {
         let (what, back) = if *version > now { ("upgraded", "downgrade") } else { ("downgraded", "upgrade") };
         bail!(7369100, "Once you have {what} to {version}, you may not be able to {back} FCV and binary version without support assistance. Please re-run this command with 'confirm: true' to acknowledge this and continue with the FCV change.");
@@ -32,6 +32,6 @@ fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Resu
         w.append("_id", "featureCompatibilityVersion").append("version", *version);
     });
     write::put(&mut cx.op, &parameters::versions(), document.as_doc())?;
-    shared.parameters.set_compatibility(version);
+    cx.shared.parameters.set_compatibility(version);
     cx.op.make_durable(true)
 }

@@ -21,6 +21,7 @@ fn get(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resul
     let in_memory = args.strict_bool("inMemory")?.unwrap_or(false);
     args.finish()?;
     if !in_memory {
+        let _alone = cx.shared.alone_in_settings(&mut cx.op)?;
         load(&cx.shared.default_concerns, &mut cx.op)?;
     }
     show(&cx.shared, &cx.shared.default_concerns.get(), reply);
@@ -37,6 +38,7 @@ fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resul
     if read.is_none() && write.is_none() {
         bail!(BadValue, "At least one of the \"defaultReadConcern\" or \"defaultWriteConcern\" fields must be present");
     }
+    let _alone = cx.shared.alone_in_settings(&mut cx.op)?;
     load(&cx.shared.default_concerns, &mut cx.op)?;
     let shared = cx.shared.clone();
     let mut defaults = shared.default_concerns.get();

@@ -114,6 +114,7 @@ fn reconfig(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) ->
     args.value("maxTimeMS");
     args.finish()?;
     let name = cx.shared.options.replica_set.clone();
+    let _alone = cx.shared.alone_in_settings(&mut cx.op)?;
     let old = current(cx)?;
     if config.get("_id").as_str() != Some(&*name) {
         bail!(

@@ -177,7 +177,7 @@ pub fn seeds() -> &'static [DocBuf] {
 /// Bends one of the real commands as the bytes say and runs it. The reply must be a document with `ok`.
 pub fn command(data: &[u8]) {
     thread_local! {
-        static SESSION: RefCell<Session> = RefCell::new(engine().session(Client::default()));
+        static SESSION: RefCell<Session> = RefCell::new(engine().session(Client::owner()));
     }
     let mut steer = Steer { bytes: data, rarity: 1 };
     steer.rarity = [20, 60, 120, 250][usize::from(steer.next() % 4)];

@@ -15,7 +15,7 @@ pub struct Embedded(Session);
 
 impl Embedded {
     pub fn new(engine: &Engine) -> Embedded {
-        Embedded(engine.session(Client { local: "localhost:27017".into(), ..Client::default() }))
+        Embedded(engine.session(Client { local: "localhost:27017".into(), ..Client::owner() }))
     }
 }
 

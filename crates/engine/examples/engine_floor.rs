@@ -172,7 +172,7 @@ fn main() {
     std::fs::create_dir_all(&dir).unwrap();
     let mut raw = Raw::open(dir.join("raw"));
     let engine = Engine::open(Options { path: Some(dir.join("engine")), ..Options::default() }).unwrap();
-    let mut door = Door { session: engine.session(smongo_engine::Client::default()), command: Vec::new(), reply: Vec::new() };
+    let mut door = Door { session: engine.session(smongo_engine::Client::owner()), command: Vec::new(), reply: Vec::new() };
     let client = Client::over(engine.clone());
     let typed: Collection<bson::Document> = client.database("bench").collection("typed");
     let raw_documents: Collection<bson::RawDocumentBuf> = client.database("bench").collection("raw");

@@ -45,7 +45,7 @@ struct Watcher {
 
 impl Watcher {
     fn open(engine: &Engine, coll: &str) -> Watcher {
-        let mut session = engine.session(Client::default());
+        let mut session = engine.session(Client::owner());
         let command = DocBuf::build(|w| {
             w.append("aggregate", coll);
             w.array("pipeline").document().document("$changeStream");
@@ -86,7 +86,7 @@ fn rate_beside_idle_watchers(engine: &Engine, seconds: u64, next: &mut i64) {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = idlers(engine, count, &stop);
         std::thread::sleep(Duration::from_millis(500));
-        let mut session = engine.session(Client::default());
+        let mut session = engine.session(Client::owner());
         let (begun, first) = (Instant::now(), *next);
         while begun.elapsed() < Duration::from_secs(seconds) {
             session.run_command("test", &insert(*next, 0)).unwrap();
@@ -115,7 +115,7 @@ fn latency(engine: &Engine, seconds: u64, rate: u64, next: &mut i64) {
             taken
         }
     });
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     let total = seconds * rate;
     for n in 0..total {
         let due = Duration::from_micros(n * 1_000_000 / rate);
@@ -138,7 +138,7 @@ fn latency(engine: &Engine, seconds: u64, rate: u64, next: &mut i64) {
 /// In short turns, so that both meet the same machine; what counts is the median of the quotients.
 fn oplog_cost(engine: &Engine, rounds: u64, next: &mut i64) {
     const TURN: i64 = 500;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     let mut turn = |db: &str| {
         let commands: Vec<DocBuf> = (0..TURN).map(|n| insert(*next + n, 0)).collect();
         *next += TURN;
@@ -164,7 +164,7 @@ fn main() {
     let engine = Engine::open(Options { path, ..Options::default() }).unwrap();
     let seconds = argument("--seconds", 5);
     let mut next = 0;
-    engine.session(Client::default()).run_command("test", &insert(-1, 0)).unwrap();
+    engine.session(Client::owner()).run_command("test", &insert(-1, 0)).unwrap();
     oplog_cost(&engine, argument("--rounds", 100), &mut next);
     if seconds == 0 {
         return;

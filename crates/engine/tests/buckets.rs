@@ -146,7 +146,7 @@ fn sorted(docs: Vec<DocBuf>) -> Vec<Vec<u8>> {
 #[test]
 fn measurements_go_through_their_buckets_byte_for_byte() -> Result<()> {
     let engine = Engine::open(Options::default())?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     for seed in 1..=12u64 {
         let mut random = Random(seed * 0x9e37_79b9);
         let (from, to) = (format!("from{seed}"), format!("to{seed}"));
@@ -207,7 +207,7 @@ fn measurements_go_through_their_buckets_byte_for_byte() -> Result<()> {
 #[test]
 fn a_measurement_of_the_largest_size_has_a_bucket() -> Result<()> {
     let engine = Engine::open(Options::default())?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     session.run_command("a", &doc(|w| {
         w.append("create", "w").document("timeseries").append("timeField", "at");
     }))?;

@@ -30,7 +30,7 @@ fn options(fill: impl FnOnce(&mut DocWriter<'_>)) -> DocBuf {
 
 impl Watcher {
     fn open(engine: &Engine, coll: &str, options: &DocBuf, more: &[DocBuf]) -> Result<Watcher> {
-        let mut session = engine.session(Client::default());
+        let mut session = engine.session(Client::owner());
         let mut stages = vec![doc(|w| {
             w.append("$changeStream", options.as_doc());
         })];
@@ -113,7 +113,7 @@ fn memory() -> Result<Engine> {
 #[test]
 fn a_stream_reports_what_happens_after_it_was_opened() -> Result<()> {
     let engine = memory()?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     insert(&mut session, "t", 1)?;
     let mut watcher = Watcher::open(&engine, "t", &options(|_| {}), &[])?;
     assert!(watcher.events.is_empty());
@@ -137,7 +137,7 @@ fn a_stream_reports_what_happens_after_it_was_opened() -> Result<()> {
 #[test]
 fn every_token_of_a_stream_leads_to_the_rest_of_it() -> Result<()> {
     let engine = memory()?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     let mut watcher = Watcher::open(&engine, "t", &options(|_| {}), &[])?;
     let start = watcher.token.clone();
     for id in 0..20 {
@@ -163,7 +163,7 @@ fn every_token_of_a_stream_leads_to_the_rest_of_it() -> Result<()> {
 #[test]
 fn a_token_of_another_collection_is_not_found() -> Result<()> {
     let engine = memory()?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     let mut other = Watcher::open(&engine, "other", &options(|_| {}), &[])?;
     insert(&mut session, "other", 1)?;
     other.more("other")?;
@@ -179,7 +179,7 @@ fn a_token_of_another_collection_is_not_found() -> Result<()> {
 #[test]
 fn the_token_must_stay_in_the_event() -> Result<()> {
     let engine = memory()?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     let project = doc(|w| {
         w.document("$project").append("_id", 0);
     });
@@ -195,7 +195,7 @@ fn a_large_transaction_is_several_entries_and_one_run_of_events() -> Result<()> 
     // On disk, where the oplog may be larger than the transaction.
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() })?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     insert(&mut session, "t", -1)?;
     let mut watcher = Watcher::open(&engine, "t", &options(|_| {}), &[doc(|w| {
         w.document("$project").append("operationType", 1).append("documentKey", 1).append("clusterTime", 1);
@@ -239,7 +239,7 @@ fn tokens_outlive_the_process() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let token = {
         let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() })?;
-        let mut session = engine.session(Client::default());
+        let mut session = engine.session(Client::owner());
         let mut watcher = Watcher::open(&engine, "t", &options(|_| {}), &[])?;
         insert(&mut session, "t", 1)?;
         watcher.more("t")?;
@@ -248,7 +248,7 @@ fn tokens_outlive_the_process() -> Result<()> {
         watcher.token
     };
     let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() })?;
-    insert(&mut engine.session(Client::default()), "t", 3)?;
+    insert(&mut engine.session(Client::owner()), "t", 3)?;
     let resumed = Watcher::open(&engine, "t", &options(|w| {
         w.append("resumeAfter", token.as_doc());
     }), &[])?;
@@ -259,7 +259,7 @@ fn tokens_outlive_the_process() -> Result<()> {
 #[test]
 fn what_others_write_between_is_nobodys_event() -> Result<()> {
     let engine = Engine::open(Options::default())?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     for coll in ["t", "other"] {
         insert(&mut session, coll, 0)?;
     }
@@ -287,7 +287,7 @@ fn what_others_write_between_is_nobodys_event() -> Result<()> {
 fn a_wait_holds_no_table_and_ends_when_it_is_killed() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() })?;
-    let (mut session, mut killer) = (engine.session(Client::default()), engine.session(Client::default()));
+    let (mut session, mut killer) = (engine.session(Client::owner()), engine.session(Client::owner()));
     insert(&mut session, "c", 1)?;
     let opened = session.run_command("test", &doc(|w| {
         w.append("aggregate", "c");

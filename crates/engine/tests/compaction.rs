@@ -98,7 +98,7 @@ fn stats(session: &mut Session) -> Result<DocBuf> {
 fn room_comes_back_under_writers_and_is_told() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() })?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     mostly_deleted(&mut session)?;
     let before = stats(&mut session)?;
     let (size, free) = (figure(&before, "storageSize"), figure(&before, "freeStorageSize"));
@@ -119,7 +119,7 @@ fn room_comes_back_under_writers_and_is_told() -> Result<()> {
     let done = AtomicBool::new(false);
     let (freed, progress) = std::thread::scope(|scope| -> Result<_> {
         let writer = scope.spawn(|| {
-            let mut session = engine.session(Client::default());
+            let mut session = engine.session(Client::owner());
             let mut id = 100_000;
             while !done.load(Ordering::Relaxed) {
                 insert(&mut session, id..id + 10).map_err(|e| e.to_string())?;
@@ -128,7 +128,7 @@ fn room_comes_back_under_writers_and_is_told() -> Result<()> {
             Ok::<i32, String>(id - 100_000)
         });
         let watcher = scope.spawn(|| {
-            let mut session = engine.session(Client::default());
+            let mut session = engine.session(Client::owner());
             let mut seen = 0;
             while !done.load(Ordering::Relaxed) {
                 let ops = run(&mut session, "admin", |w| {
@@ -170,7 +170,7 @@ fn room_comes_back_under_writers_and_is_told() -> Result<()> {
 fn a_deadline_ends_it() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() })?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     mostly_deleted(&mut session)?;
     let late = session.run_command("test", &doc(|w| {
         w.append("compact", "t").append("maxTimeMS", 1);
@@ -188,7 +188,7 @@ fn a_deadline_ends_it() -> Result<()> {
 fn the_background_compacts_what_is_worth_it() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(Options { path: Some(dir.path().to_owned()), ..Options::default() })?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     mostly_deleted(&mut session)?;
     let before = data_bytes(dir.path())?;
     let auto = |session: &mut Session, on: bool, target: i32, once: bool| {

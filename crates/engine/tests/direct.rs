@@ -23,7 +23,7 @@ fn find(session: &mut Session, coll: &str, id: Value<'_>) -> Option<Option<Strin
 #[test]
 fn what_goes_in_comes_out_and_is_logged_and_counted() {
     let engine = Engine::open(Options::default()).unwrap();
-    let s = &mut engine.session(Client::default());
+    let s = &mut engine.session(Client::owner());
     assert_eq!(insert(s, "c", r#"{"_id": 1}"#), None, "a collection is made by the command");
     run(s, "d", r#"{"create": "c"}"#);
     assert_eq!(insert(s, "c", r#"{"a": 5, "_id": 1}"#), Some(Ok(())));
@@ -42,7 +42,7 @@ fn what_goes_in_comes_out_and_is_logged_and_counted() {
 #[test]
 fn what_is_not_plain_is_left_to_the_command() {
     let engine = Engine::open(Options::default()).unwrap();
-    let s = &mut engine.session(Client::default());
+    let s = &mut engine.session(Client::owner());
     run(s, "d", r#"{"create": "c"}"#);
     run(s, "d", r#"{"create": "v", "viewOn": "c", "pipeline": []}"#);
     run(s, "d", r#"{"create": "capped", "capped": true, "size": 4096}"#);
@@ -62,7 +62,7 @@ fn what_is_not_plain_is_left_to_the_command() {
 #[test]
 fn a_validator_asks_for_the_command() {
     let engine = Engine::open(Options::default()).unwrap();
-    let s = &mut engine.session(Client::default());
+    let s = &mut engine.session(Client::owner());
     run(s, "d", r#"{"create": "c", "validator": {"n": {"$gt": 0}}}"#);
     assert_eq!(insert(s, "c", r#"{"_id": 1, "n": 1}"#), None);
     assert_eq!(find(s, "c", Value::Int32(1)), Some(None));

@@ -56,7 +56,7 @@ fn id(doc: &DocBuf) -> i32 {
 
 fn db() -> Db {
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    Db(engine.session(Client::default()))
+    Db(engine.session(Client::owner()))
 }
 
 /// A place, near one of a few towns or anywhere.

@@ -10,7 +10,7 @@ use smongo_engine::{Client, Engine, Options, Request};
 
 fn open() -> (Engine, Db) {
     let engine = Engine::open(Options::default()).expect("a database in memory");
-    let session = engine.session(Client::default());
+    let session = engine.session(Client::owner());
     (engine, Db { session })
 }
 

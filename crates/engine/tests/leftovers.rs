@@ -56,7 +56,7 @@ fn at(path: &Path) -> Engine {
 #[test]
 fn an_out_that_runs_out_of_time_leaves_nothing() {
     let engine = Engine::open(Options::default()).unwrap();
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     fill(&mut session, "t", 3000);
     let cross = "{'$lookup': {'from': 't', 'let': {'n': '$n'}, 'as': 'all', 'pipeline': [{'$match': {'$expr': {'$lt': ['$n', {'$subtract': [0, '$$n']}]}}}]}}";
     let reply = run(&mut session, &format!("{{'aggregate': 't', 'pipeline': [{cross}, {{'$out': 'u'}}], 'cursor': {{}}, 'maxTimeMS': 150}}"));
@@ -68,13 +68,13 @@ fn an_out_that_runs_out_of_time_leaves_nothing() {
 fn an_out_that_was_under_way_when_the_process_ended_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let engine = at(dir.path());
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     fill(&mut session, "tmp.agg_out.0123456789abcdef0123456789abcdef", 10);
     fill(&mut session, "tmp.agg_out.mine", 10);
     drop(session);
     engine.close().unwrap();
     let engine = at(dir.path());
-    assert_eq!(collections(&mut engine.session(Client::default())), ["tmp.agg_out.mine"]);
+    assert_eq!(collections(&mut engine.session(Client::owner())), ["tmp.agg_out.mine"]);
 }
 
 /// Opens a cursor by a command; its id.
@@ -93,7 +93,7 @@ fn more(session: &mut Session, id: i64) -> DocBuf {
 #[test]
 fn a_cursor_whose_index_or_collection_is_gone_says_so() {
     let engine = Engine::open(Options::default()).unwrap();
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     fill(&mut session, "t", 500);
     run(&mut session, "{'createIndexes': 't', 'indexes': [{'key': {'n': 1}, 'name': 'n_1'}, {'key': {'m': 1}, 'name': 'm_1'}]}");
     let find = "{'find': 't', 'filter': {'n': {'$gte': 0}}, 'hint': 'n_1', 'batchSize': 2}";
@@ -121,12 +121,12 @@ fn transactions_end_in_time_under_an_fsync_lock() {
     let parameters = [("transactionLifetimeLimitSeconds", "1"), ("ttlMonitorSleepSecs", "1")].map(|(a, b)| (a.to_owned(), b.to_owned()));
     let options = Options { path: Some(dir.path().to_owned()), parameters: parameters.to_vec(), ..Options::default() };
     let engine = Engine::open(options).unwrap();
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     fill(&mut session, "t", 3);
     run(&mut session, "{'createIndexes': 'old', 'indexes': [{'key': {'at': 1}, 'name': 'at_1', 'expireAfterSeconds': 3600}]}");
     assert_eq!(code(&run(&mut session, "{'fsync': 1, 'lock': true, '$db': 'admin'}")), 0);
     // Something for the background to write, which must wait.
-    let mut writer = engine.session(Client::default());
+    let mut writer = engine.session(Client::owner());
     let waits = std::thread::spawn(move || run(&mut writer, "{'insert': 'old', 'documents': [{'at': {'$date': '2020-01-01T00:00:00Z'}}]}"));
     run(&mut session, "{'fsyncUnlock': 1, '$db': 'admin'}");
     waits.join().unwrap();
@@ -150,7 +150,7 @@ fn a_sort_that_nobody_reads_keeps_little_and_loses_nothing() {
     const DOCS: i32 = 6000;
     let dir = tempfile::tempdir().unwrap();
     let engine = at(dir.path());
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     let command = DocBuf::build(|w| {
         w.append("insert", "t");
         {
@@ -208,7 +208,7 @@ fn a_sort_that_nobody_reads_keeps_little_and_loses_nothing() {
 #[test]
 fn server_status_has_every_figure_of_the_storage() {
     let engine = Engine::open(Options::default()).unwrap();
-    let status = run(&mut engine.session(Client::default()), "{'serverStatus': 1, '$db': 'admin'}");
+    let status = run(&mut engine.session(Client::owner()), "{'serverStatus': 1, '$db': 'admin'}");
     let figures = status.get("wiredTiger").as_doc().unwrap();
     for (section, name) in [
         ("cache", "bytes written from cache"),

@@ -55,7 +55,7 @@ struct Law {
 
 impl Law {
     fn new(engine: &Engine, seed: u64) -> Law {
-        let session = || Db { session: engine.session(Client::default()) };
+        let session = || Db { session: engine.session(Client::owner()) };
         Law { one: session(), two: session(), r: Random(seed), number: (seed as i64) << 32 }
     }
 
@@ -154,7 +154,7 @@ fn multikey(plan: Value<'_>) -> Option<String> {
 
 /// Everything that clients can ask for, a line each.
 fn view(engine: &Engine) -> Vec<String> {
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     let mut lines = Vec::new();
     let law = "\"$db\": \"law\"";
     for info in db.all(&format!("{{\"listCollections\": 1, {law}}}"), "$cmd.listCollections", law).expect("collections") {

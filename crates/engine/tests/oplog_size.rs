@@ -81,7 +81,7 @@ fn restarts_trim_nothing_within_the_limit() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("db");
     let engine = open(&path)?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     insert(&mut session, 0..300)?;
     wait_for_trim(&mut session, 1 << 20 | 1 << 16)?;
     let held = entries(&mut session)?;
@@ -92,7 +92,7 @@ fn restarts_trim_nothing_within_the_limit() -> Result<()> {
     for _ in 0..2 {
         let engine = open(&path)?;
         std::thread::sleep(TURN);
-        let mut session = engine.session(Client::default());
+        let mut session = engine.session(Client::owner());
         assert_eq!(entries(&mut session)?, held);
         assert_eq!((held.0, held.1, 1 << 20), said(&mut session)?);
         drop(session);
@@ -100,7 +100,7 @@ fn restarts_trim_nothing_within_the_limit() -> Result<()> {
     }
     // A copy of the files of an open database is what a crash leaves.
     let engine = open(&path)?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     insert(&mut session, 1000..1002)?;
     let held = entries(&mut session)?;
     session.run_command("admin", &doc(|w| {
@@ -113,7 +113,7 @@ fn restarts_trim_nothing_within_the_limit() -> Result<()> {
         std::fs::copy(file.path(), crashed.join(file.file_name()))?;
     }
     let other = open(&crashed)?;
-    let mut after = other.session(Client::default());
+    let mut after = other.session(Client::owner());
     // The first to ask counts; new entries count themselves meanwhile.
     insert(&mut after, 2000..2001)?;
     std::thread::sleep(TURN);
@@ -126,7 +126,7 @@ fn restarts_trim_nothing_within_the_limit() -> Result<()> {
 #[test]
 fn an_aborted_transaction_counts_nothing() -> Result<()> {
     let engine = Engine::open(Options::default())?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     insert(&mut session, 0..2)?;
     let within = |w: &mut DocWriter<'_>, number: i64| {
         let mut raw = [7u8; 17];
@@ -156,7 +156,7 @@ fn an_aborted_transaction_counts_nothing() -> Result<()> {
 fn a_resized_oplog_keeps_its_limits() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = open(dir.path())?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     insert(&mut session, 0..300)?;
     session.run_command("admin", &doc(|w| {
         w.append("replSetResizeOplog", 1).append("size", 1000.5).append("minRetentionHours", 1.5);
@@ -166,7 +166,7 @@ fn a_resized_oplog_keeps_its_limits() -> Result<()> {
     engine.close()?;
     // The option is that of a new oplog.
     let engine = open(dir.path())?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     assert_eq!(said(&mut session)?.2, 1_049_100_288);
     let status = session.run_command("admin", &doc(|w| {
         w.append("serverStatus", 1);
@@ -181,7 +181,7 @@ fn young_entries_stay_whatever_the_size() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let options = |hours| Options { path: Some(dir.path().to_owned()), oplog_bytes: Some(1 << 20), oplog_retention_hours: Some(hours), ..Options::default() };
     let engine = Engine::open(options(0.01))?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     insert(&mut session, 0..200)?;
     std::thread::sleep(TURN);
     let held = entries(&mut session)?;
@@ -189,7 +189,7 @@ fn young_entries_stay_whatever_the_size() -> Result<()> {
     drop(session);
     engine.close()?;
     let engine = Engine::open(options(0.0))?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     wait_for_trim(&mut session, 1 << 20 | 1 << 16)?;
     assert!(entries(&mut session)?.2 > held.2);
     Ok(())

@@ -229,7 +229,7 @@ fn prepare(r: &mut Random, db: &mut Db, arrays: bool, kinds: Kinds) -> Vec<(Stri
 fn round(seed: u64, arrays: bool, queries: usize, kinds: Kinds) -> usize {
     let mut r = Random(seed);
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     let names = prepare(&mut r, &mut db, arrays, kinds);
     let mut answered = 0;
     for _ in 0..queries {
@@ -277,7 +277,7 @@ fn with_constant(r: &mut Random) -> String {
 fn expressions(seed: u64, arrays: bool, queries: usize) -> usize {
     let mut r = Random(seed);
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     prepare(&mut r, &mut db, arrays, Kinds::Ordinary);
     aggregate(&mut db, "{\"$out\": \"plain\"}", "").expect("a copy without indexes");
     let mut answered = 0;
@@ -337,7 +337,7 @@ fn winning(db: &mut Db, rest: &str) -> String {
 fn other_plans(seed: u64, arrays: bool, queries: usize) -> (usize, usize) {
     let mut r = Random(seed);
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     let names = prepare(&mut r, &mut db, arrays, Kinds::Ordinary);
     let (mut covered, mut values) = (0, 0);
     for _ in 0..queries {
@@ -379,7 +379,7 @@ fn other_plans(seed: u64, arrays: bool, queries: usize) -> (usize, usize) {
 #[test]
 fn an_expression_bounds_an_index_without_arrays() {
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     db.run("{\"insert\": \"t\", \"$db\": \"law\", \"documents\": [{\"a\": 1, \"b\": [1]}, {\"a\": \"x\", \"b\": 2}]}");
     db.run("{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{\"key\": {\"a\": 1}, \"name\": \"a\"}, {\"key\": {\"b\": 1}, \"name\": \"b\"}]}");
     let mut explain = |expr: &str| {
@@ -395,7 +395,7 @@ fn an_expression_bounds_an_index_without_arrays() {
 #[test]
 fn explain_counts_the_keys_that_are_looked_at() {
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     let docs: Vec<String> = (1..=100).map(|x| format!("{{\"x\": {x}}}")).collect();
     db.must(&format!("{{\"insert\": \"t\", \"$db\": \"law\", \"documents\": [{}]}}", docs.join(", ")));
     db.must("{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{\"key\": {\"x\": 1}, \"name\": \"x\"}]}");
@@ -415,7 +415,7 @@ fn explain_counts_the_keys_that_are_looked_at() {
 #[test]
 fn an_explain_is_no_larger_than_a_document() {
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     db.must("{\"createIndexes\": \"t\", \"$db\": \"law\", \"indexes\": [{\"key\": {\"x\": 1}, \"name\": \"x\"}]}");
     let values: Vec<String> = (0..800_000).map(|n| n.to_string()).collect();
     let reply = db.must(&format!("{{\"explain\": {{\"find\": \"t\", \"filter\": {{\"x\": {{\"$in\": [{}]}}}}}}, \"$db\": \"law\"}}", values.join(", ")));

@@ -59,7 +59,7 @@ fn insert(number: i64, count: i32) -> DocBuf {
 }
 
 fn run(engine: &Engine, command: &DocBuf) -> Result<DocBuf> {
-    Ok(engine.session(Client::default()).run_command("test", command)?)
+    Ok(engine.session(Client::owner()).run_command("test", command)?)
 }
 
 fn value(engine: &Engine) -> Result<i64> {

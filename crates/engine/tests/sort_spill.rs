@@ -18,7 +18,7 @@ fn run(session: &mut Session, command: &str) -> DocBuf {
 
 fn filled() -> Session {
     let engine = Engine::open(Options { blocking_bytes: MEMORY, ..Options::default() }).expect("an engine");
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     let command = DocBuf::build(|w| {
         w.append("insert", "t");
         {

@@ -71,7 +71,7 @@ fn a_transaction_that_did_not_commit_leaves_no_tables_behind() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = open(&dir)?;
     let before = files(&dir)?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     session.run_command("test", &create_index("made", |w| within(w, 1, true)))?;
     session.run_command("test", &insert("made", 1, |w| within(w, 1, false)))?;
     assert!(files(&dir)? > before);
@@ -84,7 +84,7 @@ fn a_transaction_that_did_not_commit_leaves_no_tables_behind() -> Result<()> {
 
     for path in [dir.path().to_owned(), target] {
         let engine = Engine::open(Options { path: Some(path.clone()), ..Options::default() })?;
-        let mut session = engine.session(Client::default());
+        let mut session = engine.session(Client::owner());
         assert_eq!(collections(&mut session)?, Vec::<String>::new());
         let left = std::fs::read_dir(&path)?.filter_map(|e| e.ok()).filter(|e| e.path().extension().is_some_and(|x| x == "wt")).count();
         assert_eq!(left, before, "{}", path.display());
@@ -99,14 +99,14 @@ fn a_transaction_that_did_not_commit_leaves_no_tables_behind() -> Result<()> {
 fn what_a_transaction_created_is_there_after_a_restart() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = open(&dir)?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     session.run_command("test", &create_index("made", |w| within(w, 1, true)))?;
     session.run_command("test", &insert("made", 1, |w| within(w, 1, false)))?;
     end(&mut session, "commitTransaction", 1)?;
     drop(session);
     engine.close()?;
     let engine = open(&dir)?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     assert_eq!(collections(&mut session)?, ["made"]);
     let report = session.run_command("test", &doc(|w| {
         w.append("validate", "made").append("full", true);
@@ -120,13 +120,13 @@ fn what_a_transaction_created_is_there_after_a_restart() -> Result<()> {
 fn a_name_waits_for_the_transaction_that_has_taken_it() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = open(&dir)?;
-    let (mut first, mut second) = (engine.session(Client::default()), engine.session(Client::default()));
+    let (mut first, mut second) = (engine.session(Client::owner()), engine.session(Client::owner()));
     first.run_command("test", &insert("made", 1, |w| within(w, 1, true)))?;
     let e = second.run_command("test", &insert("made", 2, |w| within(w, 2, true))).err().ok_or("no conflict")?;
     assert_eq!(e.code().0, 112);
     let outside = std::thread::spawn({
         let engine = engine.clone();
-        move || engine.session(Client::default()).run_command("test", &insert("made", 3, |_| {})).map(|_| ())
+        move || engine.session(Client::owner()).run_command("test", &insert("made", 3, |_| {})).map(|_| ())
     });
     std::thread::sleep(std::time::Duration::from_millis(50));
     assert!(!outside.is_finished());
@@ -143,14 +143,14 @@ fn a_name_waits_for_the_transaction_that_has_taken_it() -> Result<()> {
 fn commands_of_one_transaction_take_turns() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = open(&dir)?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     session.run_command("test", &insert("t", 0, |_| {}))?;
     session.run_command("test", &insert("t", 1, |w| within(w, 1, true)))?;
     let threads: Vec<_> = (0..8)
         .map(|thread| {
             let engine = engine.clone();
             std::thread::spawn(move || -> smongo_bson::Result<()> {
-                let mut session = engine.session(Client::default());
+                let mut session = engine.session(Client::owner());
                 for n in 0..50 {
                     session.run_command("test", &insert("t", 100 + thread * 50 + n, |w| within(w, 1, false)))?;
                 }
@@ -175,7 +175,7 @@ fn snapshots_are_of_one_time_while_others_write() -> Result<()> {
     let engine = open(&dir)?;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     // Each transaction writes one document into each of two collections: a snapshot holds as many of the one as of the other.
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     for coll in ["x", "y"] {
         session.run_command("test", &insert(coll, 0, |_| {}))?;
     }
@@ -183,7 +183,7 @@ fn snapshots_are_of_one_time_while_others_write() -> Result<()> {
         .map(|thread| {
             let (engine, stop) = (engine.clone(), stop.clone());
             std::thread::spawn(move || -> smongo_bson::Result<()> {
-                let mut session = engine.session(Client::default());
+                let mut session = engine.session(Client::owner());
                 let mut number = 1i64;
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     for (n, coll) in ["x", "y"].iter().enumerate() {
@@ -245,7 +245,7 @@ fn snapshots_are_of_one_time_while_others_write() -> Result<()> {
 fn a_transaction_of_an_earlier_time_reads_it_and_conflicts_with_what_came_later() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = open(&dir)?;
-    let (mut session, mut other) = (engine.session(Client::default()), engine.session(Client::default()));
+    let (mut session, mut other) = (engine.session(Client::owner()), engine.session(Client::owner()));
     let snapshot = |at: Value<'_>, more: &dyn Fn(&mut DocWriter<'_>)| {
         doc(|w| {
             w.append("find", "a");
@@ -305,7 +305,7 @@ fn a_transaction_of_an_earlier_time_reads_it_and_conflicts_with_what_came_later(
 fn a_transaction_that_outgrows_the_cache_is_not_one_to_try_again() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(Options { path: Some(dir.path().to_owned()), cache_bytes: 16 << 20, ..Options::default() })?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     session.run_command("test", &insert("a", -1, |_| {}))?;
     let long = "x".repeat(10_000);
     for first in (0..60_000).step_by(50) {

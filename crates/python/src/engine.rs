@@ -38,7 +38,7 @@ impl State {
         if let Some(worker) = self.pool.lock().pop() {
             return Ok(worker);
         }
-        let client = Client { local: "localhost:27017".into(), ..Client::default() };
+        let client = Client { local: "localhost:27017".into(), ..Client::owner() };
         // No lock is held while Python runs: its garbage collector may come back here, to kill a cursor.
         let engine = self.engine.lock().clone();
         match engine {

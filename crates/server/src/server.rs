@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
-use smongo_engine::{Client, Engine, Watched, descriptors};
+use smongo_engine::{Client, Engine, Trust, Watched, descriptors};
 
 use crate::compress;
 use crate::connection;
@@ -275,7 +275,7 @@ impl Shared {
     fn serve(&self, id: u64, stream: &Stream, remote: String) {
         stream.tune();
         let local = self.advertise.clone().unwrap_or_else(|| stream.local());
-        let client = Client { local, remote, compressors: compress::OFFERED };
+        let client = Client { local, remote, compressors: compress::OFFERED, trust: Trust::Open };
         let session = self.engine.session(client);
         if let Some(connection) = self.connections.lock().get_mut(&id) {
             connection.session = Some(session.watched());

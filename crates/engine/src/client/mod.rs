@@ -91,7 +91,7 @@ impl Client {
 
     fn with_session<R>(&self, work: impl FnOnce(&mut Session) -> R) -> R {
         let resting = self.inner.sessions.lock().pop();
-        let mut session = resting.unwrap_or_else(|| self.inner.engine.session(crate::Client { local: "localhost:27017".into(), ..crate::Client::default() }));
+        let mut session = resting.unwrap_or_else(|| self.inner.engine.session(crate::Client { local: "localhost:27017".into(), ..crate::Client::owner() }));
         let result = work(&mut session);
         self.inner.sessions.lock().push(session);
         result

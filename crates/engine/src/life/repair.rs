@@ -27,7 +27,7 @@ pub fn repair(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
     }
     let mut damaged = HashSet::new();
     let engine = Engine::open_repairing(options, &mut damaged, say)?;
-    let mut session = engine.session(Client::default());
+    let mut session = engine.session(Client::owner());
     let mut sound = true;
     for coll in engine.shared.catalog.all() {
         // The oplog, which has no number, is in no entry and has no index.

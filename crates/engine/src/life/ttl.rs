@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_pass_deletes_what_is_over_and_nothing_else() {
         let engine = Engine::open(Options::default()).unwrap();
-        let mut session = engine.session(Client::default());
+        let mut session = engine.session(Client::owner());
         let mut run = |command: &str| session.run_command("test", &json::parse_doc(command).unwrap()).unwrap();
         run(r#"{"createIndexes": "t", "indexes": [{"key": {"at": 1}, "name": "at_1", "expireAfterSeconds": 3600}]}"#);
         run(

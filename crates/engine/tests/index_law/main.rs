@@ -46,7 +46,7 @@ fn compile_cx(collated: bool) -> CompileCx {
 
 impl Law {
     fn new(seed: u64, r: &mut Random, engine: &Engine) -> Law {
-        let mut db = Db { session: engine.session(Client::default()) };
+        let mut db = Db { session: engine.session(Client::owner()) };
         db.run("{\"drop\": \"t\", \"$db\": \"law\"}");
         if r.chance(4) {
             db.must("{\"create\": \"t\", \"$db\": \"law\", \"clusteredIndex\": {\"key\": {\"_id\": 1}, \"unique\": true}}");
@@ -227,7 +227,7 @@ fn an_index_never_changes_an_answer() {
 fn a_search_beside_indexed_branches() {
     const WORDS: &[&str] = &["apple", "pear", "plum", "quince"];
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     let mut r = Random(12);
     let mut docs = Vec::new();
     for (name, kind) in [("t", "\"text\""), ("a", "1"), ("b", "1")] {

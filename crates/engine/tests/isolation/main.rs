@@ -31,7 +31,7 @@ impl Door for Embedded {
 
 fn play(engine: &Engine, plan: Plan) -> Vec<Txn> {
     let run = Run::new(plan);
-    let connect = || Embedded(engine.session(Client::default()));
+    let connect = || Embedded(engine.session(Client::owner()));
     run.prepare(&mut connect());
     let mut history: Vec<Txn> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..plan.threads).map(|n| scope.spawn({ let run = &run; move || run.client(n, connect) })).collect();

@@ -287,7 +287,7 @@ fn replay_entry(all: &mut BTreeMap<String, State>, entry: Doc<'_>) {
 /// One engine's statements: how many ran, and how many of them failed.
 fn round(seed: u64) -> (usize, usize) {
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let session = || Db { session: engine.session(Client::default()) };
+    let session = || Db { session: engine.session(Client::owner()) };
     let mut law = Law {
         db: session(), other: session(), r: Random(seed), seed, coll: String::new(), state: State::new(), transaction: None, other_open: None, number: 0, failed: 0, done: 0,
     };
@@ -327,7 +327,7 @@ fn what_fails_leaves_nothing() {
 #[test]
 fn an_update_that_fails_on_a_later_document() {
     let engine = Engine::open(Options { path: None, ..Options::default() }).expect("an engine");
-    let mut db = Db { session: engine.session(Client::default()) };
+    let mut db = Db { session: engine.session(Client::owner()) };
     db.must(r#"{"createIndexes": "t", "$db": "law", "indexes": [{"key": {"a": 1}, "name": "a"}, {"key": {"d": 1}, "name": "d", "unique": true}]}"#);
     db.must(r#"{"insert": "t", "$db": "law", "documents": [{"_id": 1, "a": 1, "d": 1}, {"_id": 2, "a": 2, "d": 2}, {"_id": 3, "a": 3, "d": 3}]}"#);
     let reply = db.run(r#"{"update": "t", "$db": "law", "updates": [{"q": {}, "u": {"$set": {"a": 9, "d": 9}}, "multi": true}]}"#);

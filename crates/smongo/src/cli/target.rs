@@ -44,7 +44,7 @@ impl Target {
             return Err(Failure::new(format!("there is no directory {}", args.dbpath.display())));
         }
         let engine = Engine::open(Options { path: Some(args.dbpath.clone()), allow_other_files: args.allow_other_files, ..Options::default() })?;
-        let session = engine.session(Client::default());
+        let session = engine.session(Client::owner());
         Ok(Target::Embedded { engine, session })
     }
 

@@ -27,7 +27,7 @@ impl<'a> Sequence<'a> {
 }
 
 /// Who is at the other end; hello and diagnostics tell it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Client {
     /// `host:port` (or socket path) under which this client reaches the server: hello's `me` and `hosts`.
     pub local: String,
@@ -35,6 +35,25 @@ pub struct Client {
     pub remote: String,
     /// The compressors the transport offers, in its order of preference.
     pub compressors: &'static [&'static str],
+    pub trust: Trust,
+}
+
+/// How far the door that a client came through trusts it. There is no default: who makes a session says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Who can open the files owns the data: callers in the same process.
+    Owner,
+    /// A socket without authentication: everything is allowed, but nobody speaks for others.
+    Open,
+    /// Nothing is allowed but what the user may who has logged in.
+    Enforced,
+}
+
+impl Client {
+    /// A caller in the same process.
+    pub fn owner() -> Client {
+        Client { local: String::new(), remote: String::new(), compressors: &[], trust: Trust::Owner }
+    }
 }
 
 impl<'a> Request<'a> {

@@ -1,5 +1,6 @@
 //! Tasks of the workspace, by `cargo xtask NAME`.
 
+mod access;
 mod suite;
 mod tidy;
 
@@ -13,6 +14,7 @@ cargo xtask tidy         the rules of the house
 cargo xtask case TEXT    the case files whose path contains TEXT
 cargo xtask bless TEXT   rewrites the expectations of those files as the engine answers now: review what it did
 cargo xtask compat       writes COMPAT.md from the tables of the code
+cargo xtask access       writes the actions and the built-in roles from the table of privileges
 cargo xtask bench        the benchmarks";
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         "case" => suite::case(args.get(1).map_or("", String::as_str)),
         "bless" => suite::bless(args.get(1).map_or("", String::as_str)),
         "compat" => suite::compat(),
+        "access" => access::write(),
         "bench" => suite::bench(),
         _ => {
             println!("{HELP}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{root, run, tidy};
+use crate::{access, root, run, tidy};
 
 const RUST_TESTS: [&str; 6] = ["test", "--release", "--quiet", "--workspace", "--exclude", "smongo-python"];
 const VENV: &str = ".tools/venv";
@@ -24,6 +24,7 @@ pub fn test() -> Result<(), String> {
 pub fn ci() -> Result<(), String> {
     let files = tidy::check(&root())?;
     println!("tidy: {files} files in order");
+    access::check()?;
     test()?;
     run("cargo", &[&RUST_TESTS[..], &["--test", "house", "--", "--ignored"]].concat())
 }

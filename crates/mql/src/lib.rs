@@ -4,8 +4,9 @@
 //! `let` constants) or, for stages that read other collections, through the [`Host`] that runs it.
 //!
 //! - [`matcher`]: filters. [`expr`]: aggregation expressions. [`accum`]: accumulators and window functions.
-//! - [`update`], [`projection`], [`sort`]: what their names say. [`pipeline`]: stages and the streams they make.
+//! - [`access`]: what privileges are made of. [`update`], [`projection`], [`sort`]: what their names say. [`pipeline`]: stages and the streams they make.
 
+pub mod access;
 pub mod accum;
 pub mod arena;
 pub mod collation;

@@ -6,6 +6,7 @@ pub mod crud;
 pub mod definition;
 pub mod diagnostic;
 pub mod index;
+pub mod rules;
 pub mod session;
 
 use access::{roles, users};

@@ -3,6 +3,7 @@
 //! [`registry`] is the table of stages; each stage has a file (small ones share [`basic`]). A stage parses its argument once and
 //! becomes one or more [`Stage`]s; [`Pipeline::open`] folds them over a source. [`optimize`] rewrites the BSON beforehand.
 
+pub mod access;
 mod args;
 mod basic;
 mod bucket;

@@ -2,6 +2,7 @@
 
 use smongo_bson::{Doc, Result, Value, bail};
 
+use super::access::{self, Rule};
 use super::{Stage, basic, bucket, bucket_auto, change_stream, densify, documents, facet, fill, geo_near, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
 use crate::cx::CompileCx;
 use crate::sort::SortPattern;
@@ -48,69 +49,78 @@ pub(super) struct Row {
     from: From,
     /// Whether it may stand in `$facet`.
     facet: bool,
+    /// What somebody must hold to run it, beside what its place in a pipeline asks for.
+    pub needs: Rule,
 }
 
-const fn row(name: &'static str, parse: Parse) -> Row {
-    Row { name, parse, place: Place::Any, from: From::Collection, facet: true }
+impl Row {
+    /// Whether a pipeline that begins with it reads its collection.
+    pub fn reads(&self) -> bool {
+        self.from == From::Collection
+    }
 }
 
-const fn first(name: &'static str, parse: Parse, from: From) -> Row {
-    Row { name, parse, place: Place::First, from, facet: false }
+const fn row(name: &'static str, parse: Parse, needs: Rule) -> Row {
+    Row { name, parse, place: Place::Any, from: From::Collection, facet: true, needs }
 }
 
-const fn last(name: &'static str, parse: Parse) -> Row {
-    Row { name, parse, place: Place::Last, from: From::Collection, facet: false }
+const fn first(name: &'static str, parse: Parse, from: From, needs: Rule) -> Row {
+    Row { name, parse, place: Place::First, from, facet: false, needs }
+}
+
+const fn last(name: &'static str, parse: Parse, needs: Rule) -> Row {
+    Row { name, parse, place: Place::Last, from: From::Collection, facet: false, needs }
 }
 
 const ROWS: &[Row] = &[
-    row("$addFields", basic::parse_add_fields),
-    row("$bucket", bucket::parse),
-    row("$bucketAuto", bucket_auto::parse),
-    first("$changeStream", change_stream::parse, From::Either),
-    Row { facet: false, ..row("$changeStreamSplitLargeEvent", change_stream::parse_split) },
-    first("$collStats", source::parse_coll_stats, From::Itself),
-    row("$count", basic::parse_count),
-    first("$currentOp", source::parse_current_op, From::Database),
-    row("$densify", densify::parse),
-    first("$documents", documents::parse, From::Database),
-    Row { facet: false, ..row("$facet", facet::parse) },
-    row("$fill", fill::parse),
-    Row { from: From::Collection, ..first("$geoNear", geo_near::parse, From::Itself) },
-    row("$graphLookup", graph_lookup::parse),
-    row("$group", group::parse),
-    first("$indexStats", source::parse_index_stats, From::Itself),
-    row("$limit", basic::parse_limit),
-    first("$listCatalog", source::parse_list_catalog, From::Either),
-    first("$listClusterCatalog", source::parse_list_cluster_catalog, From::Database),
-    first("$listLocalSessions", source::parse_list_local_sessions, From::Database),
-    first("$listSampledQueries", source::parse_list_sampled_queries, From::Database),
-    first("$listSearchIndexes", source::parse_list_search_indexes, From::Itself),
-    first("$listSessions", source::parse_list_sessions, From::Itself),
-    row("$lookup", lookup::parse),
-    row("$match", basic::parse_match),
-    last("$merge", merge::parse),
-    last("$out", out::parse),
-    first("$planCacheStats", source::parse_plan_cache_stats, From::Itself),
-    row("$project", basic::parse_project),
-    first("$querySettings", source::parse_query_settings, From::Database),
-    first("$queryStats", source::parse_query_stats, From::Database),
-    first("$rankFusion", source::unsupported_rank_fusion, From::Itself),
-    row("$redact", redact::parse),
-    row("$replaceRoot", replace_root::parse_replace_root),
-    row("$replaceWith", replace_root::parse_replace_with),
-    row("$sample", sample::parse),
-    first("$scoreFusion", source::unsupported_score_fusion, From::Itself),
-    first("$search", source::unsupported_search, From::Itself),
-    first("$searchMeta", source::unsupported_search_meta, From::Itself),
-    row("$set", basic::parse_set),
-    row("$setWindowFields", window::parse),
-    row("$skip", basic::parse_skip),
-    row("$sort", parse_sort),
-    row("$sortByCount", basic::parse_sort_by_count),
-    row("$unionWith", union_with::parse),
-    row("$unset", basic::parse_unset),
-    row("$unwind", unwind::parse),
-    first("$vectorSearch", source::unsupported_vector_search, From::Itself),
+    row("$addFields", basic::parse_add_fields, access::nothing),
+    row("$bucket", bucket::parse, access::nothing),
+    row("$bucketAuto", bucket_auto::parse, access::nothing),
+    first("$changeStream", change_stream::parse, From::Either, access::change_stream),
+    Row { facet: false, ..row("$changeStreamSplitLargeEvent", change_stream::parse_split, access::nothing) },
+    first("$collStats", source::parse_coll_stats, From::Itself, access::coll_stats),
+    row("$count", basic::parse_count, access::nothing),
+    first("$currentOp", source::parse_current_op, From::Database, access::current_op),
+    row("$densify", densify::parse, access::nothing),
+    first("$documents", documents::parse, From::Database, access::nothing),
+    Row { facet: false, ..row("$facet", facet::parse, access::facet) },
+    row("$fill", fill::parse, access::nothing),
+    Row { from: From::Collection, ..first("$geoNear", geo_near::parse, From::Itself, access::nothing) },
+    row("$graphLookup", graph_lookup::parse, access::graph_lookup),
+    row("$group", group::parse, access::nothing),
+    first("$indexStats", source::parse_index_stats, From::Itself, access::index_stats),
+    row("$limit", basic::parse_limit, access::nothing),
+    first("$listCatalog", source::parse_list_catalog, From::Either, access::list_catalog),
+    first("$listClusterCatalog", source::parse_list_cluster_catalog, From::Database, access::list_cluster_catalog),
+    first("$listLocalSessions", source::parse_list_local_sessions, From::Database, access::list_sessions),
+    first("$listSampledQueries", source::parse_list_sampled_queries, From::Database, access::list_sampled_queries),
+    first("$listSearchIndexes", source::parse_list_search_indexes, From::Itself, access::list_search_indexes),
+    first("$listSessions", source::parse_list_sessions, From::Itself, access::list_sessions),
+    row("$lookup", lookup::parse, access::lookup),
+    row("$match", basic::parse_match, access::nothing),
+    last("$merge", merge::parse, access::merge),
+    last("$out", out::parse, access::out),
+    first("$planCacheStats", source::parse_plan_cache_stats, From::Itself, access::plan_cache_stats),
+    row("$project", basic::parse_project, access::nothing),
+    first("$querySettings", source::parse_query_settings, From::Database, access::query_settings),
+    first("$queryStats", source::parse_query_stats, From::Database, access::query_stats),
+    first("$rankFusion", source::unsupported_rank_fusion, From::Itself, access::fusion),
+    row("$redact", redact::parse, access::nothing),
+    row("$replaceRoot", replace_root::parse_replace_root, access::nothing),
+    row("$replaceWith", replace_root::parse_replace_with, access::nothing),
+    row("$sample", sample::parse, access::nothing),
+    first("$scoreFusion", source::unsupported_score_fusion, From::Itself, access::fusion),
+    first("$search", source::unsupported_search, From::Itself, access::find),
+    first("$searchMeta", source::unsupported_search_meta, From::Itself, access::find),
+    row("$set", basic::parse_set, access::nothing),
+    row("$setWindowFields", window::parse, access::nothing),
+    row("$skip", basic::parse_skip, access::nothing),
+    row("$sort", parse_sort, access::nothing),
+    row("$sortByCount", basic::parse_sort_by_count, access::nothing),
+    row("$unionWith", union_with::parse, access::union_with),
+    row("$unset", basic::parse_unset, access::nothing),
+    row("$unwind", unwind::parse, access::nothing),
+    first("$vectorSearch", source::unsupported_vector_search, From::Itself, access::find),
 ];
 
 /// Names of all stages, sorted.

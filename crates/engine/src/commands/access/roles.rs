@@ -1,21 +1,23 @@
 //! createRole, updateRole, dropRole, dropAllRolesFromDatabase, grant and revoke of roles and privileges, rolesInfo, invalidateUserCache
 
 use smongo_bson::{Array, Code, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
+use smongo_mql::access::Action;
 
 use super::principals::{self, Kind, Principal, named};
+use crate::commands::rules;
 use crate::data::op::OpCx;
-use crate::service::command::{ADMIN, Args, Command, Cx, WRITES};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, WRITES};
 
-pub const CREATE: Command = Command::new("createRole", create, WRITES);
-pub const UPDATE: Command = Command::new("updateRole", update, WRITES);
-pub const DROP: Command = Command::new("dropRole", drop_role, WRITES);
-pub const DROP_ALL: Command = Command::new("dropAllRolesFromDatabase", drop_all, WRITES);
-pub const GRANT_ROLES: Command = Command::new("grantRolesToRole", change_roles, WRITES);
-pub const REVOKE_ROLES: Command = Command::new("revokeRolesFromRole", change_roles, WRITES);
-pub const GRANT_PRIVILEGES: Command = Command::new("grantPrivilegesToRole", change_privileges, WRITES);
-pub const REVOKE_PRIVILEGES: Command = Command::new("revokePrivilegesFromRole", change_privileges, WRITES);
-pub const INFO: Command = Command::new("rolesInfo", info, 0);
-pub const INVALIDATE_USER_CACHE: Command = Command::new("invalidateUserCache", invalidate, ADMIN);
+pub const CREATE: Command = Command::new("createRole", create, WRITES, Access::Computed(rules::create_role));
+pub const UPDATE: Command = Command::new("updateRole", update, WRITES, Access::Computed(rules::update_role));
+pub const DROP: Command = Command::new("dropRole", drop_role, WRITES, Access::Database(&[Action::DropRole]));
+pub const DROP_ALL: Command = Command::new("dropAllRolesFromDatabase", drop_all, WRITES, Access::Database(&[Action::DropRole]));
+pub const GRANT_ROLES: Command = Command::new("grantRolesToRole", change_roles, WRITES, Access::Computed(rules::grant_roles));
+pub const REVOKE_ROLES: Command = Command::new("revokeRolesFromRole", change_roles, WRITES, Access::Computed(rules::revoke_roles));
+pub const GRANT_PRIVILEGES: Command = Command::new("grantPrivilegesToRole", change_privileges, WRITES, Access::Computed(rules::grant_privileges));
+pub const REVOKE_PRIVILEGES: Command = Command::new("revokePrivilegesFromRole", change_privileges, WRITES, Access::Computed(rules::revoke_privileges));
+pub const INFO: Command = Command::new("rolesInfo", info, 0, Access::Computed(rules::roles_info));
+pub const INVALIDATE_USER_CACHE: Command = Command::new("invalidateUserCache", invalidate, ADMIN, Access::Cluster(&[Action::InvalidateUserCache]));
 
 /// Actions on a resource.
 #[derive(Clone)]

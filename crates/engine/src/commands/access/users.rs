@@ -2,20 +2,22 @@
 
 use smongo_bson::{Array, Binary, Code, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 use smongo_mql::{Arena, Matcher};
+use smongo_mql::access::Action;
 
 use super::principals::{self, Kind, Principal, named};
 use super::scram::Mechanism;
+use crate::commands::rules;
 use crate::data::op::OpCx;
 use crate::data::oplog::uuid_bytes;
-use crate::service::command::{Args, Command, Cx, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, WRITES};
 
-pub const CREATE: Command = Command::new("createUser", create, WRITES);
-pub const UPDATE: Command = Command::new("updateUser", update, WRITES);
-pub const DROP: Command = Command::new("dropUser", drop_user, WRITES);
-pub const DROP_ALL: Command = Command::new("dropAllUsersFromDatabase", drop_all, WRITES);
-pub const GRANT_ROLES: Command = Command::new("grantRolesToUser", change_roles, WRITES);
-pub const REVOKE_ROLES: Command = Command::new("revokeRolesFromUser", change_roles, WRITES);
-pub const INFO: Command = Command::new("usersInfo", info, 0);
+pub const CREATE: Command = Command::new("createUser", create, WRITES, Access::Computed(rules::create_user));
+pub const UPDATE: Command = Command::new("updateUser", update, WRITES, Access::Computed(rules::update_user));
+pub const DROP: Command = Command::new("dropUser", drop_user, WRITES, Access::Database(&[Action::DropUser]));
+pub const DROP_ALL: Command = Command::new("dropAllUsersFromDatabase", drop_all, WRITES, Access::Database(&[Action::DropUser]));
+pub const GRANT_ROLES: Command = Command::new("grantRolesToUser", change_roles, WRITES, Access::Computed(rules::grant_roles));
+pub const REVOKE_ROLES: Command = Command::new("revokeRolesFromUser", change_roles, WRITES, Access::Computed(rules::revoke_roles));
+pub const INFO: Command = Command::new("usersInfo", info, 0, Access::Computed(rules::users_info));
 
 /// What createUser and updateUser say of a user.
 struct Given<'a> {

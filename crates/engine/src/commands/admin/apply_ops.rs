@@ -9,6 +9,7 @@ use smongo_bson::{Array, Code, Doc, DocBuf, DocWriter, Error, Result, Value, bai
 use smongo_mql::update::diff;
 use smongo_mql::{Arena, CompileCx, Matcher, Update};
 
+use crate::commands::rules;
 use crate::commands::lookup;
 use crate::data::{buckets, limits};
 use crate::data::catalog::Collection;
@@ -16,9 +17,9 @@ use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::data::write::{self, stored};
 use crate::query::statement::Target;
-use crate::service::command::{Args, Command, Cx, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, WRITES};
 
-pub const APPLY_OPS: Command = Command::new("applyOps", apply_ops, WRITES);
+pub const APPLY_OPS: Command = Command::new("applyOps", apply_ops, WRITES, Access::Computed(rules::apply_ops));
 
 /// applyOps within applyOps may be this deep.
 const DEPTH: usize = 10;

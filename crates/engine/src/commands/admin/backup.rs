@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use smongo_bson::{DocWriter, Result, Value, bail};
-use crate::service::command::{ADMIN, Args, Command, Cx};
+use smongo_mql::access::Action;
+use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 
 
-pub const BACKUP: Command = Command::new("backup", backup, ADMIN);
+pub const BACKUP: Command = Command::new("backup", backup, ADMIN, Access::Cluster(&[Action::Fsync]));
 
 fn backup(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let directory = match args.first() {

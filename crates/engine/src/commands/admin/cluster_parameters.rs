@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Timestamp, Value, bail, number};
+use smongo_mql::access::Action;
 
 use crate::data::catalog::find_by_id;
 use crate::data::write;
 use crate::service::cluster_parameters::{ClusterParameters, home};
-use crate::service::command::{ADMIN, Args, Command, Cx};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 use crate::service::shared::Shared;
 
-pub const GET: Command = Command::new("getClusterParameter", get, ADMIN);
-pub const SET: Command = Command::new("setClusterParameter", set, ADMIN);
+pub const GET: Command = Command::new("getClusterParameter", get, ADMIN, Access::Cluster(&[Action::GetClusterParameter]));
+pub const SET: Command = Command::new("setClusterParameter", set, ADMIN, Access::Cluster(&[Action::SetClusterParameter]));
 
 struct Parameter {
     name: &'static str,

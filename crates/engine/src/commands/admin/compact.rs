@@ -5,16 +5,17 @@ use std::time::Instant;
 
 use smongo_bson::{Code, DocWriter, Result, Value, bail};
 use smongo_storage::{AutoCompact, ErrorKind, Table};
+use smongo_mql::access::Action;
 
 use crate::data::buckets;
 use crate::data::catalog::{Collection, compact_number};
 use crate::data::namespace::Ns;
 use crate::data::op::Progress;
-use crate::service::command::{ADMIN, Args, Command, Cx};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 
-pub const COMPACT: Command = Command::new("compact", compact, 0);
-pub const AUTO_COMPACT: Command = Command::new("autoCompact", auto_compact, ADMIN);
-pub const RE_INDEX: Command = Command::new("reIndex", re_index, 0);
+pub const COMPACT: Command = Command::new("compact", compact, 0, Access::Named(&[Action::Compact]));
+pub const AUTO_COMPACT: Command = Command::new("autoCompact", auto_compact, ADMIN, Access::Cluster(&[Action::Compact]));
+pub const RE_INDEX: Command = Command::new("reIndex", re_index, 0, Access::Named(&[Action::ReIndex]));
 
 /// What must be free in a file before it is worth compacting, when nothing is said of it.
 const FREE_SPACE_TARGET_MB: i64 = 20;

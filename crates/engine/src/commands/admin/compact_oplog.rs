@@ -2,12 +2,13 @@
 
 use smongo_bson::{DocWriter, Result, bail};
 use smongo_mql::Host;
+use smongo_mql::access::Action;
 
 use super::compact::compact_table;
 use crate::data::oplog;
-use crate::service::command::{ADMIN, Args, Command, Cx};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 
-pub const COMPACT_OPLOG: Command = Command::new("compactOplog", compact_oplog, ADMIN);
+pub const COMPACT_OPLOG: Command = Command::new("compactOplog", compact_oplog, ADMIN, Access::Cluster(&[Action::Compact]));
 
 fn compact_oplog(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let keep = args.int("keep")?;

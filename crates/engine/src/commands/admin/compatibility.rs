@@ -1,12 +1,13 @@
 //! setFeatureCompatibilityVersion
 
 use smongo_bson::{DocBuf, DocWriter, Result, Value, bail};
+use smongo_mql::access::Action;
 
 use crate::data::write;
-use crate::service::command::{ADMIN, Args, Command, Cx, WRITES};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, WRITES};
 use crate::service::parameters;
 
-pub const SET: Command = Command::new("setFeatureCompatibilityVersion", set, ADMIN | WRITES);
+pub const SET: Command = Command::new("setFeatureCompatibilityVersion", set, ADMIN | WRITES, Access::Cluster(&[Action::SetFeatureCompatibilityVersion]));
 
 /// Files of ours have no features that depend on it: the version is kept for those who ask.
 fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {

@@ -1,18 +1,19 @@
 //! getDefaultRWConcern, setDefaultRWConcern
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_mql::access::Action;
 
 use crate::data::catalog::find_by_id;
 use crate::data::clock::now_millis;
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::data::write;
-use crate::service::command::{ADMIN, Args, Command, Cx, ReadConcern, WRITES, WriteConcern};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, ReadConcern, WRITES, WriteConcern};
 use crate::service::default_concerns::{DefaultConcerns, Defaults};
 use crate::service::shared::Shared;
 
-pub const GET: Command = Command::new("getDefaultRWConcern", get, ADMIN);
-pub const SET: Command = Command::new("setDefaultRWConcern", set, ADMIN | WRITES);
+pub const GET: Command = Command::new("getDefaultRWConcern", get, ADMIN, Access::Cluster(&[Action::GetDefaultRWConcern]));
+pub const SET: Command = Command::new("setDefaultRWConcern", set, ADMIN | WRITES, Access::Cluster(&[Action::SetDefaultRWConcern]));
 
 /// The `_id` of the document in `config.settings`.
 const ID: &str = "ReadWriteConcernDefaults";

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use smongo_bson::{DocWriter, Result};
+use smongo_mql::access::Action;
 
-use crate::service::command::{ADMIN, Args, Command, Cx, LIGHT};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
 use crate::service::shared::Shared;
 
-pub const FSYNC: Command = Command::new("fsync", fsync, ADMIN);
-pub const FSYNC_UNLOCK: Command = Command::new("fsyncUnlock", fsync_unlock, ADMIN | LIGHT);
+pub const FSYNC: Command = Command::new("fsync", fsync, ADMIN, Access::Cluster(&[Action::Fsync]));
+pub const FSYNC_UNLOCK: Command = Command::new("fsyncUnlock", fsync_unlock, ADMIN | LIGHT, Access::Cluster(&[Action::Unlock]));
 
 /// How long `fsync: {lock: true}` waits for transactions that write, unless it says so itself.
 const LOCK_TIMEOUT_MS: i64 = 90_000;

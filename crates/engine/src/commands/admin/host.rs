@@ -1,25 +1,27 @@
 //! The machine and the process: hostInfo, listCommands, getLog, logRotate, features, and what only sharded clusters have.
 
 use smongo_bson::{DocWriter, Result, Value, bail};
+use smongo_mql::access::Action;
 
+use crate::commands::rules;
 use crate::data::clock::now_millis;
-use crate::service::command::{ADMIN, Args, Command, Cx, LIGHT, READS, WRITES};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT, READS, WRITES};
 
-pub const HOST_INFO: Command = Command::new("hostInfo", host_info, 0);
-pub const LIST_COMMANDS: Command = Command::new("listCommands", list_commands, 0);
-pub const GET_LOG: Command = Command::new("getLog", get_log, ADMIN);
-pub const LOG_ROTATE: Command = Command::new("logRotate", log_rotate, ADMIN);
-pub const FEATURES: Command = Command::new("features", features, 0);
-pub const IS_DB_GRID: Command = Command::new("isdbgrid", not_sharded, 0);
-pub const SHARDING_STATE: Command = Command::new("shardingState", sharding_state, ADMIN);
-pub const GET_SHARD_MAP: Command = Command::new("getShardMap", not_sharded, ADMIN);
-pub const MAP_REDUCE: Command = Command::new("mapReduce", map_reduce, READS | WRITES);
-pub const MAP_REDUCE_LOWER: Command = Command::new("mapreduce", map_reduce, READS | WRITES);
-pub const GET_LAST_ERROR: Command = Command::new("getLastError", get_last_error, 0);
-pub const GET_LAST_ERROR_LOWER: Command = Command::new("getlasterror", get_last_error, 0);
-pub const DROP_CONNECTIONS: Command = Command::new("dropConnections", drop_connections, ADMIN);
-pub const AUTHENTICATE: Command = Command::new("authenticate", authenticate, LIGHT);
-pub const LOGOUT: Command = Command::new("logout", logout, LIGHT);
+pub const HOST_INFO: Command = Command::new("hostInfo", host_info, 0, Access::Cluster(&[Action::HostInfo]));
+pub const LIST_COMMANDS: Command = Command::new("listCommands", list_commands, 0, Access::Open);
+pub const GET_LOG: Command = Command::new("getLog", get_log, ADMIN, Access::Cluster(&[Action::GetLog]));
+pub const LOG_ROTATE: Command = Command::new("logRotate", log_rotate, ADMIN, Access::Cluster(&[Action::LogRotate]));
+pub const FEATURES: Command = Command::new("features", features, 0, Access::User);
+pub const IS_DB_GRID: Command = Command::new("isdbgrid", not_sharded, 0, Access::User);
+pub const SHARDING_STATE: Command = Command::new("shardingState", sharding_state, ADMIN, Access::Cluster(&[Action::ShardingState]));
+pub const GET_SHARD_MAP: Command = Command::new("getShardMap", not_sharded, ADMIN, Access::Cluster(&[Action::GetShardMap]));
+pub const MAP_REDUCE: Command = Command::new("mapReduce", map_reduce, READS | WRITES, Access::Computed(rules::map_reduce));
+pub const MAP_REDUCE_LOWER: Command = Command::new("mapreduce", map_reduce, READS | WRITES, Access::Computed(rules::map_reduce));
+pub const GET_LAST_ERROR: Command = Command::new("getLastError", get_last_error, 0, Access::User);
+pub const GET_LAST_ERROR_LOWER: Command = Command::new("getlasterror", get_last_error, 0, Access::User);
+pub const DROP_CONNECTIONS: Command = Command::new("dropConnections", drop_connections, ADMIN, Access::Cluster(&[Action::DropConnections]));
+pub const AUTHENTICATE: Command = Command::new("authenticate", authenticate, LIGHT, Access::Open);
+pub const LOGOUT: Command = Command::new("logout", logout, LIGHT, Access::Open);
 
 /// What the operating system tells; fields that it does not tell are not there.
 fn host_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {

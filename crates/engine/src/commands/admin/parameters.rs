@@ -1,13 +1,14 @@
 //! getParameter, setParameter, getCmdLineOpts
 
 use smongo_bson::{DocWriter, Result, Value, bail};
+use smongo_mql::access::Action;
 
-use crate::service::command::{ADMIN, Args, Command, Cx, LIGHT};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
 use crate::service::parameters::{self, PARAMETERS, Row};
 
-pub const GET_PARAMETER: Command = Command::new("getParameter", get_parameter, ADMIN);
-pub const SET_PARAMETER: Command = Command::new("setParameter", set_parameter, ADMIN);
-pub const GET_CMD_LINE_OPTS: Command = Command::new("getCmdLineOpts", get_cmd_line_opts, ADMIN | LIGHT);
+pub const GET_PARAMETER: Command = Command::new("getParameter", get_parameter, ADMIN, Access::Cluster(&[Action::GetParameter]));
+pub const SET_PARAMETER: Command = Command::new("setParameter", set_parameter, ADMIN, Access::Cluster(&[Action::SetParameter]));
+pub const GET_CMD_LINE_OPTS: Command = Command::new("getCmdLineOpts", get_cmd_line_opts, ADMIN | LIGHT, Access::Cluster(&[Action::GetCmdLineOpts]));
 
 /// What the value of `getParameter` selects.
 #[derive(Default)]

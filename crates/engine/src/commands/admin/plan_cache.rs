@@ -5,16 +5,17 @@ use std::sync::Arc;
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::collation::Collation;
 use smongo_mql::{Matcher, Projection, SortPattern};
+use smongo_mql::access::Action;
 
 use crate::data::catalog::{Collection, IndexFilter};
 use crate::data::namespace::Ns;
 use crate::query::plan::{Query, hashes};
-use crate::service::command::{Args, Command, Cx};
+use crate::service::command::{Access, Args, Command, Cx};
 
-pub const PLAN_CACHE_CLEAR: Command = Command::new("planCacheClear", clear, 0);
-pub const PLAN_CACHE_CLEAR_FILTERS: Command = Command::new("planCacheClearFilters", clear_filters, 0);
-pub const PLAN_CACHE_LIST_FILTERS: Command = Command::new("planCacheListFilters", list_filters, 0);
-pub const PLAN_CACHE_SET_FILTER: Command = Command::new("planCacheSetFilter", set_filter, 0);
+pub const PLAN_CACHE_CLEAR: Command = Command::new("planCacheClear", clear, 0, Access::Named(&[Action::PlanCacheWrite]));
+pub const PLAN_CACHE_CLEAR_FILTERS: Command = Command::new("planCacheClearFilters", clear_filters, 0, Access::Named(&[Action::PlanCacheIndexFilter]));
+pub const PLAN_CACHE_LIST_FILTERS: Command = Command::new("planCacheListFilters", list_filters, 0, Access::Named(&[Action::PlanCacheIndexFilter]));
+pub const PLAN_CACHE_SET_FILTER: Command = Command::new("planCacheSetFilter", set_filter, 0, Access::Named(&[Action::PlanCacheIndexFilter]));
 
 /// A query shape as these commands are given it. They look at these fields and no others; also unknown ones are allowed.
 struct Shape {

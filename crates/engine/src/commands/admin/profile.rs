@@ -6,10 +6,11 @@ use std::time::Instant;
 use smongo_bson::{DocWriter, Result, Value, bail, number};
 use smongo_mql::Matcher;
 
+use crate::commands::rules;
 use crate::query::plan;
-use crate::service::command::{Args, Command, Cx};
+use crate::service::command::{Access, Args, Command, Cx};
 
-pub const PROFILE: Command = Command::new("profile", profile, 0);
+pub const PROFILE: Command = Command::new("profile", profile, 0, Access::Computed(rules::profile));
 
 fn profile(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let level = match args.first() {

@@ -1,13 +1,14 @@
 //! setQuerySettings, removeQuerySettings
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail};
+use smongo_mql::access::Action;
 
 use crate::data::namespace::{self, Ns};
-use crate::service::command::{ADMIN, Args, Command, Cx};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 use crate::service::query_settings::{QuerySettings, Setting, hash};
 
-pub const SET: Command = Command::new("setQuerySettings", set, ADMIN);
-pub const REMOVE: Command = Command::new("removeQuerySettings", remove, ADMIN);
+pub const SET: Command = Command::new("setQuerySettings", set, ADMIN, Access::Cluster(&[Action::QuerySettings]));
+pub const REMOVE: Command = Command::new("removeQuerySettings", remove, ADMIN, Access::Cluster(&[Action::QuerySettings]));
 
 /// What names a shape: a query of it, or its hash.
 enum Which {

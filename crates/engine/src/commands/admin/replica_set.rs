@@ -1,6 +1,7 @@
 //! The replica set of one member that smongo presents itself as: what it is, and the commands that would change it. shutdown.
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_mql::access::Action;
 
 use crate::data::catalog::find_by_id;
 use crate::data::clock::now_millis;
@@ -8,19 +9,19 @@ use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::data::oplog::Change;
 use crate::data::write;
-use crate::service::command::{ADMIN, After, Args, Command, Cx, LIGHT};
+use crate::service::command::{ADMIN, Access, After, Args, Command, Cx, LIGHT};
 use crate::service::replica_set::{self, Facts};
 
-pub const APPEND_OPLOG_NOTE: Command = Command::new("appendOplogNote", append_oplog_note, ADMIN);
-pub const FREEZE: Command = Command::new("replSetFreeze", freeze, ADMIN);
-pub const GET_CONFIG: Command = Command::new("replSetGetConfig", get_config, ADMIN | LIGHT);
-pub const GET_STATUS: Command = Command::new("replSetGetStatus", get_status, ADMIN | LIGHT);
-pub const INITIATE: Command = Command::new("replSetInitiate", initiate, ADMIN);
-pub const MAINTENANCE: Command = Command::new("replSetMaintenance", maintenance, ADMIN);
-pub const RECONFIG: Command = Command::new("replSetReconfig", reconfig, ADMIN);
-pub const STEP_DOWN: Command = Command::new("replSetStepDown", step_down, ADMIN);
-pub const SYNC_FROM: Command = Command::new("replSetSyncFrom", sync_from, ADMIN);
-pub const SHUTDOWN: Command = Command::new("shutdown", shutdown, ADMIN | LIGHT);
+pub const APPEND_OPLOG_NOTE: Command = Command::new("appendOplogNote", append_oplog_note, ADMIN, Access::Cluster(&[Action::AppendOplogNote]));
+pub const FREEZE: Command = Command::new("replSetFreeze", freeze, ADMIN, Access::Cluster(&[Action::ReplSetStateChange]));
+pub const GET_CONFIG: Command = Command::new("replSetGetConfig", get_config, ADMIN | LIGHT, Access::Cluster(&[Action::ReplSetGetConfig]));
+pub const GET_STATUS: Command = Command::new("replSetGetStatus", get_status, ADMIN | LIGHT, Access::Cluster(&[Action::ReplSetGetStatus]));
+pub const INITIATE: Command = Command::new("replSetInitiate", initiate, ADMIN, Access::Cluster(&[Action::ReplSetConfigure]));
+pub const MAINTENANCE: Command = Command::new("replSetMaintenance", maintenance, ADMIN, Access::Cluster(&[Action::ReplSetStateChange]));
+pub const RECONFIG: Command = Command::new("replSetReconfig", reconfig, ADMIN, Access::Cluster(&[Action::ReplSetConfigure]));
+pub const STEP_DOWN: Command = Command::new("replSetStepDown", step_down, ADMIN, Access::Cluster(&[Action::ReplSetStateChange]));
+pub const SYNC_FROM: Command = Command::new("replSetSyncFrom", sync_from, ADMIN, Access::Cluster(&[Action::ReplSetStateChange]));
+pub const SHUTDOWN: Command = Command::new("shutdown", shutdown, ADMIN | LIGHT, Access::Cluster(&[Action::Shutdown]));
 
 fn get_status(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     args.accept(&["initialSync"]);

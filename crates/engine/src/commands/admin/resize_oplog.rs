@@ -1,11 +1,12 @@
 //! replSetResizeOplog: the oplog's size and how long its entries stay.
 
 use smongo_bson::{DocWriter, Result, Value, bail, number};
+use smongo_mql::access::Action;
 
 use crate::data::oplog;
-use crate::service::command::{ADMIN, Args, Command, Cx};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 
-pub const REPL_SET_RESIZE_OPLOG: Command = Command::new("replSetResizeOplog", resize_oplog, ADMIN);
+pub const REPL_SET_RESIZE_OPLOG: Command = Command::new("replSetResizeOplog", resize_oplog, ADMIN, Access::Cluster(&[Action::ReplSetConfigure]));
 
 /// Megabytes: the manual's bounds of `size`, the upper one a petabyte.
 const LEAST_MB: f64 = 990.0;

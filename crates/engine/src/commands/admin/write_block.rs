@@ -1,11 +1,12 @@
 //! setUserWriteBlockMode
 
 use smongo_bson::{DocWriter, Result, bail};
+use smongo_mql::access::Action;
 
-use crate::service::command::{ADMIN, Args, Command, Cx};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 use crate::service::write_block::WriteBlock;
 
-pub const SET: Command = Command::new("setUserWriteBlockMode", set, ADMIN);
+pub const SET: Command = Command::new("setUserWriteBlockMode", set, ADMIN, Access::Cluster(&[Action::SetUserWriteBlockMode]));
 
 fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     args.first();

@@ -7,14 +7,15 @@ use smongo_mql::pipeline::{Pipeline, stage_documents};
 
 use super::explain;
 use super::find::{compile_cx, default_collation};
+use crate::commands::rules;
 use crate::data::limits;
 use crate::data::namespace::Ns;
 use crate::query::change;
 use crate::query::plan::Hint;
-use crate::service::command::{Args, Command, Cx, IN_TXN, READS, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, READS, WRITES};
 use crate::service::cursors::{Batch, Parked};
 
-pub const AGGREGATE: Command = Command::new("aggregate", aggregate, IN_TXN | READS | WRITES);
+pub const AGGREGATE: Command = Command::new("aggregate", aggregate, IN_TXN | READS | WRITES, Access::Computed(rules::aggregate));
 
 /// The namespace of `{aggregate: 1}` in replies.
 const NO_COLLECTION: &str = "$cmd.aggregate";

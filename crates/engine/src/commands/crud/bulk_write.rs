@@ -7,13 +7,14 @@ use uuid::Uuid;
 use super::{delete, insert, write_reply};
 use super::find::compile_cx;
 use super::update::{self, Outcome};
+use crate::commands::rules;
 use crate::commands::definition::drop::check_uuid;
 use crate::commands::definition::lists::cursor_option;
 use crate::data::namespace::Ns;
-use crate::service::command::{ADMIN, Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
 use crate::service::cursors::Parked;
 
-pub const BULK_WRITE: Command = Command::new("bulkWrite", bulk_write, IN_TXN | WRITES | RETRYABLE | ADMIN);
+pub const BULK_WRITE: Command = Command::new("bulkWrite", bulk_write, IN_TXN | WRITES | RETRYABLE | ADMIN, Access::Computed(rules::bulk_write));
 
 /// Sums of the reply.
 #[derive(Default)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
 use smongo_mql::Matcher;
+use smongo_mql::access::Action;
 
 use super::find::{compile_cx, default_collation};
 use crate::data::catalog::Collection;
@@ -11,9 +12,9 @@ use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::query::exec;
 use crate::query::plan::{self, Hint, Query};
-use crate::service::command::{Args, Command, Cx, READS};
+use crate::service::command::{Access, Args, Command, Cx, READS};
 
-pub const COUNT: Command = Command::new("count", count, READS);
+pub const COUNT: Command = Command::new("count", count, READS, Access::Named(&[Action::Find]));
 
 /// The arguments of a count.
 pub struct CountArgs<'a> {

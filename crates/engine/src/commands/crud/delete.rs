@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, number};
 use smongo_mql::Arena;
 use smongo_mql::collation::Collation;
+use smongo_mql::access::Action;
 
 use super::find::{compile_cx, default_collation, hint};
 use super::write_reply::{self, WriteErrors};
@@ -12,9 +13,9 @@ use crate::data::{limits, write};
 use crate::data::namespace::Ns;
 use crate::query::plan::Hint;
 use crate::query::statement::Target;
-use crate::service::command::{Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
 
-pub const DELETE: Command = Command::new("delete", delete, IN_TXN | WRITES | RETRYABLE);
+pub const DELETE: Command = Command::new("delete", delete, IN_TXN | WRITES | RETRYABLE, Access::Named(&[Action::Remove]));
 
 fn delete(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;

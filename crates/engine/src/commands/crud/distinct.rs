@@ -9,15 +9,16 @@ use smongo_bson::path::{self, Path};
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail, keystring};
 use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Stream};
+use smongo_mql::access::Action;
 
 use super::find::{compile_cx, default_collation};
 use crate::data::limits;
 use crate::data::namespace::Ns;
 use crate::query::exec;
 use crate::query::plan::{self, Hint, Query};
-use crate::service::command::{Args, Command, Cx, IN_TXN, READS};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, READS};
 
-pub const DISTINCT: Command = Command::new("distinct", distinct, IN_TXN | READS);
+pub const DISTINCT: Command = Command::new("distinct", distinct, IN_TXN | READS, Access::Named(&[Action::Find]));
 
 /// The arguments of a distinct.
 pub struct DistinctArgs<'a> {

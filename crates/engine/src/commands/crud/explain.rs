@@ -13,15 +13,16 @@ use super::aggregate::AggregateArgs;
 use super::count::CountArgs;
 use super::distinct::DistinctArgs;
 use super::find::{FindArgs, default_collation};
+use crate::commands::rules;
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::query::exec::{self, Prepared, Rows};
 use crate::query::plan::{self, Hint, Plan, Query, hashes};
 use crate::query::plan::explain::{Above, Run, append_if_fits, execution_stats, query_planner};
-use crate::service::command::{Args, Command, Cx, READS};
+use crate::service::command::{Access, Args, Command, Cx, READS};
 use crate::service::sink;
 
-pub const EXPLAIN: Command = Command::new("explain", explain, READS);
+pub const EXPLAIN: Command = Command::new("explain", explain, READS, Access::Computed(rules::explain));
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {

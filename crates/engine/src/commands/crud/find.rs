@@ -7,6 +7,7 @@ use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 use smongo_mql::collation::Collation;
 use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Projection, SortPattern, Stream};
+use smongo_mql::access::Action;
 
 use crate::data::catalog::{Collection, find_by_id};
 use crate::data::limits;
@@ -14,10 +15,10 @@ use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::query::exec;
 use crate::query::plan::{self, Hint, Query};
-use crate::service::command::{Args, Command, Cx, IN_TXN, READS};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, READS};
 use crate::service::cursors::{Batch, Parked};
 
-pub const FIND: Command = Command::new("find", find, IN_TXN | READS);
+pub const FIND: Command = Command::new("find", find, IN_TXN | READS, Access::Named(&[Action::Find]));
 
 /// The arguments of a find.
 pub struct FindArgs<'a> {

@@ -6,15 +6,16 @@ use smongo_mql::{Arena, Projection, Update};
 use super::find::{check_meta, compile_cx, default_collation, hint};
 use super::update::check_upsert_filter;
 use super::write_reply;
+use crate::commands::rules;
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::data::write;
 use crate::query::plan::Hint;
 use crate::query::statement::{Target, apply, retry_upsert, upsert};
-use crate::service::command::{Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
 
-pub const FIND_AND_MODIFY: Command = Command::new("findAndModify", find_and_modify, IN_TXN | WRITES | RETRYABLE);
-pub const FIND_AND_MODIFY_LOWER: Command = Command::new("findandmodify", find_and_modify, IN_TXN | WRITES | RETRYABLE);
+pub const FIND_AND_MODIFY: Command = Command::new("findAndModify", find_and_modify, IN_TXN | WRITES | RETRYABLE, Access::Computed(rules::find_and_modify));
+pub const FIND_AND_MODIFY_LOWER: Command = Command::new("findandmodify", find_and_modify, IN_TXN | WRITES | RETRYABLE, Access::Computed(rules::find_and_modify));
 
 struct Modify<'a> {
     ns: Ns,

@@ -7,11 +7,11 @@ use smongo_mql::Host;
 
 use crate::data::namespace::Ns;
 use crate::query::change;
-use crate::service::command::{Args, Command, Cx, IN_TXN, READS};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, READS};
 use crate::service::cursors::{Batch, Parked};
 
-pub const GET_MORE: Command = Command::new("getMore", get_more, IN_TXN | READS);
-pub const KILL_CURSORS: Command = Command::new("killCursors", kill_cursors, IN_TXN);
+pub const GET_MORE: Command = Command::new("getMore", get_more, IN_TXN | READS, Access::User);
+pub const KILL_CURSORS: Command = Command::new("killCursors", kill_cursors, IN_TXN, Access::User);
 
 fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let id = match args.first() {

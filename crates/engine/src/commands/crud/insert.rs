@@ -5,13 +5,14 @@ use std::sync::Arc;
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail};
 
 use super::write_reply::{self, WriteErrors};
+use crate::commands::rules;
 use crate::data::{buckets, limits, write};
 use crate::data::catalog::Collection;
 use crate::data::namespace::Ns;
 use crate::data::op::{OpCx, Ran};
-use crate::service::command::{Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
 
-pub const INSERT: Command = Command::new("insert", insert, IN_TXN | WRITES | RETRYABLE);
+pub const INSERT: Command = Command::new("insert", insert, IN_TXN | WRITES | RETRYABLE, Access::Computed(rules::insert));
 
 /// Documents inserted in one storage transaction, and their bytes: bounds of what one conflict makes to be done again.
 const GROUP: usize = 500;

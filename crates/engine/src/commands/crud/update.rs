@@ -9,6 +9,7 @@ use smongo_mql::{Arena, Update};
 
 use super::find::{compile_cx, default_collation, hint};
 use super::write_reply::{self, WriteErrors};
+use crate::commands::rules;
 use crate::data::{limits, write};
 use crate::data::catalog::Collection;
 use crate::data::keys::RecordId;
@@ -16,9 +17,9 @@ use crate::data::namespace::Ns;
 use crate::data::op::{OpCx, Ran};
 use crate::query::plan::Hint;
 use crate::query::statement::{Target, apply, retry_upsert, upsert};
-use crate::service::command::{Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, RETRYABLE, WRITES};
 
-pub const UPDATE: Command = Command::new("update", update, IN_TXN | WRITES | RETRYABLE);
+pub const UPDATE: Command = Command::new("update", update, IN_TXN | WRITES | RETRYABLE, Access::Computed(rules::update));
 
 /// What one update statement did.
 #[derive(Default, Debug, Clone)]

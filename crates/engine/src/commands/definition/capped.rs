@@ -1,15 +1,17 @@
 //! convertToCapped, cloneCollectionAsCapped
 
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_mql::access::Action;
 
 use super::create::in_order;
+use crate::commands::rules;
 use crate::data::{limits, write};
 use crate::data::catalog::write_capped;
 use crate::data::namespace::{self, Ns};
-use crate::service::command::{Args, Command, Cx, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, WRITES};
 
-pub const CONVERT_TO_CAPPED: Command = Command::new("convertToCapped", convert, WRITES);
-pub const CLONE_COLLECTION_AS_CAPPED: Command = Command::new("cloneCollectionAsCapped", clone, WRITES);
+pub const CONVERT_TO_CAPPED: Command = Command::new("convertToCapped", convert, WRITES, Access::Named(&[Action::ConvertToCapped]));
+pub const CLONE_COLLECTION_AS_CAPPED: Command = Command::new("cloneCollectionAsCapped", clone, WRITES, Access::Computed(rules::clone_as_capped));
 
 fn convert(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = converted(cx, args)?;

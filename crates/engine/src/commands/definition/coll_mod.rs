@@ -4,13 +4,14 @@ use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, bail, number};
 
 use super::{clustered, views};
 use super::create::{check_validator, images, in_order};
+use crate::commands::rules;
 use crate::data::{buckets, limits};
 use crate::data::catalog::{Collection, Index, compact_number, round_up};
 use crate::data::namespace::Ns;
-use crate::service::command::{Args, Command, Cx, WRITES, choice};
+use crate::service::command::{Access, Args, Command, Cx, WRITES, choice};
 use crate::service::timeseries;
 
-pub const COLL_MOD: Command = Command::new("collMod", coll_mod, WRITES);
+pub const COLL_MOD: Command = Command::new("collMod", coll_mod, WRITES, Access::Computed(rules::coll_mod));
 
 fn coll_mod(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = buckets::behind(&cx.op, args.ns(&cx.db)?)?;

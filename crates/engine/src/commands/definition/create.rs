@@ -5,13 +5,14 @@ use smongo_mql::collation::Collation;
 use smongo_mql::{CompileCx, Matcher};
 
 use super::{clustered, views};
+use crate::commands::rules;
 use crate::data::{buckets, limits};
 use crate::data::catalog::{IdIndex, write_capped};
 use crate::data::namespace::{self, Ns};
-use crate::service::command::{Args, Command, Cx, IN_TXN, WRITES, choice};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, WRITES, choice};
 use crate::service::timeseries;
 
-pub const CREATE: Command = Command::new("create", create, IN_TXN | WRITES);
+pub const CREATE: Command = Command::new("create", create, IN_TXN | WRITES, Access::Computed(rules::create));
 
 fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;

@@ -1,16 +1,18 @@
 //! drop, dropDatabase, renameCollection
 
 use smongo_bson::{Binary, Code, DocBuf, DocWriter, Result, Value, bail, err, number};
+use smongo_mql::access::Action;
 use uuid::Uuid;
 
+use crate::commands::rules;
 use crate::data::buckets;
 use crate::data::namespace::{self, Ns};
 use crate::data::oplog::uuid_bytes;
-use crate::service::command::{ADMIN, Args, Command, Cx, WRITES};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, WRITES};
 
-pub const DROP: Command = Command::new("drop", drop, WRITES);
-pub const DROP_DATABASE: Command = Command::new("dropDatabase", drop_database, WRITES);
-pub const RENAME_COLLECTION: Command = Command::new("renameCollection", rename_collection, WRITES | ADMIN);
+pub const DROP: Command = Command::new("drop", drop, WRITES, Access::Named(&[Action::DropCollection]));
+pub const DROP_DATABASE: Command = Command::new("dropDatabase", drop_database, WRITES, Access::Database(&[Action::DropDatabase]));
+pub const RENAME_COLLECTION: Command = Command::new("renameCollection", rename_collection, WRITES | ADMIN, Access::Computed(rules::rename));
 
 fn drop(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = buckets::behind(&cx.op, args.ns(&cx.db)?)?;

@@ -1,10 +1,11 @@
 //! Commands on collections with encrypted fields, of which there can be none.
 
 use smongo_bson::{Code, DocWriter, Result, Value, bail};
-use crate::service::command::{Args, Command, Cx, WRITES};
+use smongo_mql::access::Action;
+use crate::service::command::{Access, Args, Command, Cx, WRITES};
 
 
-pub const COMPACT: Command = Command::new("compactStructuredEncryptionData", compact, WRITES);
+pub const COMPACT: Command = Command::new("compactStructuredEncryptionData", compact, WRITES, Access::Named(&[Action::CompactStructuredEncryptionData]));
 
 fn compact(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = match (args.ns(&cx.db), args.first()) {

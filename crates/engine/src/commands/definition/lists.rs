@@ -5,16 +5,17 @@ use smongo_mql::stream::Docs;
 use smongo_mql::{Arena, Matcher};
 
 use super::create::plain_filter;
+use crate::commands::rules;
 use crate::data::buckets;
 use crate::data::catalog::{Collection, SYSTEM_VIEWS};
 use crate::data::namespace::Ns;
 use crate::data::oplog::uuid_bytes;
-use crate::service::command::{ADMIN, Args, Command, Cx};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 use crate::service::cursors::{Batch, Parked};
 use crate::service::replica_set;
 
-pub const LIST_DATABASES: Command = Command::new("listDatabases", list_databases, ADMIN);
-pub const LIST_COLLECTIONS: Command = Command::new("listCollections", list_collections, 0);
+pub const LIST_DATABASES: Command = Command::new("listDatabases", list_databases, ADMIN, Access::User);
+pub const LIST_COLLECTIONS: Command = Command::new("listCollections", list_collections, 0, Access::Computed(rules::list_collections));
 
 const CONFIG: &str = "config";
 

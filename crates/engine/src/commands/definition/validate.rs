@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smongo_bson::{Binary, Doc, DocWriter, Result, Value, bail};
 use smongo_storage::{ErrorKind, Session, Table};
+use smongo_mql::access::Action;
 
 use crate::data::buckets;
 use crate::data::catalog::{Collection, Storage, compact_number};
@@ -13,9 +14,9 @@ use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::data::oplog::uuid_bytes;
 use crate::data::write::Entries;
-use crate::service::command::{Args, Command, Cx};
+use crate::service::command::{Access, Args, Command, Cx};
 
-pub const VALIDATE: Command = Command::new("validate", validate, 0);
+pub const VALIDATE: Command = Command::new("validate", validate, 0, Access::Named(&[Action::Validate]));
 
 /// What was found in one index.
 #[derive(Default)]

@@ -3,12 +3,13 @@
 use smongo_bson::{Code, DocWriter, Result, bail};
 use smongo_mql::pipeline::stage_array;
 
+use crate::commands::rules;
 use crate::commands::crud::aggregate::{check_strict, required_bool};
 use crate::data::catalog::Collection;
 use crate::data::limits;
-use crate::service::command::{Args, Command, Cx};
+use crate::service::command::{Access, Args, Command, Cx};
 
-pub const VALIDATE_DB_METADATA: Command = Command::new("validateDBMetadata", validate_db_metadata, 0);
+pub const VALIDATE_DB_METADATA: Command = Command::new("validateDBMetadata", validate_db_metadata, 0, Access::Computed(rules::validate_metadata));
 
 fn validate_db_metadata(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let Some(api) = args.doc("apiParameters")? else { return Err(args.missing("apiParameters")) };

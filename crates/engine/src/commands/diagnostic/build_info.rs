@@ -3,10 +3,10 @@
 use smongo_bson::{DocWriter, Result};
 
 use crate::data::limits;
-use crate::service::command::{Args, Command, Cx, LIGHT};
+use crate::service::command::{Access, Args, Command, Cx, LIGHT};
 
-pub const BUILD_INFO: Command = Command::new("buildInfo", build_info, LIGHT);
-pub const BUILD_INFO_LOWER: Command = Command::new("buildinfo", build_info, LIGHT);
+pub const BUILD_INFO: Command = Command::new("buildInfo", build_info, LIGHT, Access::User);
+pub const BUILD_INFO_LOWER: Command = Command::new("buildinfo", build_info, LIGHT, Access::User);
 
 /// The version of MongoDB whose answers smongo gives.
 pub const VERSION: [i32; 4] = [8, 2, 0, 0];

@@ -1,15 +1,16 @@
 //! What a client asks about its own connection: connectionStatus, whatsmyuri.
 
 use smongo_bson::{Binary, DocWriter, Result, Value};
-use crate::service::command::{ADMIN, Args, Command, Cx, LIGHT};
+use crate::commands::rules;
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
 
 use crate::data::clock::now_millis;
 use crate::data::namespace::Ns;
 use crate::query::exec::storage_stats;
 
-pub const GET_DIAGNOSTIC_DATA: Command = Command::new("getDiagnosticData", get_diagnostic_data, ADMIN);
-pub const CONNECTION_STATUS: Command = Command::new("connectionStatus", connection_status, LIGHT);
-pub const WHATS_MY_URI: Command = Command::new("whatsmyuri", whats_my_uri, LIGHT);
+pub const GET_DIAGNOSTIC_DATA: Command = Command::new("getDiagnosticData", get_diagnostic_data, ADMIN, Access::Computed(rules::diagnostic_data));
+pub const CONNECTION_STATUS: Command = Command::new("connectionStatus", connection_status, LIGHT, Access::Open);
+pub const WHATS_MY_URI: Command = Command::new("whatsmyuri", whats_my_uri, LIGHT, Access::Open);
 
 /// What MongoDB samples each second for its diagnostic files: the replies of some commands, each between two times, and what the
 /// operating system tells.

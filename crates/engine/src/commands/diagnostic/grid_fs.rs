@@ -2,12 +2,13 @@
 
 use md5::{Digest, Md5};
 use smongo_bson::{DocBuf, DocWriter, Result, Value, bail, number};
+use smongo_mql::access::Action;
 
 use super::stats::hex;
 use crate::query::exec;
-use crate::service::command::{Args, Command, Cx};
+use crate::service::command::{Access, Args, Command, Cx};
 
-pub const FILE_MD5: Command = Command::new("filemd5", file_md5, 0);
+pub const FILE_MD5: Command = Command::new("filemd5", file_md5, 0, Access::Database(&[Action::Find]));
 
 fn file_md5(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let file = args.first();

@@ -8,23 +8,25 @@ use md5::{Digest, Md5};
 use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::{CompileCx, Matcher};
 use smongo_storage::TableStats;
+use smongo_mql::access::Action;
 
+use crate::commands::rules;
 use crate::data::buckets;
 use crate::data::catalog::Collection;
 use crate::data::namespace::{self, Ns};
 use crate::data::oplog::uuid_bytes;
 use crate::query::exec::{self, storage_stats};
 use crate::query::plan::{self, Hint, Query};
-use crate::service::command::{Args, Command, Cx};
+use crate::service::command::{Access, Args, Command, Cx};
 
-pub const DB_STATS: Command = Command::new("dbStats", db_stats, 0);
-pub const DB_STATS_LOWER: Command = Command::new("dbstats", db_stats, 0);
-pub const COLL_STATS: Command = Command::new("collStats", coll_stats, 0);
-pub const COLL_STATS_LOWER: Command = Command::new("collstats", coll_stats, 0);
-pub const DATA_SIZE: Command = Command::new("dataSize", data_size, 0);
-pub const DATA_SIZE_LOWER: Command = Command::new("datasize", data_size, 0);
-pub const DB_HASH: Command = Command::new("dbHash", db_hash, 0);
-pub const DB_HASH_LOWER: Command = Command::new("dbhash", db_hash, 0);
+pub const DB_STATS: Command = Command::new("dbStats", db_stats, 0, Access::Database(&[Action::DbStats]));
+pub const DB_STATS_LOWER: Command = Command::new("dbstats", db_stats, 0, Access::Database(&[Action::DbStats]));
+pub const COLL_STATS: Command = Command::new("collStats", coll_stats, 0, Access::Named(&[Action::CollStats]));
+pub const COLL_STATS_LOWER: Command = Command::new("collstats", coll_stats, 0, Access::Named(&[Action::CollStats]));
+pub const DATA_SIZE: Command = Command::new("dataSize", data_size, 0, Access::Computed(rules::data_size));
+pub const DATA_SIZE_LOWER: Command = Command::new("datasize", data_size, 0, Access::Computed(rules::data_size));
+pub const DB_HASH: Command = Command::new("dbHash", db_hash, 0, Access::Database(&[Action::DbHash]));
+pub const DB_HASH_LOWER: Command = Command::new("dbhash", db_hash, 0, Access::Database(&[Action::DbHash]));
 
 /// Sizes of one collection.
 #[derive(Default)]

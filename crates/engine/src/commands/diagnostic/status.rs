@@ -4,17 +4,18 @@ use std::sync::atomic::Ordering;
 
 use smongo_bson::{DocWriter, Element, Result, Value};
 use smongo_storage::descriptors;
+use smongo_mql::access::Action;
 
 use crate::data::clock::now_millis;
 use crate::data::limits;
-use crate::service::command::{ADMIN, Args, Command, Cx, LIGHT};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
 use crate::service::replica_set;
 use crate::service::shared::Shared;
 
-pub const SERVER_STATUS: Command = Command::new("serverStatus", server_status, LIGHT);
-pub const TOP: Command = Command::new("top", top, ADMIN);
-pub const CONN_POOL_STATS: Command = Command::new("connPoolStats", conn_pool_stats, LIGHT);
-pub const LOCK_INFO: Command = Command::new("lockInfo", lock_info, ADMIN);
+pub const SERVER_STATUS: Command = Command::new("serverStatus", server_status, LIGHT, Access::Cluster(&[Action::ServerStatus]));
+pub const TOP: Command = Command::new("top", top, ADMIN, Access::Cluster(&[Action::Top]));
+pub const CONN_POOL_STATS: Command = Command::new("connPoolStats", conn_pool_stats, LIGHT, Access::Cluster(&[Action::ConnPoolStats]));
+pub const LOCK_INFO: Command = Command::new("lockInfo", lock_info, ADMIN, Access::Cluster(&[Action::ServerStatus]));
 
 type Section = fn(&Shared, &mut DocWriter<'_>);
 

@@ -2,20 +2,21 @@
 
 use smongo_bson::{Code, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::stream::Docs;
+use smongo_mql::access::Action;
 
 use super::index_spec;
 use crate::commands::definition::drop::check_uuid;
 use crate::commands::definition::timeseries;
 use crate::data::buckets;
 use crate::data::catalog::Collection;
-use crate::service::command::{Args, Command, Cx, IN_TXN, WRITES};
+use crate::service::command::{Access, Args, Command, Cx, IN_TXN, WRITES};
 use crate::service::cursors::{Batch, Parked};
 
-pub const SET_COMMIT_QUORUM: Command = Command::new("setIndexCommitQuorum", set_commit_quorum, WRITES);
-pub const CREATE_INDEXES: Command = Command::new("createIndexes", create_indexes, IN_TXN | WRITES);
-pub const DROP_INDEXES: Command = Command::new("dropIndexes", drop_indexes, WRITES);
-pub const DELETE_INDEXES: Command = Command::new("deleteIndexes", drop_indexes, WRITES);
-pub const LIST_INDEXES: Command = Command::new("listIndexes", list_indexes, 0);
+pub const SET_COMMIT_QUORUM: Command = Command::new("setIndexCommitQuorum", set_commit_quorum, WRITES, Access::Named(&[Action::CreateIndex]));
+pub const CREATE_INDEXES: Command = Command::new("createIndexes", create_indexes, IN_TXN | WRITES, Access::Named(&[Action::CreateIndex]));
+pub const DROP_INDEXES: Command = Command::new("dropIndexes", drop_indexes, WRITES, Access::Named(&[Action::DropIndex]));
+pub const DELETE_INDEXES: Command = Command::new("deleteIndexes", drop_indexes, WRITES, Access::Named(&[Action::DropIndex]));
+pub const LIST_INDEXES: Command = Command::new("listIndexes", list_indexes, 0, Access::Named(&[Action::ListIndexes]));
 
 fn create_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let ns = args.ns(&cx.db)?;

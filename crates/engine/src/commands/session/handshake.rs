@@ -6,13 +6,13 @@ use smongo_bson::{Array, Doc, DocBuf, DocWriter, ObjectId, Result, Value, bail, 
 
 use crate::data::clock::now_millis;
 use crate::data::limits;
-use crate::service::command::{Args, Command, Cx, LIGHT};
+use crate::service::command::{Access, Args, Command, Cx, LIGHT};
 use crate::service::shared::Shared;
 
-pub const HELLO: Command = Command::new("hello", hello, LIGHT);
-pub const IS_MASTER: Command = Command::new("isMaster", hello, LIGHT);
-pub const IS_MASTER_LOWER: Command = Command::new("ismaster", hello, LIGHT);
-pub const PING: Command = Command::new("ping", ping, LIGHT);
+pub const HELLO: Command = Command::new("hello", hello, LIGHT, Access::Open);
+pub const IS_MASTER: Command = Command::new("isMaster", hello, LIGHT, Access::Open);
+pub const IS_MASTER_LOWER: Command = Command::new("ismaster", hello, LIGHT, Access::Open);
+pub const PING: Command = Command::new("ping", ping, LIGHT, Access::Open);
 
 fn ping(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     args.finish()

@@ -1,16 +1,18 @@
 //! killOp, currentOp, killSessions, killAllSessions, killAllSessionsByPattern
 
 use smongo_bson::{Array, Doc, DocWriter, Result, Value, bail, number};
+use smongo_mql::access::Action;
 
+use crate::commands::rules;
 use crate::data::lsid::Lsid;
-use crate::service::command::{ADMIN, Args, Command, Cx, LIGHT};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
 use crate::service::current_op::{self, Show};
 
-pub const KILL_OP: Command = Command::new("killOp", kill_op, ADMIN | LIGHT);
-pub const CURRENT_OP: Command = Command::new("currentOp", current_op, ADMIN | LIGHT);
-pub const KILL_SESSIONS: Command = Command::new("killSessions", kill_sessions, LIGHT);
-pub const KILL_ALL_SESSIONS: Command = Command::new("killAllSessions", kill_all_sessions, LIGHT);
-pub const KILL_ALL_SESSIONS_BY_PATTERN: Command = Command::new("killAllSessionsByPattern", kill_by_pattern, LIGHT);
+pub const KILL_OP: Command = Command::new("killOp", kill_op, ADMIN | LIGHT, Access::User);
+pub const CURRENT_OP: Command = Command::new("currentOp", current_op, ADMIN | LIGHT, Access::Computed(rules::current_op));
+pub const KILL_SESSIONS: Command = Command::new("killSessions", kill_sessions, LIGHT, Access::User);
+pub const KILL_ALL_SESSIONS: Command = Command::new("killAllSessions", kill_all_sessions, LIGHT, Access::Cluster(&[Action::KillAnySession]));
+pub const KILL_ALL_SESSIONS_BY_PATTERN: Command = Command::new("killAllSessionsByPattern", kill_by_pattern, LIGHT, Access::Computed(rules::kill_by_pattern));
 
 fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let op = args.value("op");

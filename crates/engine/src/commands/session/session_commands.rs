@@ -4,14 +4,14 @@ use smongo_bson::{DocWriter, Result, Value, bail};
 use uuid::Uuid;
 
 use crate::data::lsid::Lsid;
-use crate::service::command::{ADMIN, Args, Command, Cx, IN_TXN, LIGHT, WRITES};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, IN_TXN, LIGHT, WRITES};
 use crate::service::sessions;
 
-pub const START_SESSION: Command = Command::new("startSession", start_session, 0);
-pub const REFRESH_SESSIONS: Command = Command::new("refreshSessions", refresh_sessions, 0);
-pub const END_SESSIONS: Command = Command::new("endSessions", end_sessions, LIGHT);
-pub const COMMIT_TRANSACTION: Command = Command::new("commitTransaction", commit_transaction, IN_TXN | WRITES | ADMIN);
-pub const ABORT_TRANSACTION: Command = Command::new("abortTransaction", abort_transaction, IN_TXN | WRITES | ADMIN);
+pub const START_SESSION: Command = Command::new("startSession", start_session, 0, Access::User);
+pub const REFRESH_SESSIONS: Command = Command::new("refreshSessions", refresh_sessions, 0, Access::User);
+pub const END_SESSIONS: Command = Command::new("endSessions", end_sessions, LIGHT, Access::Open);
+pub const COMMIT_TRANSACTION: Command = Command::new("commitTransaction", commit_transaction, IN_TXN | WRITES | ADMIN, Access::User);
+pub const ABORT_TRANSACTION: Command = Command::new("abortTransaction", abort_transaction, IN_TXN | WRITES | ADMIN, Access::User);
 
 fn start_session(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     // Fields that nobody knows are nothing to this command.

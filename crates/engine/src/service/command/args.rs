@@ -61,6 +61,25 @@ impl<'a> Args<'a> {
         self.fields.first().and_then(|f| f.element.value().as_str())
     }
 
+    /// The value of a field, which is still to be read; `Missing` when it is not there.
+    pub fn peek(&self, name: &str) -> Value<'a> {
+        let found = self.fields.iter().find(|f| f.element.name_bytes() == name.as_bytes());
+        found.map_or(Value::Missing, |f| f.element.value())
+    }
+
+    /// The value of the first field, which is still to be read.
+    pub fn peek_first(&self) -> Value<'a> {
+        self.fields.first().map_or(Value::Missing, |f| f.element.value())
+    }
+
+    /// The documents that [`docs`](Args::docs) will read; without those that are none.
+    pub fn peek_docs(&self, name: &str) -> Vec<Doc<'a>> {
+        match self.sequences.iter().find(|s| s.name == name) {
+            Some(sequence) => sequence.iter().collect(),
+            None => self.peek(name).as_array().unwrap_or(Array::EMPTY).iter().filter_map(|v| v.as_doc()).collect(),
+        }
+    }
+
     /// The value of a field, read whatever its type; `Missing` when it is not there.
     #[inline]
     pub fn value(&mut self, name: &str) -> Value<'a> {

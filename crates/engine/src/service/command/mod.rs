@@ -1,5 +1,6 @@
 //! What a command is: the request, its arguments and generic fields, the context it runs in, and its row in the table.
 
+mod access;
 mod args;
 mod cx;
 mod generic;
@@ -8,6 +9,7 @@ mod request;
 use smongo_bson::{DocWriter, Result};
 
 use crate::service::usage::Kind;
+pub use access::{Access, Needs, Scope, named, needs};
 pub use args::{Args, choice};
 pub use cx::Cx;
 pub use generic::{Generic, ReadConcern, WriteConcern, in_api_1};
@@ -21,6 +23,10 @@ pub struct Command {
     pub name: &'static str,
     pub run: Handler,
     pub traits: u16,
+    /// What it asks of who sends it.
+    pub access: Access,
+    /// Fields that no log, profile or listing shows.
+    pub hidden: &'static [&'static str],
     /// What it counts as.
     pub kind: Kind,
 }
@@ -44,8 +50,13 @@ pub const LIGHT: u16 = 64;
 pub const TODO: u16 = 128;
 
 impl Command {
-    pub const fn new(name: &'static str, run: Handler, traits: u16) -> Command {
-        Command { name, run, traits, kind: Kind::of(name) }
+    pub const fn new(name: &'static str, run: Handler, traits: u16, access: Access) -> Command {
+        Command { name, run, traits, access, hidden: &[], kind: Kind::of(name) }
+    }
+
+    /// Names fields that nobody may see but who sent them: secrets.
+    pub const fn hiding(self, hidden: &'static [&'static str]) -> Command {
+        Command { hidden, ..self }
     }
 
     pub fn is(&self, one: u16) -> bool {

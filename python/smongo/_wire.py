@@ -18,10 +18,21 @@ class WireServer:
     """Serves the database in directory `path` (in memory when there is none) on a TCP port; 0 takes any free one.
 
     `path` may also be a ``local://`` or ``memory://name`` URI; clients of this process and the server share one engine.
-    Options are those of `smongo.MongoClient`: ``durable=True`` has every acknowledged write on disk.
+    With ``auth=True`` clients must log in as a user of the database. Without it a `host` that other machines can reach is refused, unless
+    ``allow_unauthenticated_network=True`` says that whoever reaches the port may have the data.
+    Further options are those of `smongo.MongoClient`: ``durable=True`` has every acknowledged write on disk.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, port: int = 0, host: str = "127.0.0.1", **options: object) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        *,
+        auth: bool = False,
+        allow_unauthenticated_network: bool = False,
+        **options: object,
+    ) -> None:
         uri = _engines.MEMORY if path is None else os.fspath(path)
         if not _engines.is_local(uri):
             uri = _engines.LOCAL + _engines.quoted(uri)
@@ -29,7 +40,7 @@ class WireServer:
         self._release = weakref.finalize(self, self._lease.release)
         self.host = host
         try:
-            self._server, self.port = self._lease.engine.listen_tcp(host, port)
+            self._server, self.port = self._lease.engine.listen_tcp(host, port, auth=auth, open_network=allow_unauthenticated_network)
         except BaseException:
             self._release()
             raise

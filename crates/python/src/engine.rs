@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use smongo_engine::{Client, Options};
-use smongo_server::{Handle, Listen, Server};
+use smongo_server::{Exposure, Handle, Listen, Server};
 
 use crate::door::Door;
 use crate::worker::Worker;
@@ -137,14 +137,21 @@ impl Engine {
         Ok(())
     }
 
-    /// Serves on a unix socket, readable by this user only. The answer names the server.
+    /// Serves on a unix socket that is this process' own: whoever comes as another user is turned away. The answer names the server.
     fn listen_unix(&self, py: Python<'_>, path: PathBuf) -> PyResult<u64> {
-        Ok(self.listen(py, Listen { unix: Some(path), ..Listen::default() })?.0)
+        Ok(self.listen(py, Listen { unix: Some(path), private: true, ..Listen::default() })?.0)
     }
 
-    /// Serves on a TCP port; 0 takes any free one. The answer names the server, and is the port.
-    fn listen_tcp(&self, py: Python<'_>, host: String, port: u16) -> PyResult<(u64, u16)> {
-        self.listen(py, Listen { tcp: vec![(host, port)], ..Listen::default() })
+    /// Serves on a TCP port; 0 takes any free one. The answer names the server, and is the port. With `auth` clients must log in; without it
+    /// addresses that other machines reach are refused unless `open_network` says that they are meant.
+    #[pyo3(signature = (host, port, *, auth=false, open_network=false))]
+    fn listen_tcp(&self, py: Python<'_>, host: String, port: u16, auth: bool, open_network: bool) -> PyResult<(u64, u16)> {
+        let exposure = match (auth, open_network) {
+            (true, _) => Exposure::Authenticated,
+            (false, true) => Exposure::AcceptedOpen,
+            (false, false) => Exposure::Loopback,
+        };
+        self.listen(py, Listen { tcp: vec![(host, port)], exposure, ..Listen::default() })
     }
 
     /// Ends one server and its connections; the database stays open.

@@ -15,9 +15,11 @@ mod connection;
 mod exhaust;
 pub mod frame;
 mod hangup;
+mod listen;
 pub mod legacy;
 pub mod message;
 mod server;
 mod stream;
 
-pub use server::{Handle, Listen, Server, Stopper};
+pub use listen::{Exposure, Listen};
+pub use server::{Handle, Server, Stopper};

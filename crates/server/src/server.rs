@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,36 +14,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
-use smongo_engine::{Client, Engine, Trust, Watched, descriptors};
+use smongo_engine::{Client, Engine, Peer, Trust, Watched, descriptors};
 
 use crate::compress;
 use crate::connection;
 use crate::hangup;
+use crate::listen::{self, Exposure, Listen, named};
 use crate::stream::Stream;
 
 /// The stack of a connection's thread. A document may nest 200 levels, and every level of a compiled query costs a frame.
 const STACK: usize = 2 << 20;
 /// How long running commands may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Where to listen and how.
-#[derive(Clone, Debug)]
-pub struct Listen {
-    /// `(host or address, port)`; port 0 takes any free one.
-    pub tcp: Vec<(String, u16)>,
-    /// Path of a unix socket, readable by this user only.
-    pub unix: Option<PathBuf>,
-    /// The `host:port` that hello tells clients; by default the address under which each reached the server.
-    pub advertise: Option<String>,
-    /// Connections beyond this are closed at once.
-    pub max_connections: usize,
-}
-
-impl Default for Listen {
-    fn default() -> Listen {
-        Listen { tcp: Vec::new(), unix: None, advertise: None, max_connections: 65_536 }
-    }
-}
 
 /// Bound sockets in front of an engine. [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another.
 pub struct Server {
@@ -58,6 +39,12 @@ struct Shared {
     engine: Engine,
     advertise: Option<String>,
     max_connections: usize,
+    exposure: Exposure,
+    /// Whether other machines reach one of the sockets.
+    exposed: bool,
+    /// Of the unix socket: its file's mode, and whether it is for our own processes only.
+    unix_mode: u32,
+    private: bool,
     stopping: AtomicBool,
     /// Writing a byte wakes the accepting thread.
     waker: UnixStream,
@@ -129,20 +116,20 @@ impl Server {
     /// Binds all sockets, or none.
     ///
     /// # Errors
-    /// What binding answered, with the address in front.
+    /// What binding answered, with the address in front; `PermissionDenied` where anybody could come from other machines and nobody said that it is meant.
     pub fn bind(engine: &Engine, listen: Listen) -> io::Result<Server> {
-        let mut tcp = Vec::new();
-        for (host, port) in &listen.tcp {
-            // Port 0 is chosen once: every address gets the same.
-            let port = if *port == 0 { bound_port(&tcp) } else { *port };
-            bind_tcp(host, port, &mut tcp).map_err(|e| named(&format!("{host}:{port}"), e))?;
-        }
+        let tcp = listen.bind_tcp()?;
+        let exposed = listen.beyond_loopback()?.is_some();
         let (wake, waker) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             engine: engine.clone(),
             advertise: listen.advertise,
             max_connections: listen.max_connections,
+            exposure: listen.exposure,
+            exposed,
+            unix_mode: listen.unix_mode,
+            private: listen.private,
             stopping: AtomicBool::new(false),
             waker,
             connections: Mutex::default(),
@@ -160,7 +147,7 @@ impl Server {
     /// # Errors
     /// What binding answered, with the path in front.
     pub fn bind_unix(&mut self, path: PathBuf) -> io::Result<()> {
-        let listener = bind_unix(&path).map_err(|e| named(&path.display().to_string(), e))?;
+        let listener = listen::bind_unix(&path, self.shared.unix_mode).map_err(|e| named(&path.display().to_string(), e))?;
         self.unix = Some((listener, path));
         Ok(())
     }
@@ -240,6 +227,11 @@ impl Server {
         *next_id += 1;
         let (id, stream, shared) = (*next_id, Arc::new(stream), self.shared.clone());
         let remote = stream.remote();
+        // Systems that do not tell whose process it is leave it to the mode of the socket's directory.
+        if shared.private && !stream.is_ours().unwrap_or(cfg!(not(target_os = "linux"))) {
+            tracing::error!(remote, "connection refused: a process of another user came to a private socket");
+            return;
+        }
         {
             let mut connections = shared.connections.lock();
             if connections.len() >= shared.max_connections {
@@ -275,7 +267,9 @@ impl Shared {
     fn serve(&self, id: u64, stream: &Stream, remote: String) {
         stream.tune();
         let local = self.advertise.clone().unwrap_or_else(|| stream.local());
-        let client = Client { local, remote, compressors: compress::OFFERED, trust: Trust::Open };
+        let peer = Peer { local: stream.is_local(), exposed: self.exposed };
+        let trust = if self.private { Trust::Owner } else { self.exposure.trust() };
+        let client = Client { local, remote, compressors: compress::OFFERED, trust, peer };
         let session = self.engine.session(client);
         if let Some(connection) = self.connections.lock().get_mut(&id) {
             connection.session = Some(session.watched());
@@ -326,14 +320,6 @@ impl Shared {
     }
 }
 
-fn bound_port(bound: &[TcpListener]) -> u16 {
-    bound.first().and_then(|l| l.local_addr().ok()).map_or(0, |a| a.port())
-}
-
-fn named(address: &str, e: io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
-}
-
 /// Nobody waits any more when the client left between poll and accept.
 fn waiting<T>(accepted: io::Result<T>) -> io::Result<Option<T>> {
     match accepted {
@@ -341,36 +327,4 @@ fn waiting<T>(accepted: io::Result<T>) -> io::Result<Option<T>> {
         Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-/// Binds every address a name stands for; `localhost` is often two.
-fn bind_tcp(host: &str, port: u16, bound: &mut Vec<TcpListener>) -> io::Result<()> {
-    let mut any = Err(io::Error::new(io::ErrorKind::NotFound, "the name stands for no address"));
-    let mut port = port;
-    for mut address in (host, port).to_socket_addrs()? {
-        address.set_port(port);
-        match TcpListener::bind(address) {
-            Ok(listener) => {
-                listener.set_nonblocking(true)?;
-                port = listener.local_addr()?.port();
-                bound.push(listener);
-                any = Ok(());
-            }
-            // A machine without IPv6 still has `localhost`.
-            Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable && any.is_ok() => {}
-            Err(e) if any.is_ok() => return Err(e),
-            Err(e) => any = Err(e),
-        }
-    }
-    any
-}
-
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) && UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o700))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }

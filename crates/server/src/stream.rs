@@ -37,6 +37,25 @@ impl Stream {
         }
     }
 
+    /// Whether the peer is on this machine: by loopback, or as a process of our own user. Another user of the machine is a stranger.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Stream::Tcp(s) => s.peer_addr().is_ok_and(|a| a.ip().to_canonical().is_loopback()),
+            Stream::Unix { .. } => self.is_ours() == Some(true),
+        }
+    }
+
+    /// Whether the peer is a process of our own user; `None` where that cannot be known.
+    pub fn is_ours(&self) -> Option<bool> {
+        match self {
+            Stream::Tcp(_) => Some(false),
+            #[cfg(target_os = "linux")]
+            Stream::Unix { stream, .. } => Some(rustix::net::sockopt::socket_peercred(stream).ok()?.uid == rustix::process::geteuid()),
+            #[cfg(not(target_os = "linux"))]
+            Stream::Unix { .. } => None,
+        }
+    }
+
     /// Ends reading, writing or both; a thread blocked in one of them returns.
     pub fn shutdown(&self, how: Shutdown) {
         let _ = match self {

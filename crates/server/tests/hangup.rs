@@ -15,7 +15,7 @@ fn command(text: &str) -> DocBuf {
 
 /// The names of the commands that run, but for the one that asks.
 fn running(server: &Running) -> Vec<String> {
-    let mut session = server.engine.session(Default::default());
+    let mut session = server.engine.session(smongo_engine::Client::owner());
     let reply = session.run_command("admin", &command("{'currentOp': 1}")).unwrap();
     let list = reply.get("inprog").as_array().unwrap();
     let name = |v: Value<'_>| v.as_doc()?.get("command").as_doc()?.first().map(|e| e.name().to_owned());
@@ -95,7 +95,7 @@ fn writing_goes_on_when_its_client_leaves() {
     eventually("it begins", || running(&server).contains(&"aggregate".to_owned()));
     drop(client);
     eventually("it ends", || running(&server).is_empty());
-    let mut session = server.engine.session(Default::default());
+    let mut session = server.engine.session(smongo_engine::Client::owner());
     let counted = session.run_command("test", &command("{'count': 'u'}")).unwrap();
     assert!(matches!(counted.get("n"), Value::Int32(400)), "{counted:?}");
 }

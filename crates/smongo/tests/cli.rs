@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -164,12 +165,43 @@ fn what_is_unsafe_or_unknown_is_refused() {
         (vec!["--bind_ip_all"], "--allow-unauthenticated-network"),
         (vec!["--replSet", ""], "--replSet"),
         (vec!["--fork"], "--fork"),
-        (vec!["--auth"], "--auth"),
+        (vec!["--bind_ip", "*"], "--auth"),
+        (vec!["--bind_ip_all", "--noauth"], "--auth"),
+        (vec!["--auth", "--noauth"], "--noauth"),
+        (vec!["--auth", "--allow-unauthenticated-network"], "--allow-unauthenticated-network"),
+        (vec!["--keyFile", "/k"], "use --auth"),
+        (vec!["--clusterAuthMode", "x509"], "use --auth"),
+        (vec!["--transitionToAuth"], "smongo user add"),
+        (vec!["--filePermissions", "0888"], "octal"),
+        (vec!["--filePermissions", "1000"], "octal"),
         (vec!["--setParameter", "nonsense"], "NAME=VALUE"),
     ] {
         let refused = run(&[&["serve", "--port", "0", "--dbpath", &db][..], &args].concat());
         assert!(!refused.status.success() && err(&refused).contains(words), "{args:?}: {}", err(&refused));
     }
+}
+
+/// What is refused because of its address has made and opened nothing.
+#[test]
+fn a_refused_address_leaves_no_directory() {
+    let place = Place::new();
+    let db = place.path("db");
+    assert!(!run(&["serve", "--port", "0", "--dbpath", &db, "--bind_ip_all"]).status.success());
+    assert!(!Path::new(&db).exists());
+}
+
+#[test]
+fn files_and_sockets_are_for_their_user() {
+    let mode = |path: &str| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let place = Place::new();
+    let (db, prefix) = (place.path("deep/er/db"), place.dir.path().display().to_string());
+    for (flags, expected) in [(&[][..], 0o700), (&["--filePermissions", "0622"][..], 0o622), (&["--filePermissions", "000777"][..], 0o777)] {
+        let (child, uri) = serve(&db, &[&["--unixSocketPrefix", &prefix][..], flags].concat());
+        let port = uri.trim_start_matches("mongodb://127.0.0.1:").split('/').next().unwrap();
+        assert_eq!(mode(&place.path(&format!("mongodb-{port}.sock"))), expected);
+        terminate(child);
+    }
+    assert_eq!(mode(&db), 0o700);
 }
 
 #[test]

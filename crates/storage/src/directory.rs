@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The file that says whose directory this is.
@@ -279,8 +280,10 @@ pub(crate) fn remove_files(directory: &Path) {
     let _ = fs::remove_file(directory.join(MARK));
 }
 
+/// Makes a directory that only its user may look into, and those above it as usual; one that is there stays as it is.
 pub(crate) fn make(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|e| explain(path, e))
+    let above = path.parent().map_or(Ok(()), fs::create_dir_all);
+    above.and_then(|()| fs::DirBuilder::new().recursive(true).mode(0o700).create(path)).map_err(|e| explain(path, e))
 }
 
 /// The path without links, of what is there of it: the library must see when one directory is opened twice under two names.

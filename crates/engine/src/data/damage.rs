@@ -1,6 +1,6 @@
 //! Damaged files: whose they are, and what can be done.
 
-use smongo_bson::{Code, DocWriter, Error};
+use smongo_bson::{Code, DocWriter, Error, Value};
 
 use crate::data::catalog::Catalog;
 use crate::data::clock::now_millis;
@@ -62,8 +62,8 @@ pub fn warnings(data: &Data) -> Vec<String> {
 
 /// A line of the log as getLog gives it.
 pub fn log_line(message: &str) -> String {
-    let message = message.replace('\\', "\\\\").replace('"', "\\\"");
-    format!(r#"{{"t":{{"$date":{{"$numberLong":"{}"}}}},"s":"W","c":"STORAGE","ctx":"initandlisten","msg":"{message}"}}"#, now_millis())
+    let message = smongo_bson::json::value_to_relaxed(Value::String(message));
+    format!(r#"{{"t":{{"$date":{{"$numberLong":"{}"}}}},"s":"W","c":"CONTROL","ctx":"initandlisten","msg":{message}}}"#, now_millis())
 }
 
 /// What serverStatus tells of damage, where there is any.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use smongo_bson::Result;
+use smongo_bson::{DocBuf, Result};
 
 use crate::commands::COMMANDS;
 use crate::data::options::Options;
@@ -60,6 +60,20 @@ impl Engine {
     /// Whether connections that come and go are not worth a line.
     pub fn quiet(&self) -> bool {
         self.shared.parameters.quiet()
+    }
+
+    /// Says something that whoever started this should know, in the log and to `getLog: "startupWarnings"`.
+    pub fn warn(&self, warning: String) {
+        self.shared.warn(warning);
+    }
+
+    /// Whether somebody may log in: there is a user.
+    pub fn has_users(&self) -> bool {
+        let users = DocBuf::build(|w| {
+            w.append("find", "system.users").append("limit", 1).append("singleBatch", true);
+        });
+        let found = self.session(Client::owner()).run_command("admin", &users);
+        found.is_ok_and(|reply| reply.get("cursor").as_doc().is_some_and(|c| c.get("firstBatch").as_array().is_some_and(|a| !a.is_empty())))
     }
 
     /// Copies the database into an empty or missing directory while it is in use: everything committed before the call is

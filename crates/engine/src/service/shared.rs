@@ -49,6 +49,8 @@ pub struct Shared {
     pub address: Mutex<String>,
     /// The version of the replica set's configuration.
     pub config_version: AtomicI32,
+    /// What whoever started this should know, beside what the opening found: how it is reached and by whom.
+    warnings: Mutex<Vec<String>>,
     /// Held by who changes a setting that is stored: the store first, then memory, one at a time, so that both say the same.
     settings: Mutex<()>,
     closing: Mutex<bool>,
@@ -87,6 +89,7 @@ impl Shared {
             write_block: WriteBlock::default(),
             address: Mutex::new("localhost:27017".to_owned()),
             config_version: AtomicI32::new(1),
+            warnings: Mutex::default(),
             settings: Mutex::default(),
             closing: Mutex::new(false),
             closed: Condvar::new(),
@@ -116,6 +119,18 @@ impl Shared {
     /// hello's `topologyVersion.counter`: it changes when the server stops being a primary.
     pub fn topology_counter(&self) -> i64 {
         if self.shutting_down() { 2 } else { 1 }
+    }
+
+    /// Says something that whoever started this should know, in the log and to `getLog`.
+    pub fn warn(&self, warning: String) {
+        tracing::warn!("{warning}");
+        self.warnings.lock().push(warning);
+    }
+
+    /// All that whoever started this should know.
+    pub fn warnings(&self) -> Vec<String> {
+        let found = crate::data::damage::warnings(self);
+        found.into_iter().chain(self.warnings.lock().iter().cloned()).collect()
     }
 
     /// Sleeps until shutdown begins, `timeout` is over, or it was killed.

@@ -4,6 +4,7 @@ mod backup;
 mod export;
 mod import;
 mod log;
+mod network;
 mod repair;
 mod serve;
 mod target;

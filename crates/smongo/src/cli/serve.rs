@@ -1,7 +1,8 @@
 //! `smongo serve`: the server. Flags bear mongod's names.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use smongo_server::{Listen, Server, Stopper};
 use tracing::Level;
 
 use super::log::LogFile;
-use super::{Failure, Outcome, log};
+use super::{Failure, Outcome, log, network};
 
 /// Exit status of mongod when a socket cannot be bound, and when the data cannot be opened.
 const NET_ERROR: u8 = 48;
@@ -31,24 +32,6 @@ pub struct Args {
     /// Repair the data, say what is lost, and end, as the subcommand repair
     #[arg(long)]
     repair: bool,
-    /// TCP port; 0 takes any free one
-    #[arg(long, default_value_t = 27017)]
-    port: u16,
-    /// Addresses or names to listen on, separated by commas
-    #[arg(long = "bind_ip", value_name = "ADDRS", value_delimiter = ',', default_value = "127.0.0.1")]
-    bind_ip: Vec<String>,
-    /// Listen on every IPv4 address
-    #[arg(long = "bind_ip_all", conflicts_with = "bind_ip")]
-    bind_ip_all: bool,
-    /// Allow addresses that other machines can reach: there is no authentication, whoever reaches the port owns the data
-    #[arg(long)]
-    allow_unauthenticated_network: bool,
-    /// Also listen on the unix socket DIR/mongodb-PORT.sock
-    #[arg(long = "unixSocketPrefix", value_name = "DIR")]
-    unix_socket_prefix: Option<PathBuf>,
-    /// The host:port that the server tells drivers to reach it by; by default the address each came in on
-    #[arg(long, value_name = "HOST:PORT")]
-    advertise: Option<String>,
     /// Where documents are kept: on disk or in memory only
     #[arg(long = "storageEngine", value_enum, default_value_t = StorageEngine::WiredTiger)]
     storage_engine: StorageEngine,
@@ -73,9 +56,6 @@ pub struct Args {
     /// A server parameter, as enableTestCommands=1; may be given several times
     #[arg(long = "setParameter", value_name = "NAME=VALUE", value_parser = parameter)]
     set_parameter: Vec<(String, String)>,
-    /// Most connections at a time
-    #[arg(long = "maxConns", default_value_t = 65_536)]
-    max_conns: usize,
     /// Name of the replica set, of which this server is the only member: rs0 if none is given
     #[arg(long = "replSet", value_name = "NAME")]
     repl_set: Option<String>,
@@ -91,6 +71,8 @@ pub struct Args {
     /// Log more; -vv and -vvv still more
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
+    #[command(flatten)]
+    network: network::Args,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -119,10 +101,11 @@ pub fn main(args: Args) -> Outcome {
         return super::repair::run(&args.dbpath);
     }
     let log = log::start(level, args.logpath.as_deref(), args.logappend)?;
-    let tcp = addresses(&args)?;
+    let listen = args.network.listen()?;
     let engine = Engine::open(options(&args)?).map_err(|e| Failure { status: DATA_ERROR, ..e.into() })?;
-    let listen = Listen { tcp, advertise: args.advertise.clone(), max_connections: args.max_conns, unix: None };
-    let (server, port) = bind(&engine, listen, &args).map_err(|e| Failure { status: NET_ERROR, ..e.into() })?;
+    warn_of_directory(&engine, &args);
+    network::warn(&engine, &listen)?;
+    let (server, port) = bind(&engine, listen, &args.network).map_err(|e| Failure { status: NET_ERROR, ..e.into() })?;
     heed_signals(engine.clone(), server.stopper(), log)?;
     announce(&server, port)?;
     server.run();
@@ -168,30 +151,18 @@ fn options(args: &Args) -> Result<Options, Failure> {
     Ok(options)
 }
 
-/// The addresses to bind; refuses those that other machines reach, unless asked in so many words.
-fn addresses(args: &Args) -> Result<Vec<(String, u16)>, Failure> {
-    let hosts = if args.bind_ip_all { vec![Ipv4Addr::UNSPECIFIED.to_string()] } else { args.bind_ip.clone() };
-    let mut tcp = Vec::new();
-    for host in hosts.iter().map(|h| h.trim()).filter(|h| !h.is_empty()) {
-        let resolved = (host, args.port).to_socket_addrs().map_err(|e| Failure::new(format!("--bind_ip {host}: {e}")))?;
-        for address in resolved {
-            if !args.allow_unauthenticated_network && !address.ip().to_canonical().is_loopback() {
-                return Err(Failure::new(format!(
-                    "refused to listen on {host}: other machines can reach it and there is no authentication yet, so anyone there could \
-                     read and change the data. If that is meant, add --allow-unauthenticated-network."
-                )));
-            }
-        }
-        tcp.push((host.to_string(), args.port));
+/// Who else uses this machine should not be able to read the files.
+fn warn_of_directory(engine: &Engine, args: &Args) {
+    if args.storage_engine == StorageEngine::WiredTiger
+        && let Ok(directory) = std::fs::metadata(&args.dbpath)
+        && directory.permissions().mode() & 0o077 != 0
+    {
+        engine.warn(format!("Other users of this machine can look into the data directory {0}: chmod 700 {0} keeps them out.", args.dbpath.display()));
     }
-    if tcp.is_empty() {
-        return Err(Failure::new("--bind_ip names no address"));
-    }
-    Ok(tcp)
 }
 
 /// Binds TCP first: the unix socket bears the port's number, which may have been 0. All addresses share one port.
-fn bind(engine: &Engine, listen: Listen, args: &Args) -> io::Result<(Server, u16)> {
+fn bind(engine: &Engine, listen: Listen, args: &network::Args) -> io::Result<(Server, u16)> {
     let mut server = Server::bind(engine, listen)?;
     let port = server.local_addrs().first().map_or(args.port, SocketAddr::port);
     if let Some(prefix) = &args.unix_socket_prefix {
@@ -205,6 +176,7 @@ fn announce(server: &Server, port: u16) -> io::Result<()> {
     let ip = server.local_addrs().first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::ip);
     let reachable = match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         other => other,
     };
     let at = SocketAddr::new(reachable, port);

@@ -121,7 +121,7 @@ fn get_log(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
         }
         // The log goes to wherever the program's subscriber sends it; none of it is kept in memory but what the opening found.
         "global" | "startupWarnings" => {
-            let warnings = if which == "global" { Vec::new() } else { crate::data::damage::warnings(&cx.shared) };
+            let warnings = if which == "global" { Vec::new() } else { cx.shared.warnings() };
             reply.append("totalLinesWritten", warnings.len() as i32);
             let mut log = reply.array("log");
             for warning in warnings {

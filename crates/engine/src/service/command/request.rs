@@ -36,6 +36,16 @@ pub struct Client {
     /// The compressors the transport offers, in its order of preference.
     pub compressors: &'static [&'static str],
     pub trust: Trust,
+    pub peer: Peer,
+}
+
+/// What the transport knows of the other end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// It is on this machine: it came by loopback, or is a process of our own user. Who came through a proxy of this machine looks so, too.
+    pub local: bool,
+    /// The server listens where other machines reach it.
+    pub exposed: bool,
 }
 
 /// How far the door that a client came through trusts it. There is no default: who makes a session says it.
@@ -52,7 +62,7 @@ pub enum Trust {
 impl Client {
     /// A caller in the same process.
     pub fn owner() -> Client {
-        Client { local: String::new(), remote: String::new(), compressors: &[], trust: Trust::Owner }
+        Client { local: String::new(), remote: String::new(), compressors: &[], trust: Trust::Owner, peer: Peer::default() }
     }
 }
 

@@ -97,7 +97,7 @@ fn examine(dir: &Path) -> Vec<String> {
         }
     };
     let mut faults = Model::read(&journal).faults(&engine);
-    let mut session = engine.session(Default::default());
+    let mut session = engine.session(smongo_engine::Client::owner());
     for text in [r#"{"insert": "after", "documents": [{"v": 1}], "writeConcern": {"j": true}}"#, r#"{"drop": "after"}"#] {
         if let Err(e) = model::run(&mut session, "after", text) {
             faults.push(format!("{text}: {e}"));

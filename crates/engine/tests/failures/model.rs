@@ -120,7 +120,7 @@ impl Model {
     /// Everything in the database that contradicts the model or itself.
     pub fn faults(&self, engine: &Engine) -> Vec<String> {
         let mut faults = Vec::new();
-        let found = match contents(&mut engine.session(Default::default()), &mut faults) {
+        let found = match contents(&mut engine.session(smongo_engine::Client::owner()), &mut faults) {
             Ok(found) => found,
             Err(e) => return vec![format!("reading: {e}")],
         };

@@ -226,7 +226,7 @@ impl Host {
     pub fn open(&mut self) {
         match Engine::open(Options { path: Some(self.path.clone()), cache_bytes: 8 << 20, ..Options::default() }) {
             Ok(engine) => {
-                self.session = Some(engine.session(Default::default()));
+                self.session = Some(engine.session(smongo_engine::Client::owner()));
                 self.engine = Some(engine);
             }
             Err(e) => self.note(&format!("failed open: {e}")),

@@ -9,7 +9,7 @@ pub mod index;
 pub mod rules;
 pub mod session;
 
-use access::{roles, users};
+use access::{login, roles, users};
 use admin::{apply_ops, backup, cluster_parameters, compact, compact_oplog, compatibility, default_concerns, fail_point, fsync, host, parameters, plan_cache, profile, query_settings, replica_set, resize_oplog, write_block};
 use crud::{aggregate, bulk_write, count, delete, distinct, explain, find, find_and_modify, get_more, insert, update};
 use definition::{capped, coll_mod, create, drop, encryption, lists, validate, validate_metadata};
@@ -26,7 +26,7 @@ pub static COMMANDS: &[Command] = &[
     aggregate::AGGREGATE,
     replica_set::APPEND_OPLOG_NOTE,
     apply_ops::APPLY_OPS,
-    host::AUTHENTICATE,
+    login::AUTHENTICATE,
     compact::AUTO_COMPACT,
     backup::BACKUP,
     build_info::BUILD_INFO,
@@ -107,7 +107,7 @@ pub static COMMANDS: &[Command] = &[
     indexes::LIST_INDEXES,
     status::LOCK_INFO,
     host::LOG_ROTATE,
-    host::LOGOUT,
+    login::LOGOUT,
     host::MAP_REDUCE,
     host::MAP_REDUCE_LOWER,
     handshake::PING,
@@ -133,6 +133,8 @@ pub static COMMANDS: &[Command] = &[
     roles::REVOKE_ROLES,
     users::REVOKE_ROLES,
     roles::INFO,
+    login::SASL_CONTINUE,
+    login::SASL_START,
     status::SERVER_STATUS,
     cluster_parameters::SET,
     default_concerns::SET,

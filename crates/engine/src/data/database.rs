@@ -32,6 +32,8 @@ pub struct Data {
     pub oplog_written: AtomicU64,
     /// The newest timestamp of data definition.
     last_command: AtomicU64,
+    /// Raised by each commit that may have changed users or roles.
+    users_generation: AtomicU64,
     /// Changes up to this timestamp may be of the time before the database was opened.
     opened_at: u64,
     pub catalog: Catalog,
@@ -69,6 +71,7 @@ impl Data {
             oplog_trimmed: AtomicU64::new(oplog::trimmed(store, &catalog)?),
             oplog_written: AtomicU64::new(0),
             last_command: AtomicU64::new(0),
+            users_generation: AtomicU64::new(0),
             opened_at: clock.last().to_u64(),
             oplog,
             preimages,
@@ -125,6 +128,17 @@ impl Data {
     /// Whether there may be data definition at or after a timestamp, or anything that this process does not remember.
     pub fn maybe_redefined_since(&self, ts: u64) -> bool {
         ts <= self.opened_at || self.last_command.load(Ordering::Acquire) >= ts
+    }
+
+    /// Where users and roles stand. To be asked before they are read: who changes them commits first, and raises it then.
+    #[inline]
+    pub fn users_generation(&self) -> u64 {
+        self.users_generation.load(Ordering::Acquire)
+    }
+
+    /// Users or roles may have changed.
+    pub fn users_changed(&self) {
+        self.users_generation.fetch_add(1, Ordering::AcqRel);
     }
 
     pub fn shutting_down(&self) -> bool {

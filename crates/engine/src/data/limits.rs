@@ -68,3 +68,20 @@ pub const TTL_SECONDS: u64 = 60;
 pub const LOCK_POLL: Duration = Duration::from_millis(50);
 /// The longest key of a document in a clustered collection.
 pub const CLUSTERED_KEY_BYTES: usize = 8 << 20;
+/// Users, and names that nobody has, that are kept in memory.
+pub const KEPT_USERS: usize = 4096;
+/// What a client sends in one step of a login, and the time it has for all of them.
+pub const LOGIN_BYTES: usize = 8 << 10;
+pub const LOGIN_TIME: Duration = Duration::from_secs(10);
+/// Failed logins of one name from one address, in this time, that are answered at once; each after that waits twice as long.
+pub const FAILED_LOGINS_FREE: u32 = 3;
+pub const FAILED_LOGINS_FOR: Duration = Duration::from_secs(600);
+pub const FAILED_LOGIN_DELAY: Duration = Duration::from_millis(100);
+pub const FAILED_LOGIN_DELAY_MOST: Duration = Duration::from_secs(1);
+/// From this many on they are refused unread, for so long.
+pub const FAILED_LOGINS_REFUSED: u32 = 20;
+pub const LOGIN_REFUSED_FOR: Duration = Duration::from_secs(60);
+/// Failed logins from one address in a minute, of whatever name, after which each waits.
+pub const FAILED_LOGINS_OF_ADDRESS: u32 = 60;
+/// Names and addresses that failed logins are counted of.
+pub const FAILED_LOGINS_KEPT: usize = 65_536;

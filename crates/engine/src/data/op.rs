@@ -518,6 +518,9 @@ impl OpCx {
             Err(_) => self.data.ended(timestamps, Touched::Nothing),
         }
         if done.is_ok() {
+            if self.pending.concerns_users() {
+                self.data.users_changed();
+            }
             self.committed |= wrote;
             let (entries, bytes) = self.pending.written();
             self.data.oplog_grew(entries, bytes);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use smongo_bson::DocBuf;
 
+use crate::service::auth::Connection;
 use crate::service::operations::Place;
 use crate::service::shared::Shared;
 
@@ -19,4 +20,6 @@ pub struct Session {
     pub(crate) place: Arc<Place>,
     /// What the client told of itself in its first hello.
     pub(crate) metadata: Option<DocBuf>,
+    /// Who has logged in.
+    pub(crate) auth: Connection,
 }

@@ -11,7 +11,9 @@ use smongo_mql::Host;
 use super::{Session, reply};
 use crate::commands;
 use crate::data::clock::now_millis;
-use crate::data::op::OpCx;
+use crate::data::op::{KillSwitch, OpCx};
+use crate::service::auth::principals::Principal;
+use crate::service::auth::Peer;
 use crate::service::command::{ADMIN, After, Args, Client, Command, Cx, Generic, LIGHT, Request, TEST_ONLY};
 use crate::service::operations::Watched;
 use crate::service::profiler::Profiled;
@@ -27,7 +29,7 @@ impl Session {
             client.local.clone_into(&mut shared.address.lock());
         }
         let place = shared.operations.place(client, connection);
-        Session { shared: shared.clone(), connection, place, metadata: None }
+        Session { shared: shared.clone(), connection, place, metadata: None, auth: Default::default() }
     }
 
     /// For a transport that sees when its client is gone.
@@ -105,6 +107,16 @@ impl Session {
         self.reply_to(&Request::new(body.as_doc()))
     }
 
+    /// Logs in, for callers in the same process that ask somebody for name and password.
+    ///
+    /// # Errors
+    /// AuthenticationFailed, whatever the reason: the log has it.
+    pub fn login(&mut self, user: &str, password: &str, db: &str) -> Result<()> {
+        let kill = KillSwitch::default();
+        let peer = Peer { shared: &self.shared, client: self.place.client(), connection: self.connection, kill: &kill };
+        self.auth.log_in(&peer, &Principal::new(user, db), password)
+    }
+
     /// The reply to a command, for embedded callers; a failure is an error.
     pub(crate) fn reply_to(&mut self, request: &Request<'_>) -> Result<DocBuf> {
         let mut out = Vec::new();
@@ -127,6 +139,7 @@ impl Session {
         }
         let mut args = Args::new(command.name, request.body, request.sequences);
         let generic = Generic::parse(command, &mut args, self.shared.parameters.require_api_version())?;
+        self.auth.refresh(&self.shared, self.place.client())?;
         if command.is(ADMIN) && generic.db != "admin" {
             bail!(Unauthorized, "{} may only be run against the admin database.", command.name);
         }
@@ -209,6 +222,7 @@ impl Session {
             place: &self.place,
             connection: self.connection,
             metadata: &mut self.metadata,
+            auth: &mut self.auth,
             after: After::Reply,
             ok: Value::Double(1.0),
         };

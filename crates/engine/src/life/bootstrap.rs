@@ -11,6 +11,7 @@ use crate::service::parameters::{FEATURE_COMPATIBILITY, VERSIONS, versions};
 use crate::service::shared::Shared;
 
 pub fn run(shared: &Arc<Shared>) -> Result<()> {
+    crate::service::auth::Secret::load(shared)?;
     crate::commands::load_cluster_parameters(shared)?;
     crate::service::query_settings::QuerySettings::load(shared)?;
     crate::service::replica_set::load(shared)?;

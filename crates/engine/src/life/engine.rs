@@ -9,7 +9,8 @@ use crate::commands::COMMANDS;
 use crate::data::options::Options;
 use crate::door::Session;
 use crate::life::{bootstrap, maintenance, repair};
-use crate::service::command::Client;
+use crate::service::auth::principals::Principal;
+use crate::service::command::{Client, Trust};
 use crate::service::shared::Shared;
 
 /// An open database. Cheap to clone; the last one dropped closes it.
@@ -45,6 +46,17 @@ impl Engine {
     /// A new session for one client.
     pub fn session(&self, client: Client) -> Session {
         Session::new(&self.shared, client)
+    }
+
+    /// A session of a user, who may do in it what the user may and no more: for callers in the same process who trust what they run
+    /// less than themselves. It is a stranger's once the user is gone.
+    ///
+    /// # Errors
+    /// UserNotFound.
+    pub fn session_as(&self, user: &str, db: &str) -> Result<Session> {
+        let mut session = self.session(Client { trust: Trust::Enforced, ..Client::owner() });
+        session.auth.become_user(&self.shared, &Principal::new(user, db))?;
+        Ok(session)
     }
 
     /// Begins shutdown: wakes every waiter (awaitable hello, awaitData); commands from now on answer InterruptedAtShutdown.

@@ -10,6 +10,7 @@ use crate::data::limits;
 use crate::data::namespace::Ns;
 use crate::data::options::Options;
 use crate::data::tuning::Tuning;
+use crate::service::auth::scram::Mechanism;
 use crate::service::log_components::Components;
 
 /// The versions whose features a database may be told to use, oldest first, and the one it uses untold.
@@ -41,7 +42,23 @@ pub struct Parameters {
     components: Components,
     /// The version whose features the database may use.
     compatibility: Mutex<&'static str>,
+    login: Login,
 }
+
+/// Those about logging in.
+struct Login {
+    /// The mechanisms that are accepted, as `--setParameter` names them.
+    mechanisms: Mutex<String>,
+    sha1_iterations: AtomicI64,
+    sha256_iterations: AtomicI64,
+    failed_delay_ms: AtomicI64,
+    localhost_bypass: AtomicBool,
+    /// Whether that was said.
+    localhost_bypass_given: AtomicBool,
+    build_info: Mutex<String>,
+}
+
+const MECHANISMS: &[&str] = &["MONGODB-X509", "SCRAM-SHA-1", "SCRAM-SHA-256"];
 
 /// One parameter: its name and what it is.
 pub struct Row {
@@ -60,12 +77,20 @@ enum Kind {
     Long(At<AtomicI64>, i64, i64),
     /// With the most bytes.
     Text(At<Mutex<String>>, usize),
+    /// One of a few words.
+    Choice(At<Mutex<String>>, &'static [&'static str]),
+    /// Some of a few words, with commas between them; shown as an array.
+    Words(At<Mutex<String>>, &'static [&'static str]),
     Components,
     Fixed(fn(&Parameters, &str, &mut DocWriter<'_>)),
 }
 
 const fn changeable(name: &'static str, kind: Kind) -> Row {
     Row { name, kind, at_startup: true, at_runtime: true }
+}
+
+const fn at_startup(name: &'static str, kind: Kind) -> Row {
+    Row { name, kind, at_startup: true, at_runtime: false }
 }
 
 const fn fixed(name: &'static str, at_startup: bool, show: fn(&Parameters, &str, &mut DocWriter<'_>)) -> Row {
@@ -75,11 +100,16 @@ const fn fixed(name: &'static str, at_startup: bool, show: fn(&Parameters, &str,
 /// All of them, sorted by name.
 pub static PARAMETERS: &[Row] = &[
     changeable("allowDiskUseByDefault", Kind::Bool(|p| &p.allow_disk_use)),
-    fixed("authenticationMechanisms", false, |_, name, w| {
-        w.array(name);
+    changeable("authFailedDelayMs", Kind::Int(|p| &p.login.failed_delay_ms, 0, 5000)),
+    fixed("authSchemaVersion", false, |_, name, w| {
+        // As createUser stores them: with keys of SCRAM.
+        w.append(name, 5);
     }),
+    at_startup("authenticationMechanisms", Kind::Words(|p| &p.login.mechanisms, MECHANISMS)),
     changeable("automationServiceDescriptor", Kind::Text(|p| &p.automation, 64)),
+    at_startup("buildInfoAuthMode", Kind::Choice(|p| &p.login.build_info, &["allowedPreAuth", "requiresAuth", "versionOnlyIfPreAuth"])),
     changeable("cursorTimeoutMillis", Kind::Long(|p| &p.cursor_timeout_ms, 1, i64::MAX)),
+    at_startup("enableLocalhostAuthBypass", Kind::Bool(|p| &p.login.localhost_bypass)),
     fixed("enableTestCommands", true, |p, name, w| {
         w.append(name, p.test_commands);
     }),
@@ -89,7 +119,7 @@ pub static PARAMETERS: &[Row] = &[
     fixed("journalCommitInterval", false, |p, name, w| {
         w.append(name, p.journal_interval_ms as i32);
     }),
-    Row { name: "localLogicalSessionTimeoutMinutes", kind: Kind::Int(|p| &p.session_minutes, 1, i32::MAX as i64), at_startup: true, at_runtime: false },
+    at_startup("localLogicalSessionTimeoutMinutes", Kind::Int(|p| &p.session_minutes, 1, i32::MAX as i64)),
     changeable("logComponentVerbosity", Kind::Components),
     changeable("logLevel", Kind::Int(|p| &p.log_level, 0, 5)),
     fixed("maxBSONDepth", false, |_, name, w| {
@@ -100,6 +130,8 @@ pub static PARAMETERS: &[Row] = &[
     changeable("notablescan", Kind::Bool(|p| &p.tuning.no_table_scan)),
     changeable("quiet", Kind::Bool(|p| &p.quiet)),
     changeable("requireApiVersion", Kind::Bool(|p| &p.require_api_version)),
+    changeable("scramIterationCount", Kind::Int(|p| &p.login.sha1_iterations, 5000, i32::MAX as i64)),
+    changeable("scramSHA256IterationCount", Kind::Int(|p| &p.login.sha256_iterations, 5000, i32::MAX as i64)),
     changeable("transactionLifetimeLimitSeconds", Kind::Int(|p| &p.transaction_lifetime, 1, i32::MAX as i64)),
     changeable("ttlMonitorEnabled", Kind::Bool(|p| &p.ttl_enabled)),
     changeable("ttlMonitorSleepSecs", Kind::Int(|p| &p.ttl_sleep_secs, 1, i32::MAX as i64)),
@@ -125,6 +157,15 @@ impl Parameters {
             automation: Mutex::default(),
             components: Components::default(),
             compatibility: Mutex::new(FEATURE_COMPATIBILITY),
+            login: Login {
+                mechanisms: Mutex::new(MECHANISMS.join(",")),
+                sha1_iterations: 10_000.into(),
+                sha256_iterations: 15_000.into(),
+                failed_delay_ms: 0.into(),
+                localhost_bypass: true.into(),
+                localhost_bypass_given: false.into(),
+                build_info: Mutex::new("requiresAuth".to_owned()),
+            },
         };
         for (name, text) in options.parameters.iter().filter(|(name, _)| name != "enableTestCommands") {
             let Some(row) = find(name).filter(|row| row.at_startup) else { bail!(BadValue, "Unknown --setParameter '{name}'") };
@@ -135,6 +176,9 @@ impl Parameters {
                 _ => Value::String(text),
             };
             parameters.set(row, value)?;
+            if row.name == "enableLocalhostAuthBypass" {
+                parameters.login.localhost_bypass_given.store(true, Ordering::Relaxed);
+            }
         }
         Ok(parameters)
     }
@@ -144,7 +188,15 @@ impl Parameters {
             Kind::Bool(at) => w.append(name, at(self).load(Ordering::Relaxed)),
             Kind::Int(at, ..) => w.append(name, at(self).load(Ordering::Relaxed) as i32),
             Kind::Long(at, ..) => w.append(name, at(self).load(Ordering::Relaxed)),
-            Kind::Text(at, _) => w.append(name, &**at(self).lock()),
+            Kind::Text(at, _) | Kind::Choice(at, _) => w.append(name, &**at(self).lock()),
+            Kind::Words(at, _) => {
+                let mut list = w.array(name);
+                at(self).lock().split(',').for_each(|word| {
+                    list.push(word);
+                });
+                drop(list);
+                w
+            }
             Kind::Components => {
                 self.components.show(self.log_level.load(Ordering::Relaxed), &mut w.document(name));
                 w
@@ -165,6 +217,15 @@ impl Parameters {
                 Value::String(_) => bail!(Overflow, "Value for parameter {} must be no more than {most} bytes", row.name),
                 v => bail!(TypeMismatch, "Value for parameter {} must be of type string, not {}", row.name, v.type_name()),
             },
+            Kind::Choice(at, words) | Kind::Words(at, words) => {
+                let several = matches!(row.kind, Kind::Words(..));
+                let Value::String(text) = value else { bail!(TypeMismatch, "Value for parameter {} must be of type string, not {}", row.name, value.type_name()) };
+                let known = |word: &str| words.contains(&word);
+                if !(known(text) || several && text.split(',').all(known)) {
+                    bail!(BadValue, "Invalid value for parameter {}: {text:?} is not among {}", row.name, words.join(", "));
+                }
+                text.clone_into(&mut at(self).lock());
+            }
             Kind::Components => {
                 if let Some(level) = self.components.set(value)? {
                     self.log_level.store(level, Ordering::Relaxed);
@@ -181,6 +242,35 @@ impl Parameters {
             Kind::Fixed(_) => bail!(IllegalOperation, "not allowed to change [{}] at runtime", row.name),
         }
         Ok(())
+    }
+
+    /// Whether a mechanism is one that users may log in by.
+    pub fn enables(&self, mechanism: &str) -> bool {
+        self.login.mechanisms.lock().split(',').any(|enabled| enabled == mechanism)
+    }
+
+    /// Iterations of the keys of a new password.
+    pub fn iterations(&self, mechanism: Mechanism) -> i32 {
+        let count = match mechanism {
+            Mechanism::Sha1 => &self.login.sha1_iterations,
+            Mechanism::Sha256 => &self.login.sha256_iterations,
+        };
+        count.load(Ordering::Relaxed) as i32
+    }
+
+    /// How long the answer to a failed login waits at least.
+    pub fn failed_login_delay(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.login.failed_delay_ms.load(Ordering::Relaxed).max(0) as u64)
+    }
+
+    /// Whether somebody on the same machine may make the first user; `None` when nobody said so.
+    pub fn localhost_bypass(&self) -> Option<bool> {
+        self.login.localhost_bypass_given.load(Ordering::Relaxed).then(|| self.login.localhost_bypass.load(Ordering::Relaxed))
+    }
+
+    /// What those hear of buildInfo who have not logged in: see the parameter `buildInfoAuthMode`.
+    pub fn build_info_mode(&self) -> String {
+        self.login.build_info.lock().clone()
     }
 
     pub fn compatibility(&self) -> &'static str {

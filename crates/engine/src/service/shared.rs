@@ -14,6 +14,9 @@ use crate::data::database::Data;
 use crate::data::limits;
 use crate::data::op::{KillSwitch, OpCx};
 use crate::data::options::Options;
+use crate::service::auth::attempts::Attempts;
+use crate::service::auth::users::Users;
+use crate::service::auth::Secret;
 use crate::service::cluster_parameters::ClusterParameters;
 use crate::service::command::Command;
 use crate::service::cursors::Cursors;
@@ -45,6 +48,11 @@ pub struct Shared {
     pub cluster_parameters: ClusterParameters,
     pub query_settings: QuerySettings,
     pub write_block: WriteBlock,
+    pub users: Users,
+    /// Of it come the salts of users who are not there.
+    pub secret: Secret,
+    /// Logins that failed.
+    pub attempts: Attempts,
     /// The address by which the newest client reached the server.
     pub address: Mutex<String>,
     /// The version of the replica set's configuration.
@@ -87,6 +95,9 @@ impl Shared {
             cluster_parameters: ClusterParameters::default(),
             query_settings: QuerySettings::default(),
             write_block: WriteBlock::default(),
+            users: Users::default(),
+            secret: Secret::default(),
+            attempts: Attempts::default(),
             address: Mutex::new("localhost:27017".to_owned()),
             config_version: AtomicI32::new(1),
             warnings: Mutex::default(),

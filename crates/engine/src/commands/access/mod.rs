@@ -1,6 +1,5 @@
-//! Users and roles.
+//! Users and roles, and logging in.
 
-pub mod principals;
+pub mod login;
 pub mod roles;
-pub mod scram;
 pub mod users;

@@ -1,11 +1,12 @@
 //! createRole, updateRole, dropRole, dropAllRolesFromDatabase, grant and revoke of roles and privileges, rolesInfo, invalidateUserCache
 
-use smongo_bson::{Array, Code, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
+use smongo_bson::{Code, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 use smongo_mql::access::Action;
 
-use super::principals::{self, Kind, Principal, named};
 use crate::commands::rules;
 use crate::data::op::OpCx;
+use crate::service::auth::principals::{self, Kind, Principal, named};
+use crate::service::auth::{privileges, roles};
 use crate::service::command::{ADMIN, Access, Args, Command, Cx, WRITES};
 
 pub const CREATE: Command = Command::new("createRole", create, WRITES, Access::Computed(rules::create_role));
@@ -18,58 +19,6 @@ pub const GRANT_PRIVILEGES: Command = Command::new("grantPrivilegesToRole", chan
 pub const REVOKE_PRIVILEGES: Command = Command::new("revokePrivilegesFromRole", change_privileges, WRITES, Access::Computed(rules::revoke_privileges));
 pub const INFO: Command = Command::new("rolesInfo", info, 0, Access::Computed(rules::roles_info));
 pub const INVALIDATE_USER_CACHE: Command = Command::new("invalidateUserCache", invalidate, ADMIN, Access::Cluster(&[Action::InvalidateUserCache]));
-
-/// Actions on a resource.
-#[derive(Clone)]
-struct Privilege {
-    resource: DocBuf,
-    actions: Vec<String>,
-}
-
-fn privileges(list: Array<'_>) -> Result<Vec<Privilege>> {
-    let mut all = Vec::new();
-    for value in list.iter() {
-        let Value::Document(d) = value else { bail!(TypeMismatch, "A privilege must be an object, found {}", value.type_name()) };
-        let mut args = Args::nested("privilege", d);
-        let Some(resource) = args.doc("resource")? else { return Err(args.missing("resource")) };
-        let Some(actions) = args.array("actions")? else { return Err(args.missing("actions")) };
-        args.finish()?;
-        check_resource(resource)?;
-        let text = |v: Value<'_>| v.as_str().map_or_else(|| bail!(TypeMismatch, "Actions must be strings, found {}", v.type_name()), |s| Ok(s.to_owned()));
-        all.push(Privilege { resource: DocBuf::from(resource), actions: actions.iter().map(text).collect::<Result<_>>()? });
-    }
-    Ok(all)
-}
-
-/// `{db, collection}`, `{cluster: true}` or `{anyResource: true}`.
-fn check_resource(resource: Doc<'_>) -> Result<()> {
-    let mut args = Args::nested("resource", resource);
-    let whole = args.strict_bool("cluster")?.is_some() | args.strict_bool("anyResource")?.is_some();
-    let part = (args.str("db")?, args.str("collection")?);
-    args.finish()?;
-    match part {
-        (None, None) if whole => Ok(()),
-        (Some(_), Some(_)) if !whole => Ok(()),
-        _ => bail!(BadValue, "A resource is a db and a collection, the cluster or anyResource, not {resource:?}"),
-    }
-}
-
-fn privilege_array(privileges: &[Privilege]) -> ValueBuf {
-    ValueBuf::array(|w| {
-        for privilege in privileges {
-            let mut w = w.document();
-            w.append("resource", privilege.resource.as_doc());
-            let mut actions = w.array("actions");
-            for action in &privilege.actions {
-                actions.push(&**action);
-            }
-        }
-    })
-}
-
-fn stored_privileges(role: Doc<'_>) -> Result<Vec<Privilege>> {
-    privileges(role.get("privileges").as_array().unwrap_or(Array::EMPTY))
-}
 
 /// Role names that commands may change.
 fn own(cx: &Cx<'_>, args: &mut Args<'_>) -> Result<Principal> {
@@ -92,12 +41,12 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     if role.is_builtin() {
         bail!(BadValue, "Cannot create roles with the same name as a built-in role");
     }
-    let (privileges, roles) = (privileges(given)?, Principal::parse_all(Kind::Role, roles, &cx.db)?);
+    let (privileges, roles) = (privileges::parse(given)?, Principal::parse_all(Kind::Role, roles, &cx.db)?);
     principals::check_roles(&mut cx.op, &roles)?;
     let doc = DocBuf::build(|w| {
         w.append("_id", &*role.id());
         role.write(Kind::Role, w);
-        w.append("privileges", privilege_array(&privileges).view()).append("roles", principals::role_array(&roles).view());
+        w.append("privileges", privileges::array(&privileges).view()).append("roles", principals::role_array(&roles).view());
     });
     match principals::create(&mut cx.op, Kind::Role, &doc) {
         Err(e) if e.code() == Code::DuplicateKey => bail!(51002, "Role \"{role}\" already exists"),
@@ -107,7 +56,7 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
 
 fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let role = own(cx, args)?;
-    let given = args.array("privileges")?.map(privileges).transpose()?;
+    let given = args.array("privileges")?.map(privileges::parse).transpose()?;
     let roles = args.array("roles")?.map(|list| Principal::parse_all(Kind::Role, list, &cx.db)).transpose()?;
     args.refuse(&["authenticationRestrictions"])?;
     args.finish()?;
@@ -117,7 +66,7 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     if let Some(roles) = &roles {
         check_parents(&mut cx.op, &role, roles)?;
     }
-    let (given, roles) = (given.as_deref().map(privilege_array), roles.as_deref().map(principals::role_array));
+    let (given, roles) = (given.as_deref().map(privileges::array), roles.as_deref().map(principals::role_array));
     let fields: Vec<(&str, Value<'_>)> = [("privileges", &given), ("roles", &roles)].into_iter().filter_map(|(name, v)| Some((name, v.as_ref()?.view()))).collect();
     let found = principals::change(&mut cx.op, Kind::Role, &role, |old| Ok(principals::with_fields(old, &fields)))?;
     require(found, &role)
@@ -133,26 +82,10 @@ fn require(found: bool, role: &Principal) -> Result<()> {
 /// The roles must exist, and the role may not be made of itself.
 fn check_parents(op: &mut OpCx, role: &Principal, parents: &[Principal]) -> Result<()> {
     principals::check_roles(op, parents)?;
-    if parents.contains(role) || inherited(op, parents)?.contains(role) {
+    if parents.contains(role) || principals::inherited(op, parents)?.contains(role) {
         bail!(InvalidRoleModification, "Granting those roles to {role} would introduce a cycle in the role graph");
     }
     Ok(())
-}
-
-/// All that roles are made of, themselves included.
-pub(in crate::commands) fn inherited(op: &mut OpCx, roles: &[Principal]) -> Result<Vec<Principal>> {
-    let mut all = roles.to_vec();
-    let mut next = 0;
-    while let Some(role) = all.get(next).cloned() {
-        next += 1;
-        let parents = principals::find(op, Kind::Role, &role)?.map(|doc| principals::roles_of(doc.as_doc())).unwrap_or_default();
-        for parent in parents {
-            if !all.contains(&parent) {
-                all.push(parent);
-            }
-        }
-    }
-    Ok(all)
 }
 
 /// Removes a role, also from the users and roles that have it.
@@ -207,33 +140,16 @@ fn change_privileges(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
     let role = own(cx, args)?;
     let Some(given) = args.array("privileges")? else { return Err(args.missing("privileges")) };
     args.finish()?;
-    let given = privileges(given)?;
+    let given = privileges::parse(given)?;
     let grant = cx.command.name == GRANT_PRIVILEGES.name;
     let found = principals::change(&mut cx.op, Kind::Role, &role, |old| {
-        let mut held = stored_privileges(old)?;
+        let mut held = privileges::stored(old);
         for privilege in &given {
-            if grant { add(&mut held, privilege) } else { subtract(&mut held, privilege) }
+            if grant { privileges::add(&mut held, privilege) } else { privileges::subtract(&mut held, privilege) }
         }
-        Ok(principals::with_fields(old, &[("privileges", privilege_array(&held).view())]))
+        Ok(principals::with_fields(old, &[("privileges", privileges::array(&held).view())]))
     })?;
     require(found, &role)
-}
-
-fn add(held: &mut Vec<Privilege>, given: &Privilege) {
-    match held.iter_mut().find(|p| p.resource.as_bytes() == given.resource.as_bytes()) {
-        Some(same) => {
-            let missing: Vec<String> = given.actions.iter().filter(|a| !same.actions.contains(a)).cloned().collect();
-            same.actions.extend(missing);
-        }
-        None => held.push(given.clone()),
-    }
-}
-
-fn subtract(held: &mut Vec<Privilege>, given: &Privilege) {
-    for same in held.iter_mut().filter(|p| p.resource.as_bytes() == given.resource.as_bytes()) {
-        same.actions.retain(|action| !given.actions.contains(action));
-    }
-    held.retain(|p| !p.actions.is_empty());
 }
 
 /// `rolesInfo`: 1 for those of the database, or one or several by name, built-in ones too.
@@ -250,7 +166,7 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
         v => bail!(BadValue, "RoleName must be either a string, an object or 1, found {}", v.type_name()),
     };
     if show_builtin {
-        names.extend(principals::builtin(&db).map(|name| Principal::new(name, &db)));
+        names.extend(roles::names(&db).map(|name| Principal::new(name, &db)));
     }
     if show_privileges && names.iter().any(Principal::is_builtin) {
         bail!(NotImplemented, "the privileges of built-in roles are not implemented");
@@ -263,7 +179,7 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
         }
         let doc = stored.as_ref().map_or(Doc::EMPTY, DocBuf::as_doc);
         let own = principals::roles_of(doc);
-        let all = inherited(&mut cx.op, &own)?;
+        let all = principals::inherited(&mut cx.op, &own)?;
         let mut w = out.document();
         w.append("_id", &*name.id());
         name.write(Kind::Role, &mut w);
@@ -278,18 +194,18 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
 
 /// What a role allows by itself and by its parents.
 pub(in crate::commands) fn inherited_privileges(op: &mut OpCx, role: Doc<'_>, parents: &[Principal]) -> Result<ValueBuf> {
-    let mut all = stored_privileges(role)?;
+    let mut all = privileges::stored(role);
     for parent in parents {
         if parent.is_builtin() {
             bail!(NotImplemented, "the privileges of built-in roles are not implemented");
         }
         if let Some(doc) = principals::find(op, Kind::Role, parent)? {
-            stored_privileges(doc.as_doc())?.iter().for_each(|privilege| add(&mut all, privilege));
+            privileges::stored(doc.as_doc()).iter().for_each(|privilege| privileges::add(&mut all, privilege));
         }
     }
     // Of whatever role they come.
     all.iter_mut().for_each(|privilege| privilege.actions.sort());
-    Ok(privilege_array(&all))
+    Ok(privileges::array(&all))
 }
 
 /// Users are read where they are stored each time, so there is nothing to forget.

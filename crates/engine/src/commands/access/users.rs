@@ -4,12 +4,13 @@ use smongo_bson::{Array, Binary, Code, Doc, DocBuf, DocWriter, Result, Value, Va
 use smongo_mql::{Arena, Matcher};
 use smongo_mql::access::Action;
 
-use super::principals::{self, Kind, Principal, named};
-use super::scram::Mechanism;
 use crate::commands::rules;
 use crate::data::op::OpCx;
 use crate::data::oplog::uuid_bytes;
+use crate::service::auth::principals::{self, Kind, Principal, named};
+use crate::service::auth::scram::{Keys, Mechanism};
 use crate::service::command::{Access, Args, Command, Cx, WRITES};
+use crate::service::parameters::Parameters;
 
 pub const CREATE: Command = Command::new("createUser", create, WRITES, Access::Computed(rules::create_user));
 pub const UPDATE: Command = Command::new("updateUser", update, WRITES, Access::Computed(rules::update_user));
@@ -48,14 +49,18 @@ impl<'a> Given<'a> {
         Ok(given)
     }
 
-    fn credentials(&self, name: &str, password: &str) -> Result<ValueBuf> {
+    /// The keys made of a password. `digested`: it is what SCRAM-SHA-1 makes of it already.
+    fn credentials(&self, parameters: &Parameters, name: &str, password: &str) -> Result<ValueBuf> {
         let default = if self.digested { &Mechanism::ALL[..1] } else { &Mechanism::ALL[..] };
-        let mut done = Ok(());
-        let doc = DocBuf::build(|w| {
-            let mechanisms = self.mechanisms.as_deref().unwrap_or(default);
-            done = mechanisms.iter().try_for_each(|mechanism| mechanism.write(name, password, self.digested, w));
-        });
-        done.map(|()| ValueBuf::document(doc))
+        let mut keys = Vec::new();
+        for mechanism in self.mechanisms.as_deref().unwrap_or(default) {
+            if self.digested && *mechanism == Mechanism::Sha256 {
+                bail!(BadValue, "Use of SCRAM-SHA-256 requires undigested passwords");
+            }
+            let prepared = if self.digested { password.into() } else { mechanism.prepared(name, password)? };
+            keys.push((*mechanism, Keys::derive(*mechanism, &prepared, parameters.iterations(*mechanism))?));
+        }
+        Ok(ValueBuf::document(DocBuf::build(|w| keys.iter().for_each(|(mechanism, keys)| keys.write(*mechanism, w)))))
     }
 }
 
@@ -69,7 +74,7 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     let external = user.db == "$external";
     let credentials = match given.password {
         Some(_) if external => bail!(BadValue, "Cannot set the password for users defined on the '$external' database"),
-        Some(password) => given.credentials(&user.name, password)?,
+        Some(password) => given.credentials(&cx.shared.parameters, &user.name, password)?,
         None if external => ValueBuf::document(DocBuf::build(|w| { w.append("external", true); })),
         None => bail!(BadValue, "Must provide a 'pwd' field for all user documents, except those with '$external' as the user's source db"),
     };
@@ -101,7 +106,7 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     if let Some(roles) = &given.roles {
         principals::check_roles(&mut cx.op, roles)?;
     }
-    let credentials = given.password.map(|password| given.credentials(&user.name, password)).transpose()?;
+    let credentials = given.password.map(|password| given.credentials(&cx.shared.parameters, &user.name, password)).transpose()?;
     let roles = given.roles.as_deref().map(principals::role_array);
     let fields: Vec<(&str, Value<'_>)> = [
         ("credentials", credentials.as_ref().map(ValueBuf::view)),
@@ -194,7 +199,7 @@ fn exact(which: Value<'_>) -> bool {
 
 /// A user with what its roles are made of and what they allow.
 fn with_privileges(op: &mut OpCx, user: Doc<'_>) -> Result<DocBuf> {
-    let roles = super::roles::inherited(op, &principals::roles_of(user))?;
+    let roles = principals::inherited(op, &principals::roles_of(user))?;
     let privileges = super::roles::inherited_privileges(op, Doc::EMPTY, &roles)?;
     Ok(DocBuf::build(|w| {
         w.append_all(user).append("inheritedRoles", principals::role_array(&roles).view()).append("inheritedPrivileges", privileges.view());

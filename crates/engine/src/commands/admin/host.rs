@@ -20,8 +20,6 @@ pub const MAP_REDUCE_LOWER: Command = Command::new("mapreduce", map_reduce, READ
 pub const GET_LAST_ERROR: Command = Command::new("getLastError", get_last_error, 0, Access::User);
 pub const GET_LAST_ERROR_LOWER: Command = Command::new("getlasterror", get_last_error, 0, Access::User);
 pub const DROP_CONNECTIONS: Command = Command::new("dropConnections", drop_connections, ADMIN, Access::Cluster(&[Action::DropConnections]));
-pub const AUTHENTICATE: Command = Command::new("authenticate", authenticate, LIGHT, Access::Open);
-pub const LOGOUT: Command = Command::new("logout", logout, LIGHT, Access::Open);
 
 /// What the operating system tells; fields that it does not tell are not there.
 fn host_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
@@ -199,13 +197,3 @@ fn check_host(text: &str) -> Result<()> {
     }
 }
 
-/// There are no users yet whom any mechanism could authenticate.
-fn authenticate(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    args.rest();
-    bail!(AuthenticationFailed, "Authentication failed.")
-}
-
-fn logout(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    args.rest();
-    Ok(())
-}

@@ -2,6 +2,8 @@
 
 use smongo_bson::{Binary, DocWriter, Result, Value};
 use crate::commands::rules;
+use crate::service::auth::principals::{Kind, role_array};
+use crate::service::auth::privileges;
 use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
 
 use crate::data::clock::now_millis;
@@ -79,10 +81,18 @@ fn connection_status(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter
     let privileges = args.bool("showPrivileges")?;
     args.finish()?;
     let mut info = reply.document("authInfo");
-    info.array("authenticatedUsers");
-    info.array("authenticatedUserRoles");
+    let user = cx.auth.user();
+    {
+        let mut users = info.array("authenticatedUsers");
+        if let Some(user) = user {
+            user.principal.write(Kind::User, &mut users.document());
+        }
+    }
+    let roles = user.map_or(&[][..], |user| &user.all_roles);
+    info.append("authenticatedUserRoles", role_array(roles).view());
     if privileges {
-        info.array("authenticatedUserPrivileges");
+        let privileges = user.map(|user| user.all_privileges()).unwrap_or_default();
+        info.append("authenticatedUserPrivileges", privileges::array(&privileges).view());
     }
     info.finish();
     // The connection's number under the process's own id: unique, and the same as long as the connection lives.

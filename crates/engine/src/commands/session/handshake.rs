@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use smongo_bson::{Array, Doc, DocBuf, DocWriter, ObjectId, Result, Value, bail, number};
 
+use crate::commands::access::login;
 use crate::data::clock::now_millis;
 use crate::data::limits;
 use crate::service::command::{Access, Args, Command, Cx, LIGHT};
@@ -24,11 +25,13 @@ fn hello(cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<
     let metadata = args.doc("client")?;
     let compression = args.array("compression")?;
     let hello_ok = args.bool("helloOk")?;
-    check_mechanisms_for(args.value("saslSupportedMechs"))?;
+    let mechanisms_of = mechanisms_for(args.value("saslSupportedMechs"))?;
+    let speculative = args.doc("speculativeAuthenticate")?;
     // Fields that nobody knows are nothing to a hello: an older server must understand a newer driver's.
     args.rest();
     remember(cx, metadata)?;
     wait_for_change(cx, version, await_ms)?;
+    let awaits = version.is_some();
 
     if cx.command.name == "hello" {
         w.append("isWritablePrimary", true);
@@ -60,14 +63,21 @@ fn hello(cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<
         w.append("automationServiceDescriptor", &*automation);
     }
     negotiate(cx, compression, w);
+    if let Some(user) = mechanisms_of {
+        login::write_mechanisms(cx, user, w)?;
+    }
+    // Monitors, which await changes, never log in.
+    if let Some(command) = speculative.filter(|_| !awaits) {
+        login::speculate(cx, command, w);
+    }
     Ok(())
 }
 
 /// The user whose mechanisms a client wants to know: `database.name`.
-fn check_mechanisms_for(value: Value<'_>) -> Result<()> {
+fn mechanisms_for(value: Value<'_>) -> Result<Option<&str>> {
     match value {
-        Value::Missing => Ok(()),
-        Value::String(user) if user.contains('.') => Ok(()),
+        Value::Missing => Ok(None),
+        Value::String(user) if user.contains('.') => Ok(Some(user)),
         Value::String(user) => bail!(BadValue, "UserName must contain a '.' separated database.user pair, found \"{user}\""),
         Value::Document(_) => bail!(BadValue, "saslSupportedMechs must name a user"),
         v => bail!(TypeMismatch, "saslSupportedMechs must be a string, found {}", v.type_name()),

@@ -36,6 +36,8 @@ pub struct Pending {
     pub statement: Option<i32>,
     /// There is more than changes of documents.
     commands: bool,
+    /// There may be changes of users or roles.
+    users: bool,
     /// Bytes of the entries that [`Pending::write`] wrote.
     written: u64,
 }
@@ -75,7 +77,7 @@ thread_local! {
 impl Default for Pending {
     fn default() -> Pending {
         let (bytes, ends, taken) = SPARE.try_with(Cell::take).unwrap_or_default();
-        Pending { bytes, ends, taken, images: Vec::new(), origin: None, statement: None, commands: false, written: 0 }
+        Pending { bytes, ends, taken, images: Vec::new(), origin: None, statement: None, commands: false, users: false, written: 0 }
     }
 }
 
@@ -101,12 +103,18 @@ impl Pending {
         self.taken.clear();
         self.images.clear();
         self.commands = false;
+        self.users = false;
         self.written = 0;
     }
 
     /// Whether there is data definition, which concerns every watcher.
     pub fn has_commands(&self) -> bool {
         self.commands
+    }
+
+    /// Whether somebody may be another user, or may do something else, than before.
+    pub fn concerns_users(&self) -> bool {
+        self.users
     }
 
     /// Keeps the document as it was before the change that is added next.
@@ -125,6 +133,7 @@ impl Pending {
         let mut w = DocWriter::new(&mut self.bytes);
         w.append("op", change.op());
         self.commands |= matches!(change, Change::Command { .. } | Change::Noop { .. });
+        self.users |= concerns_users(ns, &change);
         match change {
             Change::Command { .. } => w.append("ns", &*format!("{}.$cmd", ns.db())),
             Change::Noop { .. } => w.append("ns", ""),
@@ -255,6 +264,15 @@ impl Pending {
             images::write(log.data, log.session, previous.to_u64(), *n as u32, image.as_doc())?;
         }
         Ok(())
+    }
+}
+
+/// Whether a change may be one of users or roles, whoever makes it. A renaming may come from another database.
+fn concerns_users(ns: &Ns, change: &Change<'_>) -> bool {
+    match change {
+        Change::Command { command, .. } => ns.db() == "admin" || command.contains("renameCollection"),
+        Change::Noop { .. } => false,
+        _ => ns.db() == "admin" && matches!(ns.coll(), "system.users" | "system.roles"),
     }
 }
 

@@ -8,6 +8,7 @@ use smongo_mql::Host;
 use super::{After, Client, Command, ReadConcern, WriteConcern};
 use crate::data::lsid::Lsid;
 use crate::data::op::OpCx;
+use crate::service::auth::Connection;
 use crate::service::operations::Place;
 use crate::service::shared::Shared;
 
@@ -31,6 +32,8 @@ pub struct Cx<'s> {
     pub place: &'s Place,
     pub connection: u64,
     pub metadata: &'s mut Option<DocBuf>,
+    /// Whose connection it is.
+    pub auth: &'s mut Connection,
     pub after: After,
     /// What the reply says at `ok`.
     pub ok: Value<'static>,

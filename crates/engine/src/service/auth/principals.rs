@@ -1,9 +1,8 @@
 //! Users and roles as they are stored: documents of `admin.system.users` and `admin.system.roles`, as in MongoDB.
-//!
-//! There is no access control: whoever reaches the database may do everything. Users and roles are kept, checked and given back.
 
 use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 
+use super::roles;
 use crate::data::catalog::find_by_id;
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
@@ -18,24 +17,10 @@ pub enum Kind {
 }
 
 /// A user's or role's name and the database it belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
     pub name: String,
     pub db: String,
-}
-
-/// Roles every database has.
-const OF_DATABASES: &[&str] = &["dbAdmin", "dbOwner", "enableSharding", "read", "readWrite", "userAdmin"];
-/// Roles of `admin` besides.
-const OF_ADMIN: &[&str] = &[
-    "__queryableBackup", "__system", "backup", "clusterAdmin", "clusterManager", "clusterMonitor", "dbAdminAnyDatabase", "directShardOperations",
-    "hostManager", "readAnyDatabase", "readWriteAnyDatabase", "restore", "root", "searchCoordinator", "userAdminAnyDatabase",
-];
-
-/// The names of the roles a database has from the start.
-pub fn builtin(db: &str) -> impl Iterator<Item = &'static str> {
-    let of_admin = if db == "admin" { OF_ADMIN } else { &[] };
-    OF_DATABASES.iter().chain(of_admin).copied()
 }
 
 impl Kind {
@@ -70,7 +55,7 @@ impl Principal {
     }
 
     pub fn is_builtin(&self) -> bool {
-        builtin(&self.db).any(|name| name == self.name)
+        roles::find(&self.name, &self.db).is_some()
     }
 
     pub fn write(&self, kind: Kind, w: &mut DocWriter<'_>) {
@@ -125,6 +110,28 @@ pub fn role_array(roles: &[Principal]) -> ValueBuf {
             role.write(Kind::Role, &mut w.document());
         }
     })
+}
+
+/// All that roles are made of, themselves included.
+pub fn inherited(op: &mut OpCx, roles: &[Principal]) -> Result<Vec<Principal>> {
+    Ok(resolve(op, roles)?.0)
+}
+
+/// The same, with the documents of those that are stored.
+pub fn resolve(op: &mut OpCx, roles: &[Principal]) -> Result<(Vec<Principal>, Vec<DocBuf>)> {
+    let (mut all, mut docs) = (roles.to_vec(), Vec::new());
+    let mut next = 0;
+    while let Some(role) = all.get(next).cloned() {
+        next += 1;
+        let Some(doc) = find(op, Kind::Role, &role)? else { continue };
+        for parent in roles_of(doc.as_doc()) {
+            if !all.contains(&parent) {
+                all.push(parent);
+            }
+        }
+        docs.push(doc);
+    }
+    Ok((all, docs))
 }
 
 /// Fails unless all the roles exist.

@@ -9,7 +9,7 @@ pub mod index;
 pub mod rules;
 pub mod session;
 
-use access::{login, roles, users};
+use access::{login, merge, roles, users};
 use admin::{apply_ops, backup, cluster_parameters, compact, compact_oplog, compatibility, default_concerns, fail_point, fsync, host, parameters, plan_cache, profile, query_settings, replica_set, resize_oplog, write_block};
 use crud::{aggregate, bulk_write, count, delete, distinct, explain, find, find_and_modify, get_more, insert, update};
 use definition::{capped, coll_mod, create, drop, encryption, lists, validate, validate_metadata};
@@ -22,6 +22,7 @@ pub use default_concerns::load as load_default_concerns;
 
 /// Every command, sorted by name.
 pub static COMMANDS: &[Command] = &[
+    merge::MERGE,
     session_commands::ABORT_TRANSACTION,
     aggregate::AGGREGATE,
     replica_set::APPEND_OPLOG_NOTE,

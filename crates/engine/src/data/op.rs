@@ -154,6 +154,8 @@ pub struct OpCx {
     /// The Stable API's fields of the command, and its comment: what its cursor is bound to and hands on.
     pub api: Api,
     pub comment: Option<ValueBuf>,
+    /// The hash of the user whose command it is.
+    pub uid: Option<[u8; 32]>,
     /// Query settings of the command's shape.
     pub settings: Option<DocBuf>,
     /// Statements that were answered from memory, because they had been sent before.
@@ -236,6 +238,7 @@ impl OpCx {
             close: false,
             api: Api::default(),
             comment: None,
+            uid: None,
             settings: None,
             repeated: RefCell::default(),
             resting: false,

@@ -1,6 +1,7 @@
 //! The door: every client enters here, with the bytes of a command, and leaves with the bytes of its reply.
 
 mod direct;
+mod identity;
 mod reply;
 mod run;
 

@@ -138,8 +138,9 @@ impl Session {
             bail!(CommandNotFound, "no such command: '{}'", command.name);
         }
         let mut args = Args::new(command.name, request.body, request.sequences);
-        let generic = Generic::parse(command, &mut args, self.shared.parameters.require_api_version())?;
+        let mut generic = Generic::parse(command, &mut args, self.shared.parameters.require_api_version())?;
         self.auth.refresh(&self.shared, self.place.client())?;
+        self.identify(command, &mut generic, &args)?;
         if command.is(ADMIN) && generic.db != "admin" {
             bail!(Unauthorized, "{} may only be run against the admin database.", command.name);
         }
@@ -187,6 +188,7 @@ impl Session {
             None => (fresh(), None),
         };
         op.retry = retry;
+        op.uid = self.auth.uid();
         equip(&mut op, &shared, command, request, generic)?;
         if generic.max_time_ms > 0 && shared.failpoints.times_out() && !command.is(LIGHT) {
             op.deadline = Some(Instant::now());

@@ -10,10 +10,12 @@ use smongo_mql::{CompileCx, Stream};
 use crate::data::above::{Above, FailedWrite};
 use crate::data::catalog::Collection;
 use crate::data::clock::now_millis;
-use crate::data::lsid::Lsid;
+use crate::data::lsid::{Lsid, NOBODY};
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::query::exec;
+use crate::service::auth::principals::{Kind, Principal};
+use crate::service::auth::users::uid;
 use crate::service::{replica_set, sink};
 use crate::service::current_op::{self, Show};
 use crate::service::shared::Shared;
@@ -35,7 +37,7 @@ impl Above for Shared {
                 let debug = spec.get("showDebugQueryShape").truthy();
                 self.query_settings.all().iter().map(|setting| DocBuf::build(|w| setting.write(w, debug))).collect()
             }
-            "$listLocalSessions" | "$listSessions" => sessions(self, spec),
+            "$listLocalSessions" | "$listSessions" => sessions(self, op.uid, spec),
             _ => return exec::open_source(op, source, &|ns, histograms, w| self.usage.write_latencies(ns, histograms, w)),
         };
         Ok(Box::new(Docs::new(docs)))
@@ -54,17 +56,15 @@ impl Above for Shared {
     }
 }
 
-/// SHA-256 of nothing: the user of sessions without one.
-const NO_USER: [u8; 33] = [
-    0, 0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4,
-    0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
-];
-
-/// The sessions; asked for those of certain users there are none.
-fn sessions(shared: &Shared, spec: Doc<'_>) -> Vec<DocBuf> {
-    if spec.get("users").as_array().is_some_and(|users| users.iter().any(|user| !user.is_nullish())) {
-        return Vec::new();
-    }
+/// The sessions of whoever asks, of all or of certain users. Who is nobody sees all: then there is nobody they belong to.
+fn sessions(shared: &Shared, own: Option<[u8; 32]>, spec: Doc<'_>) -> Vec<DocBuf> {
+    let asked = spec.get("users").as_array().filter(|users| users.iter().any(|user| !user.is_nullish()));
+    let listed = asked.map(|list| list.iter().filter_map(|v| Principal::parse(Kind::User, v, "").ok()).map(|user| uid(&user)).collect::<Vec<_>>());
+    let meant = |id: &Lsid| match &listed {
+        _ if spec.get("allUsers").truthy() => true,
+        Some(users) => id.uid.is_some_and(|uid| users.contains(&uid)),
+        None => own.is_none() || id.uid == own,
+    };
     let now = now_millis();
     let one = |id: &Lsid| {
         DocBuf::build(|w| {
@@ -73,12 +73,16 @@ fn sessions(shared: &Shared, spec: Doc<'_>) -> Vec<DocBuf> {
                 let mut w = w.document("_id");
                 w.append("id", id.get("id"));
                 match id.get("uid") {
-                    Value::Missing => w.append("uid", Value::Binary(Binary::from_raw(&NO_USER))),
+                    Value::Missing => {
+                        let mut raw = [0; 33];
+                        raw[1..].copy_from_slice(&NOBODY);
+                        w.append("uid", Value::Binary(Binary::from_raw(&raw)))
+                    }
                     uid => w.append("uid", uid),
                 };
             }
             w.append("lastUse", Value::DateTime(now));
         })
     };
-    shared.sessions.ids().iter().map(one).collect()
+    shared.sessions.ids().iter().filter(|id| meant(id)).map(one).collect()
 }

@@ -27,13 +27,22 @@ impl Lsid {
             v if v.is_nullish() => return Err(args.missing("id")),
             v => return Err(args.wrong_type("id", v, "binData")),
         };
-        let uid = match args.value("uid") {
-            Value::Binary(b) => b.bytes().try_into().ok(),
-            _ => None,
-        };
+        let uid = digest(&mut args, "uid")?;
         args.accept(&["txnNumber", "txnUUID", "stmtId"]);
         args.finish()?;
         Ok(Lsid { id, uid })
+    }
+}
+
+/// The hash of a user's name.
+pub fn digest(args: &mut Args<'_>, name: &str) -> Result<Option<[u8; 32]>> {
+    match args.value(name) {
+        v if v.is_nullish() => Ok(None),
+        Value::Binary(b) => match b.bytes().try_into() {
+            Ok(uid) => Ok(Some(uid)),
+            Err(_) => bail!(UnsupportedFormat, "Unsupported SHA256Block length: {}", b.bytes().len()),
+        },
+        v => Err(args.wrong_type(name, v, "binData")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Users and roles, and logging in.
 
 pub mod login;
+pub mod merge;
 pub mod roles;
 pub mod users;

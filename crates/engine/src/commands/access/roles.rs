@@ -1,12 +1,13 @@
 //! createRole, updateRole, dropRole, dropAllRolesFromDatabase, grant and revoke of roles and privileges, rolesInfo, invalidateUserCache
 
-use smongo_bson::{Code, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
+use smongo_bson::{Code, Doc, DocBuf, DocWriter, Result, Value, bail};
 use smongo_mql::access::Action;
 
 use crate::commands::rules;
 use crate::data::op::OpCx;
 use crate::service::auth::principals::{self, Kind, Principal, named};
-use crate::service::auth::{privileges, roles};
+use crate::service::auth::privileges::{self, Privilege};
+use crate::service::auth::{restrictions, roles};
 use crate::service::command::{ADMIN, Access, Args, Command, Cx, WRITES};
 
 pub const CREATE: Command = Command::new("createRole", create, WRITES, Access::Computed(rules::create_role));
@@ -33,7 +34,7 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     let role = named(cx, args)?;
     let Some(given) = args.array("privileges")? else { return Err(args.missing("privileges")) };
     let Some(roles) = args.array("roles")? else { return Err(args.missing("roles")) };
-    args.refuse(&["authenticationRestrictions"])?;
+    let restrictions = restrictions::given(args)?;
     args.finish()?;
     if role.db == "local" {
         bail!(BadValue, "Cannot create roles in the local database");
@@ -43,10 +44,12 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     }
     let (privileges, roles) = (privileges::parse(given)?, Principal::parse_all(Kind::Role, roles, &cx.db)?);
     principals::check_roles(&mut cx.op, &roles)?;
+    check_reach(&role, &privileges, &roles)?;
     let doc = DocBuf::build(|w| {
         w.append("_id", &*role.id());
         role.write(Kind::Role, w);
         w.append("privileges", privileges::array(&privileges).view()).append("roles", principals::role_array(&roles).view());
+        w.append("authenticationRestrictions", restrictions::to_store(restrictions.as_ref()));
     });
     match principals::create(&mut cx.op, Kind::Role, &doc) {
         Err(e) if e.code() == Code::DuplicateKey => bail!(51002, "Role \"{role}\" already exists"),
@@ -58,16 +61,18 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     let role = own(cx, args)?;
     let given = args.array("privileges")?.map(privileges::parse).transpose()?;
     let roles = args.array("roles")?.map(|list| Principal::parse_all(Kind::Role, list, &cx.db)).transpose()?;
-    args.refuse(&["authenticationRestrictions"])?;
+    let restrictions = restrictions::given(args)?;
     args.finish()?;
-    if given.is_none() && roles.is_none() {
+    if given.is_none() && roles.is_none() && restrictions.is_none() {
         bail!(BadValue, "Must specify at least one field to update in updateRole");
     }
     if let Some(roles) = &roles {
         check_parents(&mut cx.op, &role, roles)?;
     }
+    check_reach(&role, given.as_deref().unwrap_or_default(), roles.as_deref().unwrap_or_default())?;
     let (given, roles) = (given.as_deref().map(privileges::array), roles.as_deref().map(principals::role_array));
-    let fields: Vec<(&str, Value<'_>)> = [("privileges", &given), ("roles", &roles)].into_iter().filter_map(|(name, v)| Some((name, v.as_ref()?.view()))).collect();
+    let mut fields: Vec<(&str, Value<'_>)> = [("privileges", &given), ("roles", &roles)].into_iter().filter_map(|(name, v)| Some((name, v.as_ref()?.view()))).collect();
+    fields.extend(restrictions.as_ref().map(|list| ("authenticationRestrictions", restrictions::to_store(Some(list)))));
     let found = principals::change(&mut cx.op, Kind::Role, &role, |old| Ok(principals::with_fields(old, &fields)))?;
     require(found, &role)
 }
@@ -75,6 +80,20 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
 fn require(found: bool, role: &Principal) -> Result<()> {
     if !found {
         bail!(RoleNotFound, "Role '{role}' not found");
+    }
+    Ok(())
+}
+
+/// A role of one database reaches no other; those of `admin` do.
+fn check_reach(role: &Principal, privileges: &[Privilege], parents: &[Principal]) -> Result<()> {
+    if role.db == "admin" {
+        return Ok(());
+    }
+    if privileges.iter().any(|privilege| privilege.resource.get("db").as_str() != Some(&role.db)) {
+        bail!(InvalidRoleModification, "Roles on the '{}' database cannot be granted privileges that target other databases or the cluster", role.db);
+    }
+    if parents.iter().any(|parent| parent.db != role.db) {
+        bail!(InvalidRoleModification, "Roles on the '{}' database cannot be granted roles from other databases", role.db);
     }
     Ok(())
 }
@@ -131,6 +150,7 @@ fn change_roles(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>
     let grant = cx.command.name == GRANT_ROLES.name;
     if grant {
         check_parents(&mut cx.op, &role, &roles)?;
+        check_reach(&role, &[], &roles)?;
     }
     let found = principals::change_roles(&mut cx.op, Kind::Role, &role, &roles, grant)?;
     require(found, &role)
@@ -142,6 +162,9 @@ fn change_privileges(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
     args.finish()?;
     let given = privileges::parse(given)?;
     let grant = cx.command.name == GRANT_PRIVILEGES.name;
+    if grant {
+        check_reach(&role, &given, &[])?;
+    }
     let found = principals::change(&mut cx.op, Kind::Role, &role, |old| {
         let mut held = privileges::stored(old);
         for privilege in &given {
@@ -155,21 +178,23 @@ fn change_privileges(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
 /// `rolesInfo`: 1 for those of the database, or one or several by name, built-in ones too.
 fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let which = args.first();
-    let (show_privileges, show_builtin) = (args.bool("showPrivileges")?, args.bool("showBuiltinRoles")?);
-    args.refuse(&["showAuthenticationRestrictions"])?;
+    let fragment = args.value("showPrivileges").as_str() == Some("asUserFragment");
+    let privileges = !fragment && args.bool("showPrivileges")?;
+    let (builtin, restrictions) = (args.bool("showBuiltinRoles")?, args.bool("showAuthenticationRestrictions")?);
     args.finish()?;
     let db = cx.db.clone();
     let mut names = match which {
         Value::Array(list) => Principal::parse_all(Kind::Role, list, &db)?,
         v @ (Value::String(_) | Value::Document(_)) => vec![Principal::parse(Kind::Role, v, &db)?],
-        v if v.is_number() => principals::list(&mut cx.op, Kind::Role, Some(&db))?.iter().map(|doc| name_of(Kind::Role, doc.as_doc())).collect(),
+        v if v.is_number() && !fragment => principals::list(&mut cx.op, Kind::Role, Some(&db))?.iter().map(|doc| name_of(Kind::Role, doc.as_doc())).collect(),
+        v if v.is_number() => bail!(IllegalOperation, "Cannot get user fragment for all roles in a database"),
         v => bail!(BadValue, "RoleName must be either a string, an object or 1, found {}", v.type_name()),
     };
-    if show_builtin {
-        names.extend(roles::names(&db).map(|name| Principal::new(name, &db)));
+    if fragment {
+        return write_fragment(&mut cx.op, &names, reply);
     }
-    if show_privileges && names.iter().any(Principal::is_builtin) {
-        bail!(NotImplemented, "the privileges of built-in roles are not implemented");
+    if builtin && which.is_number() {
+        names.extend(roles::names(&db).map(|name| Principal::new(name, &db)));
     }
     let mut out = reply.array("roles");
     for name in &names {
@@ -178,37 +203,44 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
             continue;
         }
         let doc = stored.as_ref().map_or(Doc::EMPTY, DocBuf::as_doc);
-        let own = principals::roles_of(doc);
-        let all = principals::inherited(&mut cx.op, &own)?;
+        let parents = principals::roles_of(doc);
+        let (all, above) = principals::resolve(&mut cx.op, &parents)?;
         let mut w = out.document();
         w.append("_id", &*name.id());
         name.write(Kind::Role, &mut w);
-        if show_privileges {
-            w.append("privileges", doc.get("privileges")).append("inheritedPrivileges", inherited_privileges(&mut cx.op, doc, &all)?.view());
+        if privileges {
+            let mut own = privileges::stored(doc);
+            privileges::add_builtin(&mut own, std::slice::from_ref(name));
+            w.append("privileges", privileges::array(&own).view());
+            w.append("inheritedPrivileges", privileges::array(&privileges::of_all(&own, &all, &above)).view());
         }
-        w.append("roles", principals::role_array(&own).view()).append("inheritedRoles", principals::role_array(&all).view());
+        if restrictions {
+            w.append("authenticationRestrictions", restrictions::shown(doc).view());
+        }
+        w.append("roles", principals::role_array(&parents).view()).append("inheritedRoles", principals::role_array(&all).view());
+        if restrictions {
+            let lists: Vec<DocBuf> = stored.iter().chain(&above).cloned().collect();
+            w.append("inheritedAuthenticationRestrictions", restrictions::inherited(&lists).view());
+        }
         w.append("isBuiltin", stored.is_none());
     }
     Ok(())
 }
 
-/// What a role allows by itself and by its parents.
-pub(in crate::commands) fn inherited_privileges(op: &mut OpCx, role: Doc<'_>, parents: &[Principal]) -> Result<ValueBuf> {
-    let mut all = privileges::stored(role);
-    for parent in parents {
-        if parent.is_builtin() {
-            bail!(NotImplemented, "the privileges of built-in roles are not implemented");
-        }
-        if let Some(doc) = principals::find(op, Kind::Role, parent)? {
-            privileges::stored(doc.as_doc()).iter().for_each(|privilege| privileges::add(&mut all, privilege));
-        }
-    }
-    // Of whatever role they come.
-    all.iter_mut().for_each(|privilege| privilege.actions.sort());
-    Ok(privileges::array(&all))
+/// The roles as a user would have them who holds them.
+fn write_fragment(op: &mut OpCx, names: &[Principal], reply: &mut DocWriter<'_>) -> Result<()> {
+    principals::check_roles(op, names)?;
+    let (all, stored) = principals::resolve(op, names)?;
+    let mut w = reply.document("userFragment");
+    w.append("roles", principals::role_array(names).view()).append("inheritedRoles", principals::role_array(&all).view());
+    w.append("inheritedPrivileges", privileges::array(&privileges::of_all(&[], &all, &stored)).view());
+    w.append("inheritedAuthenticationRestrictions", restrictions::inherited(&stored).view());
+    Ok(())
 }
 
-/// Users are read where they are stored each time, so there is nothing to forget.
-fn invalidate(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    args.finish()
+/// What is kept of users is given up, and read anew by whoever has logged in.
+fn invalidate(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    args.finish()?;
+    cx.shared.users_changed();
+    Ok(())
 }

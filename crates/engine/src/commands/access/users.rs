@@ -9,6 +9,7 @@ use crate::data::op::OpCx;
 use crate::data::oplog::uuid_bytes;
 use crate::service::auth::principals::{self, Kind, Principal, named};
 use crate::service::auth::scram::{Keys, Mechanism};
+use crate::service::auth::{privileges, restrictions};
 use crate::service::command::{Access, Args, Command, Cx, WRITES};
 use crate::service::parameters::Parameters;
 
@@ -27,6 +28,7 @@ struct Given<'a> {
     mechanisms: Option<Vec<Mechanism>>,
     custom: Option<Doc<'a>>,
     roles: Option<Vec<Principal>>,
+    restrictions: Option<ValueBuf>,
 }
 
 impl<'a> Given<'a> {
@@ -43,8 +45,8 @@ impl<'a> Given<'a> {
         });
         let digested = args.strict_bool("digestPassword")? == Some(false);
         let roles = args.array("roles")?.map(|list| Principal::parse_all(Kind::Role, list, &cx.db)).transpose()?;
-        let given = Given { password, digested, mechanisms: mechanisms.transpose()?, custom: args.doc("customData")?, roles };
-        args.refuse(&["authenticationRestrictions"])?;
+        let (custom, restrictions) = (args.doc("customData")?, restrictions::given(args)?);
+        let given = Given { password, digested, mechanisms: mechanisms.transpose()?, custom, roles, restrictions };
         args.finish()?;
         Ok(given)
     }
@@ -87,6 +89,7 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
             w.append("customData", custom);
         }
         w.append("roles", principals::role_array(roles).view());
+        w.append("authenticationRestrictions", restrictions::to_store(given.restrictions.as_ref()));
     });
     match principals::create(&mut cx.op, Kind::User, &doc) {
         Err(e) if e.code() == Code::DuplicateKey => bail!(51003, "User \"{user}\" already exists"),
@@ -97,27 +100,45 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
 fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let user = named(cx, args)?;
     let given = Given::read(cx, args)?;
-    if given.password.is_none() && given.custom.is_none() && given.roles.is_none() {
-        match given.mechanisms {
-            Some(_) => bail!(BadValue, "mechanisms field of updateUser needs a pwd beside it"),
-            None => bail!(BadValue, "Must specify at least one field to update in updateUser"),
-        }
+    if given.password.is_none() && given.custom.is_none() && given.roles.is_none() && given.restrictions.is_none() && given.mechanisms.is_none() {
+        bail!(BadValue, "Must specify at least one field to update in updateUser");
+    }
+    if user.db == "$external" && given.password.is_some() {
+        bail!(BadValue, "Cannot set the password for users defined on the '$external' database");
     }
     if let Some(roles) = &given.roles {
         principals::check_roles(&mut cx.op, roles)?;
     }
     let credentials = given.password.map(|password| given.credentials(&cx.shared.parameters, &user.name, password)).transpose()?;
     let roles = given.roles.as_deref().map(principals::role_array);
-    let fields: Vec<(&str, Value<'_>)> = [
-        ("credentials", credentials.as_ref().map(ValueBuf::view)),
-        ("customData", given.custom.map(Value::Document)),
-        ("roles", roles.as_ref().map(ValueBuf::view)),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
-    .collect();
-    let found = principals::change(&mut cx.op, Kind::User, &user, |old| Ok(principals::with_fields(old, &fields)))?;
+    let found = principals::change(&mut cx.op, Kind::User, &user, |old| {
+        // Without a password the mechanisms can only become fewer.
+        let fewer = given.mechanisms.as_deref().filter(|_| given.password.is_none()).map(|kept| only(old, kept)).transpose()?;
+        let fields: Vec<(&str, Value<'_>)> = [
+            ("credentials", credentials.as_ref().or(fewer.as_ref()).map(ValueBuf::view)),
+            ("customData", given.custom.map(Value::Document)),
+            ("roles", roles.as_ref().map(ValueBuf::view)),
+            ("authenticationRestrictions", given.restrictions.as_ref().map(|list| restrictions::to_store(Some(list)))),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+        Ok(principals::with_fields(old, &fields))
+    })?;
     require(found, &user)
+}
+
+/// A user's credentials of some of their mechanisms.
+fn only(user: Doc<'_>, kept: &[Mechanism]) -> Result<ValueBuf> {
+    let credentials = user.get("credentials").as_doc().unwrap_or(Doc::EMPTY);
+    if kept.iter().any(|mechanism| !credentials.contains(mechanism.name())) {
+        bail!(BadValue, "mechanisms field must be a subset of previously set mechanisms");
+    }
+    Ok(ValueBuf::document(DocBuf::build(|w| {
+        credentials.iter().filter(|e| kept.iter().any(|mechanism| mechanism.name() == e.name())).for_each(|e| {
+            w.append_element(&e);
+        });
+    })))
 }
 
 fn require(found: bool, user: &Principal) -> Result<()> {
@@ -161,10 +182,10 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     let credentials = args.bool("showCredentials")?;
     let custom = args.strict_bool("showCustomData")?.unwrap_or(true);
     let privileges = args.bool("showPrivileges")?;
-    args.refuse(&["showAuthenticationRestrictions"])?;
+    let restrictions = args.bool("showAuthenticationRestrictions")?;
     let filter = args.doc("filter")?.map(|filter| Matcher::compile(filter, &cx.op.compile.timeless())).transpose()?;
     args.finish()?;
-    if privileges && !exact(which) {
+    if (privileges || restrictions) && !exact(which) {
         bail!(IllegalOperation, "Privilege or restriction details require exact-match usersInfo queries");
     }
     let db = cx.db.clone();
@@ -175,10 +196,8 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
         v if v.is_number() => principals::list(&mut cx.op, Kind::User, Some(&db))?,
         v => bail!(BadValue, "UserName must be either a string, an object or 1, found {}", v.type_name()),
     };
-    users = users.iter().map(|user| shown(user.as_doc(), credentials, custom)).collect();
-    if privileges {
-        users = users.iter().map(|user| with_privileges(&mut cx.op, user.as_doc())).collect::<Result<_>>()?;
-    }
+    let show = Show { credentials, custom, privileges, restrictions };
+    users = users.iter().map(|user| shown(&mut cx.op, user.as_doc(), show)).collect::<Result<_>>()?;
     let arena = Arena::new();
     let mut out = reply.array("users");
     for user in &users {
@@ -197,16 +216,6 @@ fn exact(which: Value<'_>) -> bool {
     }
 }
 
-/// A user with what its roles are made of and what they allow.
-fn with_privileges(op: &mut OpCx, user: Doc<'_>) -> Result<DocBuf> {
-    let roles = principals::inherited(op, &principals::roles_of(user))?;
-    let privileges = super::roles::inherited_privileges(op, Doc::EMPTY, &roles)?;
-    Ok(DocBuf::build(|w| {
-        w.append_all(user).append("inheritedRoles", principals::role_array(&roles).view()).append("inheritedPrivileges", privileges.view());
-        w.array("inheritedAuthenticationRestrictions");
-    }))
-}
-
 fn listed(cx: &mut Cx<'_>, list: Array<'_>) -> Result<Vec<DocBuf>> {
     let mut users = Vec::new();
     for who in Principal::parse_all(Kind::User, list, &cx.db)? {
@@ -215,17 +224,46 @@ fn listed(cx: &mut Cx<'_>, list: Array<'_>) -> Result<Vec<DocBuf>> {
     Ok(users)
 }
 
-fn shown(user: Doc<'_>, credentials: bool, custom: bool) -> DocBuf {
-    DocBuf::build(|w| {
+/// What usersInfo is to tell of a user besides names and roles.
+#[derive(Clone, Copy)]
+struct Show {
+    credentials: bool,
+    custom: bool,
+    privileges: bool,
+    restrictions: bool,
+}
+
+fn shown(op: &mut OpCx, user: Doc<'_>, show: Show) -> Result<DocBuf> {
+    let (roles, stored) = match show.privileges || show.restrictions {
+        true => principals::resolve(op, &principals::roles_of(user))?,
+        false => Default::default(),
+    };
+    Ok(DocBuf::build(|w| {
         for e in user {
-            let hidden = (e.name() == "credentials" && !credentials) || (e.name() == "customData" && !custom);
+            let hidden = match e.name() {
+                "credentials" => !show.credentials,
+                "customData" => !show.custom,
+                name => name == "authenticationRestrictions",
+            };
             if !hidden {
                 w.append_element(&e);
             }
         }
-        let mut mechanisms = w.array("mechanisms");
-        for e in user.get("credentials").as_doc().into_iter().flat_map(Doc::iter) {
-            mechanisms.push(e.name());
+        {
+            let mut mechanisms = w.array("mechanisms");
+            for e in user.get("credentials").as_doc().into_iter().flat_map(Doc::iter) {
+                mechanisms.push(e.name());
+            }
         }
-    })
+        if show.restrictions {
+            w.append("authenticationRestrictions", restrictions::shown(user).view());
+        }
+        if show.privileges {
+            let all = privileges::of_all(&[], &roles, &stored);
+            w.append("inheritedRoles", principals::role_array(&roles).view()).append("inheritedPrivileges", privileges::array(&all).view());
+        }
+        if show.privileges || show.restrictions {
+            w.append("inheritedAuthenticationRestrictions", restrictions::inherited(&stored).view());
+        }
+    }))
 }

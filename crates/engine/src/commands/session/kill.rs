@@ -5,8 +5,11 @@ use smongo_mql::access::Action;
 
 use crate::commands::rules;
 use crate::data::lsid::Lsid;
-use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT, Trust};
+use crate::service::auth::principals::Principal;
+use crate::service::auth::users::uid;
 use crate::service::current_op::{self, Show};
+use crate::service::sessions::digest;
 
 pub const KILL_OP: Command = Command::new("killOp", kill_op, ADMIN | LIGHT, Access::User);
 pub const CURRENT_OP: Command = Command::new("currentOp", current_op, ADMIN | LIGHT, Access::Computed(rules::current_op));
@@ -68,24 +71,33 @@ fn listed<'a>(cx: &Cx<'_>, args: &mut Args<'a>) -> Result<Array<'a>> {
 fn kill_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let list = listed(cx, args)?;
     args.finish()?;
+    let (own, trust) = (cx.auth.uid(), cx.client.trust);
     let mut ids = Vec::new();
     for v in list.iter() {
         match v {
-            Value::Document(d) => ids.push(Lsid::parse(d)?),
+            Value::Document(d) => {
+                let mut lsid = Lsid::parse(d)?;
+                // Where nothing is enforced everybody may kill everything; it is only named.
+                lsid.claim(own, trust != Trust::Enforced)?;
+                ids.push(lsid);
+            }
             v => bail!(TypeMismatch, "a session id must be an object, found {}", v.type_name()),
         }
     }
     if ids.is_empty() {
         ids = cx.shared.sessions.ids();
+        ids.retain(|id| trust == Trust::Owner || id.uid == own);
     }
     kill(cx, &ids);
     Ok(())
 }
 
 fn kill_all_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    listed(cx, args)?;
+    let list = listed(cx, args)?;
     args.finish()?;
-    let ids = cx.shared.sessions.ids();
+    let users = Principal::parse_listed(list)?;
+    let mut ids = cx.shared.sessions.ids();
+    ids.retain(|id| users.is_empty() || users.iter().any(|user| id.uid == Some(uid(user))));
     kill(cx, &ids);
     Ok(())
 }
@@ -117,14 +129,7 @@ impl Pattern {
     fn parse(spec: Doc<'_>) -> Result<Pattern> {
         let mut args = Args::nested("KillAllSessionsByPatternCmd.killAllSessionsByPattern", spec);
         let lsid = args.doc("lsid")?.map(Lsid::parse).transpose()?;
-        let uid = match args.value("uid") {
-            v if v.is_nullish() => None,
-            Value::Binary(b) => match b.bytes().try_into() {
-                Ok(uid) => Some(uid),
-                Err(_) => bail!(UnsupportedFormat, "Unsupported SHA256Block length: {}", b.bytes().len()),
-            },
-            v => return Err(args.wrong_type("uid", v, "binData")),
-        };
+        let uid = digest(&mut args, "uid")?;
         // Whom the sessions are to be killed for matters where there are privileges.
         args.accept(&["users", "roles"]);
         args.finish()?;
@@ -135,7 +140,9 @@ impl Pattern {
     }
 
     fn picks(&self, id: &Lsid) -> bool {
-        self.lsid.as_ref().is_none_or(|wanted| wanted == id) && self.uid.is_none_or(|wanted| id.uid == Some(wanted))
+        // Named without its user it is the session of whomever.
+        let same = |wanted: &Lsid| wanted.id == id.id && (wanted.uid.is_none() || wanted.uid == id.uid);
+        self.lsid.as_ref().is_none_or(same) && self.uid.is_none_or(|wanted| id.uid == Some(wanted))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Users and roles as they are stored: documents of `admin.system.users` and `admin.system.roles`, as in MongoDB.
 
+use parking_lot::Mutex;
 use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, ValueBuf, bail};
 
 use super::roles;
@@ -39,7 +40,7 @@ impl Kind {
         }
     }
 
-    fn ns(self) -> Ns {
+    pub fn ns(self) -> Ns {
         Ns::unchecked("admin", self.coll())
     }
 }
@@ -76,6 +77,15 @@ impl Principal {
             }
             v => bail!(BadValue, "A {field} must be given as a string or an object, found {}", v.type_name()),
         }
+    }
+
+    /// Users as `{user, db}` alone.
+    pub fn parse_listed(list: Array<'_>) -> Result<Vec<Principal>> {
+        let one = |v: Value<'_>| match v {
+            Value::Document(_) => Principal::parse(Kind::User, v, ""),
+            v => bail!(TypeMismatch, "a user must be an object, found {}", v.type_name()),
+        };
+        list.iter().map(one).collect()
     }
 
     pub fn parse_all(kind: Kind, list: Array<'_>, db: &str) -> Result<Vec<Principal>> {
@@ -172,9 +182,30 @@ pub fn list(op: &mut OpCx, kind: Kind, db: Option<&str>) -> Result<Vec<DocBuf>> 
 }
 
 pub fn create(op: &mut OpCx, kind: Kind, doc: &DocBuf) -> Result<()> {
-    let shared = op.data.clone();
-    let coll = shared.catalog.get_or_create(op, &kind.ns())?;
-    op.write(|op| write::insert(op, &coll, doc.as_doc()).map(drop))
+    make_home(op, kind)?;
+    op.write(|op| {
+        let coll = op.data.catalog.require(&kind.ns())?;
+        write::insert(op, &coll, doc.as_doc()).map(drop)
+    })
+}
+
+/// Makes the collection, and the index by which no name stands twice whatever the `_id` is.
+pub fn make_home(op: &mut OpCx, kind: Kind) -> Result<()> {
+    let data = op.data.clone();
+    let name = format!("{}_1_db_1", kind.field());
+    // Who looks whether it is there and makes it is alone.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock();
+    let coll = data.catalog.get_or_create(op, &kind.ns())?;
+    if coll.indexes.iter().any(|index| index.name == name) {
+        return Ok(());
+    }
+    let spec = DocBuf::build(|w| {
+        w.append("v", 2).append("unique", true);
+        w.document("key").append(kind.field(), 1).append("db", 1);
+        w.append("name", &*name);
+    });
+    data.catalog.create_indexes(op, &kind.ns(), vec![spec])
 }
 
 /// Replaces what is stored by what `change` makes of it; `false` when there is nobody of that name.

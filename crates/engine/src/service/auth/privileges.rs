@@ -1,6 +1,7 @@
 //! Privileges as they are stored and shown: actions on resources.
 
 use smongo_bson::{Array, Doc, DocBuf, Result, Value, ValueBuf, bail};
+use smongo_mql::access::Action;
 
 use super::principals::Principal;
 use super::roles::{self, Builtin, Target};
@@ -23,21 +24,28 @@ pub fn parse(list: Array<'_>) -> Result<Vec<Privilege>> {
         let Some(actions) = args.array("actions")? else { return Err(args.missing("actions")) };
         args.finish()?;
         check_resource(resource)?;
-        let text = |v: Value<'_>| v.as_str().map_or_else(|| bail!(TypeMismatch, "Actions must be strings, found {}", v.type_name()), |s| Ok(s.to_owned()));
-        all.push(Privilege { resource: DocBuf::from(resource), actions: actions.iter().map(text).collect::<Result<_>>()? });
+        let mut names = Vec::new();
+        for action in actions.iter() {
+            match action {
+                Value::String(name) if Action::parse(name).is_some() => names.push(name.to_owned()),
+                Value::String(name) => bail!(BadValue, "Unrecognized action privilege strings: {name}"),
+                v => bail!(TypeMismatch, "Actions must be strings, found {}", v.type_name()),
+            }
+        }
+        all.push(Privilege { resource: DocBuf::from(resource), actions: names });
     }
     Ok(all)
 }
 
-/// `{db, collection}`, `{cluster: true}` or `{anyResource: true}`.
+/// `{db, collection}`, `{cluster: true}`, `{anyResource: true}`, or `{system_buckets}` with or without a database.
 fn check_resource(resource: Doc<'_>) -> Result<()> {
     let mut args = Args::nested("resource", resource);
     let whole = args.strict_bool("cluster")?.is_some() | args.strict_bool("anyResource")?.is_some();
-    let part = (args.str("db")?, args.str("collection")?);
+    let part = (args.str("db")?, args.str("collection")?, args.str("system_buckets")?);
     args.finish()?;
     match part {
-        (None, None) if whole => Ok(()),
-        (Some(_), Some(_)) if !whole => Ok(()),
+        (None, None, None) if whole => Ok(()),
+        (Some(_), Some(_), None) | (_, None, Some(_)) if !whole => Ok(()),
         _ => bail!(BadValue, "A resource is a db and a collection, the cluster or anyResource, not {resource:?}"),
     }
 }
@@ -75,6 +83,15 @@ pub fn add_builtin(all: &mut Vec<Privilege>, names: &[Principal]) {
             builtin(role, &name.db, all);
         }
     }
+}
+
+/// `own`, and what roles allow, of which those that are stored come with their documents.
+pub fn of_all(own: &[Privilege], names: &[Principal], stored_roles: &[DocBuf]) -> Vec<Privilege> {
+    let mut all = own.to_vec();
+    stored_roles.iter().flat_map(|role| stored(role.as_doc())).for_each(|privilege| add(&mut all, &privilege));
+    add_builtin(&mut all, names);
+    sort(&mut all);
+    all
 }
 
 /// Each with its actions in the order of their names, of whatever role they come.

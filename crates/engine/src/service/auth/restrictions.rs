@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use smongo_bson::{Array, Doc, Result, Value, ValueBuf, bail};
+use smongo_bson::{Array, Doc, DocBuf, Result, Value, ValueBuf, bail};
 
 use crate::service::command::{Args, Client, Trust};
 
@@ -88,7 +88,7 @@ pub fn parse(list: Array<'_>) -> Result<Vec<Restriction>> {
     list.iter().map(one).collect()
 }
 
-/// What a command gives, checked; empty where there are none, which is not stored.
+/// What a command gives, checked.
 pub fn given(args: &mut Args<'_>) -> Result<Option<ValueBuf>> {
     let Some(list) = args.array("authenticationRestrictions")? else { return Ok(None) };
     parse(list)?;
@@ -119,6 +119,22 @@ pub fn address(text: &str) -> Option<IpAddr> {
     let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
     let address: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
     Some(address.to_canonical())
+}
+
+/// As it is stored: an empty list is not.
+pub fn to_store(list: Option<&ValueBuf>) -> Value<'_> {
+    list.filter(|list| list.as_array().is_some_and(|list| !list.is_empty())).map_or(Value::Missing, ValueBuf::view)
+}
+
+/// The lists of roles that have one.
+pub fn inherited(roles: &[DocBuf]) -> ValueBuf {
+    ValueBuf::array(|w| {
+        for role in roles {
+            if let Value::Array(list) = role.get("authenticationRestrictions") {
+                w.push(list);
+            }
+        }
+    })
 }
 
 /// The list as it is shown: empty where there is none.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use smongo_bson::{Doc, DocWriter, Result, Value, bail, number};
+use smongo_bson::{Doc, DocWriter, Result, bail, number};
 use subtle::ConstantTimeEq;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,12 +292,6 @@ pub fn keyed_hash(key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::<Sha256>(key, message)
 }
 
-/// The mechanisms of stored credentials, in their order.
-pub fn mechanisms(credentials: Value<'_>) -> Vec<Mechanism> {
-    let stored = credentials.as_doc().into_iter().flat_map(Doc::iter);
-    stored.filter_map(|e| Mechanism::of_name(e.name())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,7 +365,6 @@ mod tests {
             let doc = smongo_bson::DocBuf::build(|w| keys.write(mechanism, w));
             let read = Keys::parse(mechanism, doc.get(mechanism.name()).as_doc().unwrap()).unwrap();
             assert!(read.fit(mechanism, "pencil") && !read.fit(mechanism, "pencils"));
-            assert_eq!(mechanisms(Value::Document(doc.as_doc())), [mechanism]);
         }
     }
 }

@@ -152,11 +152,6 @@ impl Users {
         })
     }
 
-    /// Forgets all, as `invalidateUserCache` asks.
-    pub fn forget(&self) {
-        self.0.lock().names.clear();
-    }
-
     fn known<T: Clone>(&self, shared: &Arc<Shared>, who: &Principal, at: fn(&mut Place) -> &mut Option<T>, read: impl FnOnce(&mut OpCx) -> Result<T>) -> Result<T> {
         // Before the snapshot: who changes users commits first and raises the generation then.
         let generation = shared.users_generation();

@@ -4,6 +4,7 @@
 //! (`crates/server/tests/fuzz.rs` includes this file).
 
 mod command;
+mod login;
 
 use std::cmp::Ordering;
 
@@ -13,6 +14,7 @@ use smongo_server::frame::{HEADER, Header, OP_COMPRESSED, OP_QUERY, Reader};
 use smongo_server::{compress, legacy, message};
 
 pub use command::{command, seeds as command_seeds};
+pub use login::{conversation, scram, scram_seeds};
 
 /// A frame as the server reads it: split from a stream, unpacked, parsed.
 pub fn frame(data: &[u8]) {

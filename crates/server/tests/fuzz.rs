@@ -180,3 +180,14 @@ fn frame() {
 fn command() {
     run(targets::command, |rng| (0..rng.below(400)).map(|_| rng.next() as u8).collect());
 }
+
+#[test]
+fn scram() {
+    let seeds = targets::scram_seeds();
+    run(targets::scram, |rng| rng.mutate(&seeds));
+}
+
+#[test]
+fn conversation() {
+    run(targets::conversation, |rng| (0..rng.below(40)).map(|_| rng.next() as u8).collect());
+}

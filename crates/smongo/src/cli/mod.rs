@@ -8,6 +8,7 @@ mod network;
 mod repair;
 mod serve;
 mod target;
+mod user;
 
 use std::process::ExitCode;
 
@@ -69,6 +70,8 @@ enum Command {
     Repair(repair::Args),
     /// Serve a database to MongoDB's drivers and shells (the default)
     Serve(serve::Args),
+    /// Add, change, list and remove users, without a server
+    User(user::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Some(Command::Import(args)) => import::main(args),
         Some(Command::Repair(args)) => repair::main(args),
         Some(Command::Serve(args)) => serve::main(args),
+        Some(Command::User(args)) => user::main(args),
     };
     match outcome {
         Ok(code) => code,

@@ -12,6 +12,7 @@ pub mod check;
 pub mod compare;
 pub mod decimal;
 mod display;
+mod escaped;
 pub mod doc;
 pub mod error;
 pub mod hash;
@@ -32,6 +33,7 @@ pub mod write;
 
 pub use decimal::Decimal;
 pub use doc::{Array, Doc, Element, Iter};
+pub use escaped::Escaped;
 pub use error::{Code, Error, Result};
 pub use oid::ObjectId;
 pub use owned::{DocBuf, ValueBuf};

@@ -1,6 +1,6 @@
 //! One client's connection: read a message, run it, write the reply, on one thread with buffers that are reused.
 
-use std::io::{self, Write};
+use std::io;
 
 use smongo_bson::{Doc, DocBuf};
 use smongo_engine::{After, Engine, Request, Session};
@@ -10,7 +10,7 @@ use crate::exhaust;
 use crate::frame::{Header, KEEP, OP_COMPRESSED, OP_MSG, OP_QUERY, Reader, finish};
 use crate::legacy::{self, Query};
 use crate::message::{self, CHECKSUM_PRESENT, EXHAUST_ALLOWED, MORE_TO_COME, Malformed, Message, REPLY_BODY};
-use crate::stream::Stream;
+use crate::wire::Wire;
 
 /// Whether the connection goes on after a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ enum Then {
 struct Answering<'s> {
     session: Session,
     engine: &'s Engine,
-    stream: &'s Stream,
+    wire: Wire<'s>,
     out: Vec<u8>,
     packed: Vec<u8>,
     last_id: i32,
@@ -40,11 +40,11 @@ struct Dress {
 ///
 /// # Errors
 /// What the socket answered, or `InvalidData` for a malformed message.
-pub fn serve(stream: &Stream, session: Session, engine: &Engine) -> io::Result<()> {
+pub fn serve(wire: Wire<'_>, session: Session, engine: &Engine) -> io::Result<()> {
     let mut reader = Reader::default();
     let mut plain = Vec::new();
-    let mut answering = Answering { session, engine, stream, out: Vec::with_capacity(4 << 10), packed: Vec::new(), last_id: 0 };
-    while let Some((header, frame)) = reader.next(&mut &*stream)? {
+    let mut answering = Answering { session, engine, wire, out: Vec::with_capacity(4 << 10), packed: Vec::new(), last_id: 0 };
+    while let Some((header, frame)) = reader.next(&mut answering.wire)? {
         let then = if header.opcode == OP_COMPRESSED {
             let (inner, compressor) = compress::unpack(&header, frame, &mut plain)?;
             answering.message(inner, &plain, Some(compressor))?
@@ -59,6 +59,7 @@ pub fn serve(stream: &Stream, session: Session, engine: &Engine) -> io::Result<(
             plain = Vec::new();
         }
     }
+    answering.wire.end();
     Ok(())
 }
 
@@ -152,7 +153,7 @@ impl Answering<'_> {
             }
         }
         finish(&mut self.out);
-        (&mut &*self.stream).write_all(&self.out)?;
+        self.wire.send(&self.out)?;
         Ok(Then::Continue)
     }
 
@@ -170,7 +171,7 @@ impl Answering<'_> {
         {
             bytes = &self.packed;
         }
-        (&mut &*self.stream).write_all(bytes)
+        self.wire.send(bytes)
     }
 
     /// Gives back what a large reply made the buffers grow to.

@@ -7,12 +7,14 @@
 //! - [`frame`]: header and length of a message, read into a reused buffer.
 //! - [`message`]: OP_MSG to a request (the one validation of foreign bytes) and a reply to OP_MSG.
 //! - [`legacy`]: OP_QUERY hello. [`compress`]: OP_COMPRESSED. `exhaust`: one request, many replies.
-//! - `hangup`: commands whose client is gone end.
+//! - `hangup`: commands whose client is gone end. `first`, `tls`, `wire`: encrypted connections and plain ones on one port.
 //! - [`Server`]: listening sockets, the register of connections, shutdown.
 
 pub mod compress;
 mod connection;
+mod dn;
 mod exhaust;
+mod first;
 pub mod frame;
 mod hangup;
 mod listen;
@@ -20,6 +22,10 @@ pub mod legacy;
 pub mod message;
 mod server;
 mod stream;
+mod tls;
+mod told;
+mod wire;
 
 pub use listen::{Exposure, Listen};
 pub use server::{Handle, Server, Stopper};
+pub use tls::{Certificates, Mode, Tls};

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use smongo_engine::Trust;
 
+use crate::tls::Tls;
+
 /// Connections that wait to be accepted; the kernel takes its own limit where that is less.
 const BACKLOG: i32 = 4096;
 
@@ -26,6 +28,7 @@ pub struct Listen {
     /// Whether the unix socket is this process' own: processes of other users are turned away, ours own the data.
     pub private: bool,
     pub exposure: Exposure,
+    pub tls: Tls,
     /// The `host:port` that hello tells clients; by default the address under which each reached the server.
     pub advertise: Option<String>,
     /// Connections beyond this are closed at once.
@@ -62,6 +65,7 @@ impl Default for Listen {
             unix_mode: 0o700,
             private: false,
             exposure: Exposure::default(),
+            tls: Tls::default(),
             advertise: None,
             max_connections: 65_536,
         }

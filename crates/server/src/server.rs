@@ -1,7 +1,7 @@
 //! Listening sockets, the register of connections, and shutdown.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,14 +18,20 @@ use smongo_engine::{Client, Engine, Peer, Trust, Watched, descriptors};
 
 use crate::compress;
 use crate::connection;
+use crate::first::{self, First};
 use crate::hangup;
 use crate::listen::{self, Exposure, Listen, named};
 use crate::stream::Stream;
+use crate::tls::{Certificates, Mode};
+use crate::told::Told;
+use crate::wire::Wire;
 
 /// The stack of a connection's thread. A document may nest 200 levels, and every level of a compiled query costs a frame.
 const STACK: usize = 2 << 20;
 /// How long running commands may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take for each step of agreeing on a key.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Bound sockets in front of an engine. [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another.
 pub struct Server {
@@ -42,6 +48,10 @@ struct Shared {
     exposure: Exposure,
     /// Whether other machines reach one of the sockets.
     exposed: bool,
+    /// Where connections may be encrypted.
+    certificates: Option<Arc<Certificates>>,
+    /// Peers that were told of a mistake in the log.
+    told: Told,
     /// Of the unix socket: its file's mode, and whether it is for our own processes only.
     unix_mode: u32,
     private: bool,
@@ -118,6 +128,14 @@ impl Server {
     /// # Errors
     /// What binding answered, with the address in front; `PermissionDenied` where anybody could come from other machines and nobody said that it is meant.
     pub fn bind(engine: &Engine, listen: Listen) -> io::Result<Server> {
+        let certificates = match listen.tls.mode {
+            Mode::Disabled => None,
+            _ => {
+                let (certificates, warnings) = Certificates::open(listen.tls.clone())?;
+                warnings.into_iter().for_each(|warning| engine.warn(warning));
+                Some(Arc::new(certificates))
+            }
+        };
         let tcp = listen.bind_tcp()?;
         let exposed = listen.beyond_loopback()?.is_some();
         let (wake, waker) = UnixStream::pair()?;
@@ -128,6 +146,8 @@ impl Server {
             max_connections: listen.max_connections,
             exposure: listen.exposure,
             exposed,
+            certificates,
+            told: Told::default(),
             unix_mode: listen.unix_mode,
             private: listen.private,
             stopping: AtomicBool::new(false),
@@ -135,6 +155,10 @@ impl Server {
             connections: Mutex::default(),
             ended: Condvar::new(),
         });
+        if let Some(certificates) = &shared.certificates {
+            let certificates = Arc::downgrade(certificates);
+            engine.on_rotate_certificates(Box::new(move || certificates.upgrade().map(|c| c.reload().map_err(|e| e.to_string()))));
+        }
         let mut server = Server { tcp, unix: None, wake, shared };
         if let Some(path) = listen.unix {
             server.bind_unix(path)?;
@@ -159,6 +183,11 @@ impl Server {
 
     pub fn stopper(&self) -> Stopper {
         Stopper(self.shared.clone())
+    }
+
+    /// What connections are encrypted with, where they may be.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.shared.certificates.clone()
     }
 
     /// Serves on a new thread.
@@ -266,16 +295,7 @@ impl Shared {
     /// The life of one connection; its thread ends with it.
     fn serve(&self, id: u64, stream: &Stream, remote: String) {
         stream.tune();
-        let local = self.advertise.clone().unwrap_or_else(|| stream.local());
-        let peer = Peer { local: stream.is_local(), exposed: self.exposed };
-        let trust = if self.private { Trust::Owner } else { self.exposure.trust() };
-        let client = Client { local, remote, compressors: compress::OFFERED, trust, peer };
-        let session = self.engine.session(client);
-        if let Some(connection) = self.connections.lock().get_mut(&id) {
-            connection.session = Some(session.watched());
-        }
-        let end = catch_unwind(AssertUnwindSafe(|| connection::serve(stream, session, &self.engine)));
-        match end {
+        match catch_unwind(AssertUnwindSafe(|| self.speak(id, stream, remote))) {
             Ok(_) if self.engine.quiet() => {}
             Ok(Ok(())) => tracing::info!(id, "connection ended"),
             Ok(Err(e)) => tracing::info!(id, "connection ended: {e}"),
@@ -286,6 +306,55 @@ impl Shared {
         if self.engine.shutting_down() {
             self.stop();
         }
+    }
+
+    fn speak(&self, id: u64, stream: &Stream, remote: String) -> io::Result<()> {
+        let Some(wire) = self.begin_wire(stream, &remote)? else { return Ok(()) };
+        let certificate = match &wire {
+            Wire::Tls(encrypted) => encrypted.subject(),
+            Wire::Plain(_) => None,
+        };
+        let peer = Peer { local: stream.is_local(), exposed: self.exposed, certificate };
+        let trust = if self.private { Trust::Owner } else { self.exposure.trust() };
+        let local = self.advertise.clone().unwrap_or_else(|| stream.local());
+        let session = self.engine.session(Client { local, remote, compressors: compress::OFFERED, trust, peer });
+        if let Some(connection) = self.connections.lock().get_mut(&id) {
+            connection.session = Some(session.watched());
+        }
+        connection::serve(wire, session, &self.engine)
+    }
+
+    /// Looks at the first bytes, and agrees on a key where they ask for it; `None` for whom nothing is to be said to.
+    fn begin_wire<'s>(&self, stream: &'s Stream, remote: &str) -> io::Result<Option<Wire<'s>>> {
+        let Some(ip) = stream.remote_ip() else { return Ok(Some(Wire::Plain(stream))) };
+        let mut bytes = [0; first::ENOUGH];
+        let mistake = match (first::classify(stream.peek(&mut bytes)?), &self.certificates) {
+            (First::Http, _) => {
+                (&mut &*stream).write_all(first::HTTP.as_bytes())?;
+                "a browser came; this port does not speak HTTP".to_owned()
+            }
+            (First::Tls, Some(certificates)) => {
+                stream.set_patience(Some(HANDSHAKE))?;
+                match certificates.accept(stream) {
+                    Ok(encrypted) => {
+                        stream.set_patience(None)?;
+                        return Ok(Some(Wire::Tls(encrypted)));
+                    }
+                    Err(e) => format!("no TLS connection was made: {e}"),
+                }
+            }
+            (First::Tls, None) => "TLS on a port without it: take tls=true out of the URI, or start the server with --tlsMode".to_owned(),
+            // Who looks whether the port is open and leaves.
+            (First::More, Some(_)) => return Ok(None),
+            (_, Some(certificates)) if certificates.mode() == Mode::Require => {
+                "plain text on a port that requires TLS: add tls=true to the URI".to_owned()
+            }
+            _ => return Ok(Some(Wire::Plain(stream))),
+        };
+        if self.told.may_tell(ip) {
+            tracing::warn!(remote, "connection closed: {mistake}");
+        }
+        Ok(None)
     }
 
     /// Ends commands whose client is gone, until the server stops.

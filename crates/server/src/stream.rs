@@ -1,11 +1,13 @@
 //! A client's socket of either kind.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use rustix::net::RecvFlags;
 
 pub enum Stream {
     Tcp(TcpStream),
@@ -56,6 +58,28 @@ impl Stream {
         }
     }
 
+    /// The first bytes, which stay to be read; less than there is room for only where the client sends no more, or takes too long for it.
+    pub fn peek<'b>(&self, into: &'b mut [u8]) -> io::Result<&'b [u8]> {
+        let (n, _) = rustix::io::retry_on_intr(|| rustix::net::recv(self, &mut *into, RecvFlags::PEEK | RecvFlags::WAITALL))?;
+        Ok(into.get(..n).unwrap_or(&[]))
+    }
+
+    /// How long a read may wait; `None` for ever.
+    pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(s) => s.set_read_timeout(patience),
+            Stream::Unix { stream, .. } => stream.set_read_timeout(patience),
+        }
+    }
+
+    /// The address without the port.
+    pub fn remote_ip(&self) -> Option<IpAddr> {
+        match self {
+            Stream::Tcp(s) => s.peer_addr().ok().map(|a| a.ip().to_canonical()),
+            Stream::Unix { .. } => None,
+        }
+    }
+
     /// Ends reading, writing or both; a thread blocked in one of them returns.
     pub fn shutdown(&self, how: Shutdown) {
         let _ = match self {
@@ -88,6 +112,13 @@ impl Write for &Stream {
         match self {
             Stream::Tcp(s) => (&mut &*s).write(buf),
             Stream::Unix { stream, .. } => (&mut &*stream).write(buf),
+        }
+    }
+
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(s) => (&mut &*s).write_vectored(bufs),
+            Stream::Unix { stream, .. } => (&mut &*stream).write_vectored(bufs),
         }
     }
 

@@ -173,6 +173,16 @@ fn what_is_unsafe_or_unknown_is_refused() {
         (vec!["--clusterAuthMode", "x509"], "use --auth"),
         (vec!["--transitionToAuth"], "smongo user add"),
         (vec!["--filePermissions", "0888"], "octal"),
+        (vec!["--tlsMode", "requireTLS"], "--tlsCertificateKeyFile"),
+        (vec!["--tlsCertificateKeyFile", "/nosuch"], "--tlsMode"),
+        (vec!["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", "/nosuch.pem"], "/nosuch.pem"),
+        (vec!["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", "/x", "--tlsCRLFile", "/y"], "--tlsCAFile"),
+        (vec!["--tlsMode", "on"], "requireTLS"),
+        (vec!["--tlsClusterFile", "/x"], "--tlsClusterFile"),
+        (vec!["--tlsAllowInvalidCertificates"], "--tlsAllowConnectionsWithoutCertificates"),
+        (vec!["--tlsFIPSMode"], "--tlsFIPSMode"),
+        (vec!["--tlsCertificateSelector", "x"], "--tlsCertificateKeyFile"),
+        (vec!["--sslMode", "requireSSL"], "--tlsMode"),
         (vec!["--filePermissions", "1000"], "octal"),
         (vec!["--setParameter", "nonsense"], "NAME=VALUE"),
     ] {
@@ -202,6 +212,49 @@ fn files_and_sockets_are_for_their_user() {
         terminate(child);
     }
     assert_eq!(mode(&db), 0o700);
+}
+
+/// A certificate for localhost and its key in one file.
+fn certify(file: &str) {
+    let key = format!("{file}.key");
+    let mut made = Command::new("openssl");
+    made.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "99", "-subj", "/CN=localhost"]);
+    let made = made_with(&mut made, &["-addext", "subjectAltName=DNS:localhost", "-keyout", &key, "-out", file]);
+    assert!(made.status.success(), "{}", err(&made));
+    let both = std::fs::read_to_string(file).unwrap() + &std::fs::read_to_string(&key).unwrap();
+    std::fs::write(file, both).unwrap();
+}
+
+fn made_with(command: &mut Command, args: &[&str]) -> Output {
+    command.args(args).output().expect("openssl is needed")
+}
+
+#[test]
+fn a_hangup_has_the_certificate_read_anew() {
+    let place = Place::new();
+    let file = place.path("server.pem");
+    certify(&file);
+    let (child, uri) = serve(&place.path("db"), &["--storageEngine", "inMemory", "--tlsMode", "requireTLS", "--tlsCertificateKeyFile", &file]);
+    let port = uri.trim_start_matches("mongodb://127.0.0.1:").split('/').next().unwrap().to_owned();
+    let shown = || out(&made_with(Command::new("openssl").stdin(Stdio::null()), &["s_client", "-connect", &format!("127.0.0.1:{port}")]));
+    let certificate = |shown: &str| shown.split("-----BEGIN").nth(1).unwrap_or_default().split("-----END").next().unwrap().to_owned();
+    let first = certificate(&shown());
+    assert!(first.len() > 100, "{first}");
+    let hang_up = || assert!(made_with(&mut Command::new("kill"), &["-HUP", &child.id().to_string()]).status.success());
+    // A file that is no good changes nothing.
+    std::fs::write(&file, "half").unwrap();
+    hang_up();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(certificate(&shown()), first);
+    certify(&file);
+    hang_up();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while certificate(&shown()) == first {
+        assert!(std::time::Instant::now() < until);
+    }
+    assert!(made_with(&mut Command::new("kill"), &[&child.id().to_string()]).status.success());
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success() && err(&ended).contains("no certificate in it"), "{}", err(&ended));
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub mod rules;
 pub mod session;
 
 use access::{login, merge, roles, users};
-use admin::{apply_ops, backup, cluster_parameters, compact, compact_oplog, compatibility, default_concerns, fail_point, fsync, host, parameters, plan_cache, profile, query_settings, replica_set, resize_oplog, write_block};
+use admin::{apply_ops, backup, certificates, cluster_parameters, compact, compact_oplog, compatibility, default_concerns, fail_point, fsync, host, parameters, plan_cache, profile, query_settings, replica_set, resize_oplog, write_block};
 use crud::{aggregate, bulk_write, count, delete, distinct, explain, find, find_and_modify, get_more, insert, update};
 use definition::{capped, coll_mod, create, drop, encryption, lists, validate, validate_metadata};
 use diagnostic::{build_info, connection, grid_fs, stats, status};
@@ -134,6 +134,7 @@ pub static COMMANDS: &[Command] = &[
     roles::REVOKE_ROLES,
     users::REVOKE_ROLES,
     roles::INFO,
+    certificates::ROTATE,
     login::SASL_CONTINUE,
     login::SASL_START,
     status::SERVER_STATUS,

@@ -11,7 +11,7 @@ use crate::door::Session;
 use crate::life::{bootstrap, maintenance, repair};
 use crate::service::auth::principals::Principal;
 use crate::service::command::{Client, Trust};
-use crate::service::shared::Shared;
+use crate::service::shared::{Rotate, Shared};
 
 /// An open database. Cheap to clone; the last one dropped closes it.
 #[derive(Clone)]
@@ -77,6 +77,11 @@ impl Engine {
     /// Says something that whoever started this should know, in the log and to `getLog: "startupWarnings"`.
     pub fn warn(&self, warning: String) {
         self.shared.warn(warning);
+    }
+
+    /// Adds what reads a server's certificates anew: `rotateCertificates` calls it. It answers what is wrong with them, and `None` once the server is gone.
+    pub fn on_rotate_certificates(&self, rotate: Rotate) {
+        self.shared.on_rotate_certificates(rotate);
     }
 
     /// Whether somebody may log in: there is a user.

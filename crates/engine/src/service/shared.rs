@@ -30,6 +30,9 @@ use crate::service::sessions::Sessions;
 use crate::service::usage::Usage;
 use crate::service::write_block::WriteBlock;
 
+/// Reads the certificates of a server anew: what is wrong with them, and `None` once the server is gone.
+pub type Rotate = Box<dyn Fn() -> Option<std::result::Result<(), String>> + Send + Sync>;
+
 pub struct Shared {
     pub data: Arc<Data>,
     pub cursors: Cursors,
@@ -57,6 +60,8 @@ pub struct Shared {
     pub address: Mutex<String>,
     /// The version of the replica set's configuration.
     pub config_version: AtomicI32,
+    /// What reads the certificates of each of the servers in front of this anew.
+    rotation: Mutex<Vec<Rotate>>,
     /// What whoever started this should know, beside what the opening found: how it is reached and by whom.
     warnings: Mutex<Vec<String>>,
     /// Held by who changes a setting that is stored: the store first, then memory, one at a time, so that both say the same.
@@ -100,6 +105,7 @@ impl Shared {
             attempts: Attempts::default(),
             address: Mutex::new("localhost:27017".to_owned()),
             config_version: AtomicI32::new(1),
+            rotation: Mutex::default(),
             warnings: Mutex::default(),
             settings: Mutex::default(),
             closing: Mutex::new(false),
@@ -136,6 +142,25 @@ impl Shared {
     pub fn warn(&self, warning: String) {
         tracing::warn!("{warning}");
         self.warnings.lock().push(warning);
+    }
+
+    /// Adds what reads a server's certificates anew.
+    pub fn on_rotate_certificates(&self, rotate: Rotate) {
+        self.rotation.lock().push(rotate);
+    }
+
+    /// Reads all certificates anew, of each server as far as it can; `None` where there are none.
+    pub fn rotate_certificates(&self) -> Option<std::result::Result<(), String>> {
+        let mut rotation = self.rotation.lock();
+        let mut done = None;
+        rotation.retain(|rotate| match rotate() {
+            Some(outcome) => {
+                done = Some(done.take().map_or(outcome.clone(), |before: std::result::Result<(), String>| before.and(outcome)));
+                true
+            }
+            None => false,
+        });
+        done
     }
 
     /// All that whoever started this should know.

@@ -8,6 +8,7 @@ mod network;
 mod repair;
 mod serve;
 mod target;
+mod tls;
 mod user;
 
 use std::process::ExitCode;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use smongo_engine::Engine;
-use smongo_server::{Exposure, Listen};
+use smongo_server::{Exposure, Listen, Mode};
 
-use super::Failure;
+use super::{Failure, tls};
 
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Network and logins")]
@@ -45,6 +45,8 @@ pub struct Args {
     max_conns: usize,
     #[command(flatten)]
     members: Members,
+    #[command(flatten)]
+    tls: tls::Args,
 }
 
 /// What mongod takes so that the members of a replica set know each other. Whoever gives one of these expects to be protected by it.
@@ -104,6 +106,7 @@ impl Args {
                 (false, true) => Exposure::AcceptedOpen,
                 (false, false) => Exposure::Loopback,
             },
+            tls: self.tls.tls()?,
             advertise: self.advertise.clone(),
             max_connections: self.max_conns,
             ..Listen::default()
@@ -120,6 +123,9 @@ impl Args {
 /// What whoever starts a server like this should know.
 pub fn warn(engine: &Engine, listen: &Listen) -> Result<(), Failure> {
     let beyond = listen.beyond_loopback()?.is_some();
+    if beyond && listen.exposure == Exposure::Authenticated && listen.tls.mode != Mode::Require {
+        engine.warn("Other machines can reach this server without TLS: whoever is on the way can read and change what is said. Start it with --tlsMode requireTLS to change that.".into());
+    }
     if listen.exposure != Exposure::Authenticated {
         if beyond {
             engine.warn("Other machines can reach this server, and nobody has to log in: whoever reaches it may read and change all data. Start it with --auth to change that.".into());

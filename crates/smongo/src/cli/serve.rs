@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, ValueEnum};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use smongo_engine::{Engine, Options};
-use smongo_server::{Listen, Server, Stopper};
+use smongo_server::{Certificates, Listen, Server, Stopper};
 use tracing::Level;
 
 use super::log::LogFile;
@@ -106,7 +107,7 @@ pub fn main(args: Args) -> Outcome {
     warn_of_directory(&engine, &args);
     network::warn(&engine, &listen)?;
     let (server, port) = bind(&engine, listen, &args.network).map_err(|e| Failure { status: NET_ERROR, ..e.into() })?;
-    heed_signals(engine.clone(), server.stopper(), log)?;
+    heed_signals(engine.clone(), server.stopper(), log, server.certificates())?;
     announce(&server, port)?;
     server.run();
     engine.begin_shutdown();
@@ -186,8 +187,9 @@ fn announce(server: &Server, port: u16) -> io::Result<()> {
 }
 
 /// The first SIGTERM, SIGINT or SIGQUIT lets running commands end and closes the data; the second ends the process at once. SIGUSR1
-/// begins a new log file, as mongod does. SIGHUP and SIGUSR2 have no meaning yet, and must not end a database that has data to close.
-fn heed_signals(engine: Engine, stopper: Stopper, log: Option<LogFile>) -> io::Result<()> {
+/// begins a new log file, as mongod does; SIGHUP has the certificates read anew. SIGUSR2 has no meaning yet, and none of them may end a
+/// database that has data to close.
+fn heed_signals(engine: Engine, stopper: Stopper, log: Option<LogFile>, certificates: Option<Arc<Certificates>>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut engine = Some(engine);
@@ -202,6 +204,10 @@ fn heed_signals(engine: Engine, stopper: Stopper, log: Option<LogFile>) -> io::R
                 (SIGUSR1, Some(log)) => match log.rotate() {
                     Ok(()) => tracing::info!("a new log file"),
                     Err(e) => tracing::error!("the log goes on in the old file: {e}"),
+                },
+                (SIGHUP, _) if let Some(certificates) = &certificates => match certificates.reload() {
+                    Ok(()) => tracing::info!("the certificates were read anew"),
+                    Err(e) => tracing::error!("the certificates were not read anew, those in use stay so: {e}"),
                 },
                 (signal, _) => tracing::warn!("signal {signal} has no meaning here"),
             }

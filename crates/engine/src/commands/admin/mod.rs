@@ -2,6 +2,7 @@
 
 pub mod apply_ops;
 pub mod backup;
+pub mod certificates;
 pub mod cluster_parameters;
 pub mod compact;
 pub mod compact_oplog;

@@ -135,8 +135,8 @@ impl Connection {
 const X509: &str = "MONGODB-X509";
 
 /// The name in the certificate that the transport has verified.
-fn subject(_client: &Client) -> Option<&str> {
-    None
+fn subject(client: &Client) -> Option<&str> {
+    client.peer.certificate.as_deref()
 }
 
 impl Peer<'_> {

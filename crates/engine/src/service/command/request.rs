@@ -40,12 +40,14 @@ pub struct Client {
 }
 
 /// What the transport knows of the other end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     /// It is on this machine: it came by loopback, or is a process of our own user. Who came through a proxy of this machine looks so, too.
     pub local: bool,
     /// The server listens where other machines reach it.
     pub exposed: bool,
+    /// The subject of the certificate by which it has proved who it is, as RFC 2253.
+    pub certificate: Option<String>,
 }
 
 /// How far the door that a client came through trusts it. There is no default: who makes a session says it.

@@ -6,8 +6,8 @@ last (`asked`); after the kill the database must be in the one state or in the o
 import itertools, random, time
 
 from bson import Binary, Int64
-from pymongo import WriteConcern
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo import MongoClient, WriteConcern
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 MAJORITY = WriteConcern(w="majority")
 # ShutdownInProgress, InterruptedAtShutdown
@@ -184,6 +184,74 @@ class Definer(Actor):
         if found not in (self.done, self.asked) and not halfway:
             yield "collections %r; acknowledged %r, asked for %r" % (found, self.done, self.asked)
         self.done = self.asked = found
+
+
+class Users(Actor):
+    """Users and roles that come, change and go. Whoever is acknowledged can log in with the newest password, and no other."""
+
+    NAMES, ROLES = ["ann", "bob", "eve"], ["clerk", "guest"]
+
+    def prepare(self, client):
+        self.done, self.asked, self.numbers = {}, {}, itertools.count(1)
+        # Keys that are made quickly.
+        client.admin.command("setParameter", 1, scramSHA256IterationCount=5000)
+
+    def command(self, client, name, of, **options):
+        concern = {"writeConcern": {"w": "majority"}} if self.random.random() < 0.5 else {}
+        client.staff.command(name, of, **options, **concern)
+
+    def step(self, client):
+        kind, done = self.random.random(), self.done
+        role, name = self.random.choice(self.ROLES), self.random.choice(self.NAMES)
+        if role not in done:
+            self.asked = done | {role: True}
+            self.command(client, "createRole", role, privileges=[], roles=[])
+        elif kind < 0.1:
+            # From all that have it, at once.
+            self.asked = {k: (v[0], v[1] - {role}) if k in self.NAMES else v for k, v in done.items() if k != role}
+            self.command(client, "dropRole", role)
+        elif name not in done:
+            password = "p%d" % next(self.numbers)
+            self.asked = done | {name: (password, frozenset([role]))}
+            self.command(client, "createUser", name, pwd=password, roles=[role], mechanisms=["SCRAM-SHA-256"])
+        elif kind < 0.5:
+            password = "p%d" % next(self.numbers)
+            self.asked = done | {name: (password, done[name][1])}
+            self.command(client, "updateUser", name, pwd=password)
+        elif kind < 0.8:
+            self.asked = done | {name: (done[name][0], done[name][1] | {role})}
+            self.command(client, "grantRolesToUser", name, roles=[role])
+        elif kind < 0.95:
+            self.asked = {k: v for k, v in done.items() if k != name}
+            self.command(client, "dropUser", name)
+        else:
+            self.asked = {k: v for k, v in done.items() if k not in self.NAMES}
+            self.command(client, "dropAllUsersFromDatabase", 1)
+        self.done = self.asked
+
+    def check(self, client):
+        client.admin.command("setParameter", 1, scramSHA256IterationCount=5000)
+        for coll in "system.users", "system.roles":
+            if coll in client.admin.list_collection_names() and not (report := client.admin.command("validate", coll, full=True))["valid"]:
+                yield "admin.%s is not valid: %r" % (coll, report["errors"])
+        users = {u["user"]: frozenset(r["role"] for r in u["roles"]) for u in client.staff.command("usersInfo", 1)["users"]}
+        roles = {r["role"] for r in client.staff.command("rolesInfo", 1)["roles"]}
+        for state in (self.asked, self.done):
+            if users == {k: v[1] for k, v in state.items() if k in self.NAMES} and roles == {k for k in state if k in self.ROLES}:
+                if all(self.logs_in(client, name, state[name][0]) for name in users):
+                    self.done = self.asked = state
+                    return
+        yield "users %r, roles %r; acknowledged %r, asked for %r" % (users, roles, self.done, self.asked)
+
+    def logs_in(self, client, name, password):
+        host, port = client.address
+        other = MongoClient(host, port, directConnection=True, username=name, password=password, authSource="staff", authMechanism="SCRAM-SHA-256")
+        try:
+            return other.admin.command("connectionStatus")["authInfo"]["authenticatedUsers"] == [{"user": name, "db": "staff"}]
+        except OperationFailure:
+            return False
+        finally:
+            other.close()
 
 
 class Retries(Actor):
@@ -374,7 +442,7 @@ class Auditor(Stream):
         self.last, self.open = count, []
 
 
-ALL = [Transfers, Aborts, Builder, Definer, Creators, Retries, Checkpoints, Watcher, Auditor]
+ALL = [Transfers, Aborts, Builder, Definer, Creators, Users, Retries, Checkpoints, Watcher, Auditor]
 
 
 def invalid(client):

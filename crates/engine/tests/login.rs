@@ -304,6 +304,7 @@ fn hello_tells_mechanisms_and_begins_a_login() {
     let mut owner = Conn::owner(&engine);
     owner.ok("app", r#"{"createUser": "ann", "pwd": "pencil", "roles": []}"#);
     owner.ok("app", r#"{"createUser": "new", "pwd": "pencil", "roles": [], "mechanisms": ["SCRAM-SHA-256"]}"#);
+    owner.ok("app", r#"{"createUser": "old", "pwd": "pencil", "roles": [], "mechanisms": ["SCRAM-SHA-1"]}"#);
     owner.ok("$external", r#"{"createUser": "CN=ann", "roles": []}"#);
     let mut conn = Conn::from(&engine, "10.0.0.1:5000");
     for (user, expected) in [
@@ -327,6 +328,11 @@ fn hello_tells_mechanisms_and_begins_a_login() {
         assert_eq!(done.map(|reply| reply.get("done").truthy()).map_err(|e| e.0), if user == "ann" { Ok(true) } else { Err(18) });
     }
     assert_eq!(conn.user().as_deref(), Some("ann@app"));
+    // Drivers try SHA-256 before they know that a user has no keys of it; then they take what the reply names, and must be able to.
+    for _ in 0..50 {
+        assert!(speculate(&mut conn, "old", "").get("speculativeAuthenticate").is_missing());
+    }
+    conn.login("SCRAM-SHA-1", "old", "pencil", "app", true).unwrap();
     // What makes no sense leaves the field away, and never fails the hello.
     for wrong in [r#"{"saslStart": 1, "mechanism": "PLAIN", "payload": "", "db": "app"}"#, r#"{"saslStart": 1}"#, "{}", r#"{"ping": 1}"#, r#"{"authenticate": 1, "mechanism": "MONGODB-X509", "db": "$external"}"#] {
         assert!(conn.ok("admin", &format!(r#"{{"hello": 1, "speculativeAuthenticate": {wrong}}}"#)).get("speculativeAuthenticate").is_missing(), "{wrong}");
@@ -334,6 +340,12 @@ fn hello_tells_mechanisms_and_begins_a_login() {
     let version = json::value_to_relaxed(conn.ok("admin", r#"{"hello": 1}"#).get("topologyVersion"));
     let awaits = speculate(&mut conn, "ann", &format!(r#""topologyVersion": {version}, "maxAwaitTimeMS": 1,"#));
     assert!(awaits.get("speculativeAuthenticate").is_missing());
+    let status = owner.ok("admin", r#"{"serverStatus": 1}"#);
+    let counts = status.get("security").as_doc().unwrap().get("authentication").as_doc().unwrap().get("mechanisms").as_doc().unwrap();
+    let count = |mechanism: &str, kind: &str| json::value_to_relaxed(counts.get(mechanism).as_doc().unwrap().get(kind));
+    assert_eq!(count("SCRAM-SHA-256", "speculativeAuthenticate"), r#"{"received":2,"successful":1}"#);
+    assert_eq!(count("SCRAM-SHA-256", "authenticate"), r#"{"received":2,"successful":1}"#);
+    assert_eq!(count("SCRAM-SHA-1", "authenticate"), r#"{"received":1,"successful":1}"#);
 }
 
 /// Whatever changes users, whoever is logged in is what the user has become.
@@ -381,6 +393,43 @@ fn connections_follow_their_user() {
     begin(&mut conn);
     owner.ok("app", r#"{"dropAllUsersFromDatabase": 1}"#);
     assert_eq!(conn.user(), None);
+}
+
+/// Who shows a certificate is the user of its subject, and nobody else.
+#[test]
+fn certificates_are_names() {
+    let engine = memory();
+    let mut owner = Conn::owner(&engine);
+    owner.ok("$external", r#"{"createUser": "CN=ann,O=x", "roles": [{"role": "read", "db": "app"}]}"#);
+    owner.ok("admin", r#"{"createUser": "CN=ann,O=x", "pwd": "pencil", "roles": []}"#);
+    let shows = |subject: Option<&str>| {
+        let mut client = Client { remote: "10.0.0.1:5000".into(), trust: Trust::Enforced, ..Client::owner() };
+        client.peer.certificate = subject.map(str::to_owned);
+        Conn(engine.session(client))
+    };
+    let authenticate = r#"{"authenticate": 1, "mechanism": "MONGODB-X509"}"#;
+    for (subject, db, command, expected) in [
+        (Some("CN=ann,O=x"), "$external", authenticate, Ok("CN=ann,O=x@$external")),
+        (Some("CN=ann,O=x"), "$external", r#"{"authenticate": 1, "user": "CN=ann,O=x"}"#, Ok("CN=ann,O=x@$external")),
+        (Some("CN=ann,O=x"), "$external", r#"{"authenticate": 1, "mechanism": "MONGODB-X509", "user": "CN=bob"}"#, Err(18)),
+        (Some("CN=ann,O=x"), "admin", authenticate, Err(18)),
+        (Some("CN=bob"), "$external", authenticate, Err(18)),
+        (None, "$external", authenticate, Err(18)),
+        (Some("CN=ann,O=x"), "$external", r#"{"authenticate": 1, "mechanism": "SCRAM-SHA-256", "user": "CN=ann,O=x"}"#, Err(18)),
+    ] {
+        let mut conn = shows(subject);
+        assert_eq!(conn.run(db, command).map(|_| ()).map_err(|e| e.0), expected.map(|_| ()), "{command}");
+        assert_eq!(conn.user().as_deref(), expected.ok());
+        // Also with the first hello.
+        let mut conn = shows(subject);
+        let inner = command.replacen('{', &format!(r#"{{"authenticate": 1, "db": "{db}", "#), 1).replacen(r#", "authenticate": 1"#, "", 1);
+        let speculative = format!(r#"{{"hello": 1, "speculativeAuthenticate": {inner}}}"#);
+        let hello = conn.ok("admin", &speculative);
+        assert_eq!(hello.get("speculativeAuthenticate").as_doc().map(|done| done.get("user").as_str().unwrap().to_owned()), expected.ok().map(|_| "CN=ann,O=x".to_owned()), "{speculative}");
+    }
+    // One that has no password cannot log in by one.
+    assert_eq!(shows(None).start("SCRAM-SHA-256", "$external", "n,,n=CN=3Dann=2CO=3Dx,r=x", true).map(|_| ()), Ok(()));
+    assert_eq!(shows(None).login("SCRAM-SHA-256", "CN=3Dann=2CO=3Dx", "pencil", "$external", true).unwrap_err().0, 18);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::data::limits;
 use crate::data::op::{KillSwitch, OpCx};
 use crate::data::options::Options;
 use crate::service::auth::attempts::Attempts;
+use crate::service::auth::tally::Logins;
 use crate::service::auth::users::Users;
 use crate::service::auth::Secret;
 use crate::service::cluster_parameters::ClusterParameters;
@@ -54,6 +55,7 @@ pub struct Shared {
     pub users: Users,
     /// Of it come the salts of users who are not there.
     pub secret: Secret,
+    pub logins: Logins,
     /// Logins that failed.
     pub attempts: Attempts,
     /// The address by which the newest client reached the server.
@@ -102,6 +104,7 @@ impl Shared {
             write_block: WriteBlock::default(),
             users: Users::default(),
             secret: Secret::default(),
+            logins: Logins::default(),
             attempts: Attempts::default(),
             address: Mutex::new("localhost:27017".to_owned()),
             config_version: AtomicI32::new(1),

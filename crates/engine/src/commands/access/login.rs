@@ -15,14 +15,14 @@ pub const AUTHENTICATE: Command = Command::new("authenticate", authenticate, LIG
 pub const LOGOUT: Command = Command::new("logout", logout, LIGHT, Access::Open);
 
 fn sasl_start(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
-    let start = read_start(args, &cx.db)?;
+    let start = read_start(args, &cx.db, false)?;
     args.finish()?;
     let answer = with_peer(cx, |auth, peer| auth.start(peer, start))?;
     write_answer(&answer, reply);
     Ok(())
 }
 
-fn read_start<'a>(args: &mut Args<'a>, db: &str) -> Result<SaslStart<'a>> {
+fn read_start<'a>(args: &mut Args<'a>, db: &str, speculative: bool) -> Result<SaslStart<'a>> {
     let Some(mechanism) = args.str("mechanism")? else { return Err(args.missing("mechanism")) };
     let payload = payload(args)?;
     let skip_empty = match args.doc("options")? {
@@ -31,7 +31,7 @@ fn read_start<'a>(args: &mut Args<'a>, db: &str) -> Result<SaslStart<'a>> {
     };
     // Whoever logs in is somebody from then on, whatever this says.
     args.bool("autoAuthorize")?;
-    Ok(SaslStart { db: db.to_owned(), mechanism, payload, skip_empty })
+    Ok(SaslStart { db: db.to_owned(), mechanism, payload, skip_empty, speculative })
 }
 
 /// Bytes, or base64 of them.
@@ -75,7 +75,7 @@ fn authenticate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
     let user = args.str("user")?;
     args.rest();
     let db = cx.db.clone();
-    let name = with_peer(cx, |auth, peer| auth.by_certificate(peer, &db, mechanism.unwrap_or("MONGODB-X509"), user))?;
+    let name = with_peer(cx, |auth, peer| auth.by_certificate(peer, &db, mechanism.unwrap_or("MONGODB-X509"), user, false))?;
     reply.append("dbname", &*db).append("user", &*name);
     Ok(())
 }
@@ -96,14 +96,14 @@ pub fn speculate(cx: &mut Cx<'_>, command: Doc<'_>, w: &mut DocWriter<'_>) {
     let Ok(db) = args.str("db").map(|db| db.unwrap_or("admin")) else { return };
     match name {
         "saslStart" => {
-            let Ok(start) = read_start(&mut args, db) else { return };
+            let Ok(start) = read_start(&mut args, db, true) else { return };
             if let Ok(answer) = with_peer(cx, |auth, peer| auth.start(peer, start)) {
                 write_answer(&answer, &mut w.document("speculativeAuthenticate"));
             }
         }
         "authenticate" => {
             let (Ok(mechanism), Ok(user)) = (args.str("mechanism"), args.str("user")) else { return };
-            if let Ok(name) = with_peer(cx, |auth, peer| auth.by_certificate(peer, db, mechanism.unwrap_or("MONGODB-X509"), user)) {
+            if let Ok(name) = with_peer(cx, |auth, peer| auth.by_certificate(peer, db, mechanism.unwrap_or("MONGODB-X509"), user, true)) {
                 w.document("speculativeAuthenticate").append("dbname", db).append("user", &*name);
             }
         }
@@ -115,6 +115,7 @@ pub fn speculate(cx: &mut Cx<'_>, command: Doc<'_>, w: &mut DocWriter<'_>) {
 /// so that nobody learns who is.
 pub fn write_mechanisms(cx: &Cx<'_>, user: &str, w: &mut DocWriter<'_>) -> Result<()> {
     let Some((db, name)) = user.split_once('.') else { bail!(BadValue, "UserName must contain a '.' separated database.user pair, found \"{user}\"") };
+    cx.shared.logins.asked();
     let who = Principal::new(name, db);
     let known = cx.shared.users.account(cx.shared, &who)?;
     let mut names: Vec<&str> = match &known {

@@ -114,31 +114,14 @@ fn drop_role(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -
     if principals::find(&mut cx.op, Kind::Role, &role)?.is_none() {
         return require(false, &role);
     }
-    revoke_everywhere(&mut cx.op, std::slice::from_ref(&role))?;
-    principals::remove(&mut cx.op, Kind::Role, &role).map(drop)
+    principals::remove_roles(&mut cx.op, std::slice::from_ref(&role)).map(drop)
 }
 
 fn drop_all(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     args.finish()?;
     let db = cx.db.clone();
-    let gone: Vec<Principal> = principals::list(&mut cx.op, Kind::Role, Some(&db))?.iter().map(|doc| name_of(Kind::Role, doc.as_doc())).collect();
-    revoke_everywhere(&mut cx.op, &gone)?;
-    reply.append("n", principals::remove_all(&mut cx.op, Kind::Role, &db)?);
-    Ok(())
-}
-
-fn name_of(kind: Kind, doc: Doc<'_>) -> Principal {
-    Principal::new(doc.get(kind.field()).as_str().unwrap_or_default(), doc.get("db").as_str().unwrap_or_default())
-}
-
-fn revoke_everywhere(op: &mut OpCx, gone: &[Principal]) -> Result<()> {
-    for kind in [Kind::User, Kind::Role] {
-        for doc in principals::list(op, kind, None)? {
-            if principals::roles_of(doc.as_doc()).iter().any(|role| gone.contains(role)) {
-                principals::change_roles(op, kind, &name_of(kind, doc.as_doc()), gone, false)?;
-            }
-        }
-    }
+    let gone = principals::names(&mut cx.op, Kind::Role, &db)?;
+    reply.append("n", principals::remove_roles(&mut cx.op, &gone)?);
     Ok(())
 }
 
@@ -186,7 +169,7 @@ fn info(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
     let mut names = match which {
         Value::Array(list) => Principal::parse_all(Kind::Role, list, &db)?,
         v @ (Value::String(_) | Value::Document(_)) => vec![Principal::parse(Kind::Role, v, &db)?],
-        v if v.is_number() && !fragment => principals::list(&mut cx.op, Kind::Role, Some(&db))?.iter().map(|doc| name_of(Kind::Role, doc.as_doc())).collect(),
+        v if v.is_number() && !fragment => principals::names(&mut cx.op, Kind::Role, &db)?,
         v if v.is_number() => bail!(IllegalOperation, "Cannot get user fragment for all roles in a database"),
         v => bail!(BadValue, "RoleName must be either a string, an object or 1, found {}", v.type_name()),
     };

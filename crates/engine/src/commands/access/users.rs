@@ -158,7 +158,7 @@ fn drop_user(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -
 fn drop_all(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     args.finish()?;
     let db = cx.db.clone();
-    let n = principals::remove_all(&mut cx.op, Kind::User, &db)?;
+    let n = principals::remove_users(&mut cx.op, &db)?;
     reply.append("n", n);
     Ok(())
 }

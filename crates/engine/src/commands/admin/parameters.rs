@@ -3,7 +3,7 @@
 use smongo_bson::{DocWriter, Result, Value, bail};
 use smongo_mql::access::Action;
 
-use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
+use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT, Trust};
 use crate::service::parameters::{self, PARAMETERS, Row};
 
 pub const GET_PARAMETER: Command = Command::new("getParameter", get_parameter, ADMIN, Access::Cluster(&[Action::GetParameter]));
@@ -96,6 +96,9 @@ fn get_cmd_line_opts(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter
     parsed.document("replication").append("replSet", &*cx.shared.options.replica_set);
     if let Some(path) = cx.shared.store.path() {
         parsed.document("storage").append("dbPath", &*path.to_string_lossy());
+    }
+    if cx.client.trust == Trust::Enforced {
+        parsed.document("security").append("authorization", "enabled");
     }
     let mut parameters = parsed.document("setParameter");
     for (name, value) in &cx.shared.options.parameters {

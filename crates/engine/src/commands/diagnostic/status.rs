@@ -47,6 +47,7 @@ const SECTIONS: &[(&str, bool, Section)] = &[
     ("oplogTruncation", true, oplog_truncation),
     ("queues", true, |shared, w| tickets(shared, &mut w.document("execution"))),
     ("repl", true, repl),
+    ("security", true, |shared, w| shared.logins.write(|mechanism| shared.parameters.enables(mechanism), &mut w.document("authentication"))),
     ("storageEngine", true, |shared, w| {
         w.append("name", "wiredTiger").append("supportsCommittedReads", true).append("persistent", shared.store.path().is_some());
         w.append("readOnly", false).append("backupCursorOpen", false);

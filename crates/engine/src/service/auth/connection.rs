@@ -78,7 +78,7 @@ impl Connection {
     }
 
     /// The account has proven to be who it says: if it may, the connection is its user's from here on.
-    pub(super) fn admit(&mut self, peer: &Peer<'_>, account: &Account, mechanism: &str) -> Result<()> {
+    pub(super) fn admit(&mut self, peer: &Peer<'_>, account: &Account, mechanism: &str, speculative: bool) -> Result<()> {
         let generation = peer.shared.users_generation();
         let user = peer.shared.users.user(peer.shared, &account.principal)?.filter(|user| user.user_id == account.user_id);
         let Some(user) = user else { return Err(peer.refuse(Some(&account.principal), mechanism, "the user is gone")) };
@@ -86,6 +86,7 @@ impl Connection {
             return Err(peer.refuse(Some(&account.principal), mechanism, "the user may not come from there"));
         }
         peer.admitted(&account.principal, mechanism);
+        peer.shared.logins.succeeded(mechanism, speculative);
         (self.user, self.generation) = (Some(user), generation);
         Ok(())
     }
@@ -102,7 +103,7 @@ impl Connection {
         };
         let right = mechanism.prepared(&who.name, password).is_ok_and(|prepared| keys.fit(mechanism, &prepared));
         match account.filter(|_| right) {
-            Some(account) => self.admit(peer, &account, mechanism.name()),
+            Some(account) => self.admit(peer, &account, mechanism.name(), false),
             None => Err(peer.refuse(Some(who), mechanism.name(), "wrong name or password")),
         }
     }
@@ -110,13 +111,14 @@ impl Connection {
 
 impl Connection {
     /// MONGODB-X509: the user of `$external` whose name is the subject of the client's certificate; its name.
-    pub fn by_certificate(&mut self, peer: &Peer<'_>, db: &str, mechanism: &str, user: Option<&str>) -> Result<String> {
+    pub fn by_certificate(&mut self, peer: &Peer<'_>, db: &str, mechanism: &str, user: Option<&str>, speculative: bool) -> Result<String> {
         if mechanism != X509 {
             return Err(peer.refuse(None, mechanism, "authenticate knows certificates only"));
         }
         if !peer.shared.parameters.enables(X509) {
             bail!(MechanismUnavailable, "Received authentication for mechanism {mechanism} which is unknown or not enabled");
         }
+        peer.shared.logins.received(X509, speculative);
         let Some(subject) = subject(peer.client) else { return Err(peer.refuse(None, X509, "the connection has no certificate")) };
         let who = Principal::new(subject, "$external");
         if db != who.db || user.is_some_and(|user| user != subject) {
@@ -124,7 +126,7 @@ impl Connection {
         }
         peer.may_try(&who, X509)?;
         match peer.shared.users.account(peer.shared, &who)?.filter(|account| account.external) {
-            Some(account) => self.admit(peer, &account, X509)?,
+            Some(account) => self.admit(peer, &account, X509, speculative)?,
             None => return Err(peer.refuse(Some(&who), X509, "no such user")),
         }
         Ok(who.name)
@@ -188,7 +190,7 @@ impl Peer<'_> {
 }
 
 /// All that a client hears of a login that failed.
-fn failure() -> Error {
+pub(super) fn failure() -> Error {
     err!(AuthenticationFailed, "Authentication failed.")
 }
 

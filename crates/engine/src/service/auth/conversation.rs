@@ -21,6 +21,8 @@ pub struct SaslStart<'a> {
     pub payload: Vec<u8>,
     /// The client wants no empty messages at the end.
     pub skip_empty: bool,
+    /// It came with a hello, by a client that does not know yet what the user can log in by.
+    pub speculative: bool,
 }
 
 /// What the client is answered.
@@ -36,6 +38,7 @@ pub struct Conversation {
     /// None for somebody who is not there, or cannot log in that way.
     account: Option<Arc<Account>>,
     skip_empty: bool,
+    speculative: bool,
     since: Instant,
     step: Step,
 }
@@ -63,19 +66,24 @@ impl Connection {
         let who = Principal::new(&first.user, &start.db);
         peer.may_try(&who, mechanism.name())?;
         let account = peer.shared.users.account(peer.shared, &who)?;
+        // The reply says what the user can log in by, and the client takes that: nothing has failed yet.
+        if start.speculative && account.as_ref().is_some_and(|account| account.keys(mechanism).is_none()) {
+            return Err(super::connection::failure());
+        }
+        peer.shared.logins.received(mechanism.name(), start.speculative);
         // Made for everybody, so that it takes the same time.
         let nobodys = peer.nobodys_keys(mechanism, &who)?;
-        let keys = account.as_ref().and_then(|account| account.keys(mechanism)).cloned();
-        let account = account.filter(|_| keys.is_some());
-        let (exchange, answer) = Exchange::begin(mechanism, first, keys.unwrap_or(nobodys), &scram::nonce()?);
-        self.conversation = Some(Conversation { mechanism, who, account, skip_empty: start.skip_empty, since: Instant::now(), step: Step::Proof(exchange) });
+        let keys = account.as_ref().and_then(|account| account.keys(mechanism));
+        let (exchange, answer) = Exchange::begin(mechanism, first, keys.unwrap_or(&nobodys).clone(), &scram::nonce()?);
+        let account = account.filter(|account| account.keys(mechanism).is_some());
+        self.conversation = Some(Conversation { mechanism, who, account, skip_empty: start.skip_empty, speculative: start.speculative, since: Instant::now(), step: Step::Proof(exchange) });
         Ok(Answer { payload: answer.into_bytes(), done: false })
     }
 
     /// The client's next message.
     pub fn proceed(&mut self, peer: &Peer<'_>, id: i32, payload: &[u8]) -> Result<Answer> {
         let Some(conversation) = self.conversation.take().filter(|_| id == ID) else { bail!(ProtocolError, "No SASL session state found") };
-        let Conversation { mechanism, who, account, skip_empty, since, step } = conversation;
+        let Conversation { mechanism, who, account, skip_empty, speculative, since, step } = conversation;
         let refuse = |reason: &str| Err(peer.refuse(Some(&who), mechanism.name(), reason));
         if since.elapsed() > limits::LOGIN_TIME {
             return refuse("it took too long");
@@ -88,14 +96,14 @@ impl Connection {
                 let verified = exchange.finish(payload);
                 let (Some(verified), Some(account)) = (verified, account) else { return refuse("wrong name or password") };
                 if skip_empty {
-                    self.admit(peer, &account, mechanism.name())?;
+                    self.admit(peer, &account, mechanism.name(), speculative)?;
                 } else {
-                    self.conversation = Some(Conversation { mechanism, who, account: Some(account), skip_empty, since, step: Step::End });
+                    self.conversation = Some(Conversation { mechanism, who, account: Some(account), skip_empty, speculative, since, step: Step::End });
                 }
                 Ok(Answer { payload: verified.into_bytes(), done: skip_empty })
             }
             (Step::End, Some(account)) if payload.is_empty() => {
-                self.admit(peer, &account, mechanism.name())?;
+                self.admit(peer, &account, mechanism.name(), speculative)?;
                 Ok(Answer { payload: Vec::new(), done: true })
             }
             (Step::End, _) => refuse("the last message is not empty"),

@@ -12,6 +12,7 @@ pub mod restrictions;
 pub mod roles;
 pub mod scram;
 mod secret;
+pub mod tally;
 pub mod users;
 
 pub use connection::{Connection, Peer};

@@ -210,36 +210,70 @@ pub fn make_home(op: &mut OpCx, kind: Kind) -> Result<()> {
 
 /// Replaces what is stored by what `change` makes of it; `false` when there is nobody of that name.
 pub fn change(op: &mut OpCx, kind: Kind, who: &Principal, change: impl Fn(Doc<'_>) -> Result<DocBuf>) -> Result<bool> {
+    op.write(|op| change_within(op, kind, who, &change))
+}
+
+/// The same within a transaction.
+fn change_within(op: &mut OpCx, kind: Kind, who: &Principal, change: impl Fn(Doc<'_>) -> Result<DocBuf>) -> Result<bool> {
     let Some(coll) = op.data.catalog.get(&kind.ns()) else { return Ok(false) };
-    op.write(|op| {
-        let found = find_by_id(op, &coll, Value::String(&who.id()))?;
-        let Some((id, old)) = found.map(|(id, doc)| (id, DocBuf::from(doc))) else { return Ok(false) };
-        let new = change(old.as_doc())?;
-        if new.as_bytes() != old.as_bytes() {
-            write::update(op, &coll, id, old.as_doc(), new.as_doc(), new.as_doc())?;
-        }
-        Ok(true)
-    })
+    let found = find_by_id(op, &coll, Value::String(&who.id()))?;
+    let Some((id, old)) = found.map(|(id, doc)| (id, DocBuf::from(doc))) else { return Ok(false) };
+    let new = change(old.as_doc())?;
+    if new.as_bytes() != old.as_bytes() {
+        write::update(op, &coll, id, old.as_doc(), new.as_doc(), new.as_doc())?;
+    }
+    Ok(true)
 }
 
 pub fn remove(op: &mut OpCx, kind: Kind, who: &Principal) -> Result<bool> {
+    op.write(|op| remove_within(op, kind, who))
+}
+
+fn remove_within(op: &mut OpCx, kind: Kind, who: &Principal) -> Result<bool> {
     let Some(coll) = op.data.catalog.get(&kind.ns()) else { return Ok(false) };
+    let found = find_by_id(op, &coll, Value::String(&who.id()))?;
+    let Some((id, old)) = found.map(|(id, doc)| (id, DocBuf::from(doc))) else { return Ok(false) };
+    write::delete(op, &coll, id, old.as_doc())?;
+    Ok(true)
+}
+
+/// The name in a stored document.
+pub fn name_of(kind: Kind, doc: Doc<'_>) -> Principal {
+    Principal::new(doc.get(kind.field()).as_str().unwrap_or_default(), doc.get("db").as_str().unwrap_or_default())
+}
+
+/// The names of all of a database.
+pub fn names(op: &mut OpCx, kind: Kind, db: &str) -> Result<Vec<Principal>> {
+    Ok(list(op, kind, Some(db))?.iter().map(|doc| name_of(kind, doc.as_doc())).collect())
+}
+
+/// Removes all users of a database, together; tells how many there were.
+pub fn remove_users(op: &mut OpCx, db: &str) -> Result<i32> {
     op.write(|op| {
-        let found = find_by_id(op, &coll, Value::String(&who.id()))?;
-        let Some((id, old)) = found.map(|(id, doc)| (id, DocBuf::from(doc))) else { return Ok(false) };
-        write::delete(op, &coll, id, old.as_doc())?;
-        Ok(true)
+        let mut n = 0;
+        for user in names(op, Kind::User, db)? {
+            n += i32::from(remove_within(op, Kind::User, &user)?);
+        }
+        Ok(n)
     })
 }
 
-/// Removes all of a database; tells how many there were.
-pub fn remove_all(op: &mut OpCx, kind: Kind, db: &str) -> Result<i32> {
-    let mut n = 0;
-    for doc in list(op, kind, Some(db))? {
-        let name = doc.get(kind.field());
-        n += i32::from(remove(op, kind, &Principal::new(name.as_str().unwrap_or_default(), db))?);
-    }
-    Ok(n)
+/// Removes roles, also from the users and roles that have them, in one transaction: nobody is left with half of it.
+pub fn remove_roles(op: &mut OpCx, gone: &[Principal]) -> Result<i32> {
+    op.write(|op| {
+        for kind in [Kind::User, Kind::Role] {
+            for doc in list(op, kind, None)? {
+                if roles_of(doc.as_doc()).iter().any(|role| gone.contains(role)) {
+                    change_within(op, kind, &name_of(kind, doc.as_doc()), |old| Ok(with_roles(old, gone, false)))?;
+                }
+            }
+        }
+        let mut n = 0;
+        for role in gone {
+            n += i32::from(remove_within(op, Kind::Role, role)?);
+        }
+        Ok(n)
+    })
 }
 
 /// The document with some fields replaced, in their places, or appended.
@@ -259,13 +293,15 @@ pub fn with_fields(old: Doc<'_>, fields: &[(&str, Value<'_>)]) -> DocBuf {
 
 /// Adds roles to what is stored, or takes them away.
 pub fn change_roles(op: &mut OpCx, kind: Kind, who: &Principal, roles: &[Principal], grant: bool) -> Result<bool> {
-    change(op, kind, who, |old| {
-        let mut held = roles_of(old);
-        held.retain(|role| grant || !roles.contains(role));
-        if grant {
-            let missing: Vec<_> = roles.iter().filter(|role| !held.contains(role)).cloned().collect();
-            held.extend(missing);
-        }
-        Ok(with_fields(old, &[("roles", role_array(&held).view())]))
-    })
+    change(op, kind, who, |old| Ok(with_roles(old, roles, grant)))
+}
+
+fn with_roles(old: Doc<'_>, roles: &[Principal], grant: bool) -> DocBuf {
+    let mut held = roles_of(old);
+    held.retain(|role| grant || !roles.contains(role));
+    if grant {
+        let missing: Vec<_> = roles.iter().filter(|role| !held.contains(role)).cloned().collect();
+        held.extend(missing);
+    }
+    with_fields(old, &[("roles", role_array(&held).view())])
 }

@@ -38,6 +38,11 @@ fn bad(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
+/// How long a compressed message says it is when it is unpacked.
+pub fn claimed(frame: &[u8]) -> Option<usize> {
+    usize::try_from(i32_at(frame, HEADER + 4)?).ok()
+}
+
 /// Unpacks an OP_COMPRESSED `frame` into `out` as the message it stands for, header included.
 ///
 /// # Errors

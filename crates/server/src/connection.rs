@@ -1,15 +1,20 @@
 //! One client's connection: read a message, run it, write the reply, on one thread with buffers that are reused.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use smongo_bson::{Doc, DocBuf};
+use smongo_bson::{Doc, DocBuf, err};
 use smongo_engine::{After, Engine, Request, Session};
 
 use crate::compress::{self, Compressor};
 use crate::exhaust;
 use crate::frame::{Header, KEEP, OP_COMPRESSED, OP_MSG, OP_QUERY, Reader, finish};
 use crate::legacy::{self, Query};
+use crate::limits;
 use crate::message::{self, CHECKSUM_PRESENT, EXHAUST_ALLOWED, MORE_TO_COME, Malformed, Message, REPLY_BODY};
+use crate::starting::Start;
 use crate::wire::Wire;
 
 /// Whether the connection goes on after a message.
@@ -36,16 +41,81 @@ struct Dress {
     compressor: Option<Compressor>,
 }
 
-/// Serves a connection until the client leaves, the engine shuts down or a message cannot be trusted.
+/// A client who has to log in, until he has.
+pub struct Newcomer {
+    /// Given up with the first message.
+    pub start: Option<Start>,
+    /// When the first message has to be there.
+    pub deadline: Instant,
+    /// Counts those who have not logged in.
+    pub anonymous: Anonymous,
+}
+
+/// Counts a connection among those by which nobody has logged in, while it is one of them.
+pub struct Anonymous {
+    count: Arc<AtomicUsize>,
+    counted: bool,
+}
+
+impl Anonymous {
+    pub fn new(count: &Arc<AtomicUsize>) -> Anonymous {
+        count.fetch_add(1, Ordering::Relaxed);
+        Anonymous { count: count.clone(), counted: true }
+    }
+
+    fn set(&mut self, anonymous: bool) {
+        if anonymous != std::mem::replace(&mut self.counted, anonymous) {
+            match anonymous {
+                true => self.count.fetch_add(1, Ordering::Relaxed),
+                false => self.count.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+impl Drop for Anonymous {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+/// Serves a connection until the client leaves, the engine shuts down or a message cannot be trusted. A newcomer is borne with for less.
 ///
 /// # Errors
-/// What the socket answered, or `InvalidData` for a malformed message.
-pub fn serve(wire: Wire<'_>, session: Session, engine: &Engine) -> io::Result<()> {
-    let mut reader = Reader::default();
+/// What the socket answered, `TimedOut` for who is too slow, or `InvalidData` for a malformed message.
+pub fn serve(wire: Wire<'_>, session: Session, engine: &Engine, mut newcomer: Option<Newcomer>) -> io::Result<()> {
+    let mut reader = if newcomer.is_some() { Reader::with_capacity(limits::ANONYMOUS_BUFFER) } else { Reader::default() };
     let mut plain = Vec::new();
     let mut answering = Answering { session, engine, wire, out: Vec::with_capacity(4 << 10), packed: Vec::new(), last_id: 0 };
-    while let Some((header, frame)) = reader.next(&mut answering.wire)? {
+    if newcomer.is_some() {
+        answering.wire.wait_for_reader(Some(limits::UNREAD))?;
+    }
+    loop {
+        let anonymous = newcomer.as_ref().is_some_and(|newcomer| newcomer.anonymous.counted);
+        let header = match reader.header()? {
+            Some(header) if anonymous && header.len > limits::BEFORE_LOGIN => return answering.refuse(header, header.len),
+            Some(header) if reader.holds(&header) => header,
+            _ => {
+                match &newcomer {
+                    Some(Newcomer { start: Some(_), deadline, .. }) => answering.wire.wait_until(*deadline),
+                    _ if reader.has_begun() && anonymous => answering.wire.wait_until(Instant::now() + limits::FIRST),
+                    _ if reader.has_begun() => answering.wire.wait(Some(limits::STANDSTILL))?,
+                    _ => answering.wire.wait(anonymous.then_some(limits::ANONYMOUS_SILENCE))?,
+                }
+                if !reader.fill(&mut answering.wire)? {
+                    break;
+                }
+                continue;
+            }
+        };
+        if let Some(newcomer) = &mut newcomer {
+            newcomer.start = None;
+        }
+        let frame = reader.take(&header);
         let then = if header.opcode == OP_COMPRESSED {
+            if let Some(claimed) = compress::claimed(frame).filter(|claimed| anonymous && *claimed > limits::BEFORE_LOGIN) {
+                return answering.refuse(header, claimed);
+            }
             let (inner, compressor) = compress::unpack(&header, frame, &mut plain)?;
             answering.message(inner, &plain, Some(compressor))?
         } else {
@@ -53,6 +123,9 @@ pub fn serve(wire: Wire<'_>, session: Session, engine: &Engine) -> io::Result<()
         };
         if then == Then::Close || engine.shutting_down() {
             break;
+        }
+        if let Some(newcomer) = &mut newcomer {
+            answering.recognise(&mut newcomer.anonymous, &mut reader)?;
         }
         answering.release();
         if plain.capacity() > KEEP {
@@ -64,6 +137,27 @@ pub fn serve(wire: Wire<'_>, session: Session, engine: &Engine) -> io::Result<()
 }
 
 impl Answering<'_> {
+    /// Sees whether somebody has logged in or out.
+    fn recognise(&mut self, anonymous: &mut Anonymous, reader: &mut Reader) -> io::Result<()> {
+        let now = !self.session.logged_in();
+        if now != anonymous.counted {
+            anonymous.set(now);
+            self.wire.wait_for_reader(now.then_some(limits::UNREAD))?;
+            reader.grow();
+        }
+        Ok(())
+    }
+
+    /// Answers a message that is too long for somebody who has not said who he is, by its header alone, and ends the connection.
+    fn refuse(&mut self, header: Header, len: usize) -> io::Result<()> {
+        let error = err!(Unauthorized, "A message of {len} bytes requires authentication");
+        self.begin(header.request_id);
+        message::write_error(&error, &mut self.out);
+        self.send(false, Dress { checksum: false, compressor: None })?;
+        self.wire.dismiss(Duration::from_secs(1));
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {len} bytes before a login")))
+    }
+
     fn message(&mut self, header: Header, frame: &[u8], compressor: Option<Compressor>) -> io::Result<Then> {
         match header.opcode {
             OP_MSG => self.op_msg(header, frame, compressor),

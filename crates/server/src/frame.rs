@@ -73,32 +73,79 @@ impl Default for Reader {
 }
 
 impl Reader {
+    /// One whose first buffer has this size.
+    pub fn with_capacity(bytes: usize) -> Reader {
+        Reader { buf: vec![0; bytes], start: 0, end: 0 }
+    }
+
     /// The next whole message, header included; `None` at the end of the stream between two messages.
     ///
     /// # Errors
     /// `InvalidData` for a length out of bounds, `UnexpectedEof` for a stream that ends within a message.
     pub fn next(&mut self, stream: &mut impl Read) -> io::Result<Option<(Header, &[u8])>> {
-        let header = loop {
-            let held = self.buf.get(self.start..self.end).unwrap_or(&[]);
-            let need = if held.len() < HEADER {
-                HEADER
-            } else {
-                let header = Header::parse(held).ok_or_else(|| invalid(held))?;
-                if held.len() >= header.len {
-                    break header;
-                }
-                header.len
-            };
-            self.make_room(need);
-            let read = read(stream, self.buf.get_mut(self.end..).unwrap_or(&mut []))?;
-            if read == 0 {
-                return if self.start == self.end { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        loop {
+            if let Some(header) = self.header()?.filter(|header| self.holds(header)) {
+                return Ok(Some((header, self.take(&header))));
             }
-            self.end += read;
-        };
-        let frame = self.buf.get(self.start..self.start + header.len).unwrap_or(&[]);
-        self.start += header.len;
-        Ok(Some((header, frame)))
+            if !self.fill(stream)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The header of the message that has begun, once it is there.
+    ///
+    /// # Errors
+    /// `InvalidData` for a length out of bounds.
+    pub fn header(&self) -> io::Result<Option<Header>> {
+        let held = self.held();
+        if held.len() < HEADER {
+            return Ok(None);
+        }
+        Header::parse(held).map(Some).ok_or_else(|| invalid(held))
+    }
+
+    /// Whether all of the message is there.
+    pub fn holds(&self, header: &Header) -> bool {
+        self.held().len() >= header.len
+    }
+
+    /// The message that is there, header included.
+    pub fn take(&mut self, header: &Header) -> &[u8] {
+        let at = self.start;
+        self.start = (at + header.len).min(self.end);
+        self.buf.get(at..self.start).unwrap_or(&[])
+    }
+
+    /// Whether a message has begun.
+    pub fn has_begun(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// Reads more of the message that has begun, or of the next one; false at the end of the stream between two.
+    ///
+    /// # Errors
+    /// `InvalidData` for a length out of bounds, `UnexpectedEof` for a stream that ends within a message.
+    pub fn fill(&mut self, stream: &mut impl Read) -> io::Result<bool> {
+        let need = self.header()?.map_or(HEADER, |header| header.len);
+        self.make_room(need);
+        let read = read(stream, self.buf.get_mut(self.end..).unwrap_or(&mut []))?;
+        if read == 0 {
+            return if self.has_begun() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(false) };
+        }
+        self.end += read;
+        Ok(true)
+    }
+
+    /// Reads in larger pieces from here on, as those do who have work.
+    pub fn grow(&mut self) {
+        if self.buf.len() < START {
+            self.buf.resize(START, 0);
+        }
+    }
+
+    fn held(&self) -> &[u8] {
+        self.buf.get(self.start..self.end).unwrap_or(&[])
     }
 
     /// Moves what is held to the front and grows the buffer step by step, so that a claimed length alone costs nothing.

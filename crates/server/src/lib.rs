@@ -7,9 +7,11 @@
 //! - [`frame`]: header and length of a message, read into a reused buffer.
 //! - [`message`]: OP_MSG to a request (the one validation of foreign bytes) and a reply to OP_MSG.
 //! - [`legacy`]: OP_QUERY hello. [`compress`]: OP_COMPRESSED. `exhaust`: one request, many replies.
+//! - `lobby`: connections that have said nothing yet cost no thread; `limits`: what peers may take before they have logged in.
 //! - `hangup`: commands whose client is gone end. `first`, `tls`, `wire`: encrypted connections and plain ones on one port.
 //! - [`Server`]: listening sockets, the register of connections, shutdown.
 
+mod accept;
 pub mod compress;
 mod connection;
 mod dn;
@@ -18,9 +20,12 @@ mod first;
 pub mod frame;
 mod hangup;
 mod listen;
+mod lobby;
 pub mod legacy;
+mod limits;
 pub mod message;
 mod server;
+mod starting;
 mod stream;
 mod tls;
 mod told;

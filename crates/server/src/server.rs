@@ -1,69 +1,72 @@
 //! Listening sockets, the register of connections, and shutdown.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use rustix::event::{PollFd, PollFlags, poll};
-use smongo_engine::{Client, Engine, Peer, Trust, Watched, descriptors};
+use smongo_engine::{Client, Engine, Peer, Trust, Watched};
 
 use crate::compress;
-use crate::connection;
+use crate::connection::{self, Anonymous, Newcomer};
 use crate::first::{self, First};
 use crate::hangup;
+use crate::limits;
 use crate::listen::{self, Exposure, Listen, named};
+use crate::starting::{Start, Starting};
 use crate::stream::Stream;
 use crate::tls::{Certificates, Mode};
-use crate::told::Told;
-use crate::wire::Wire;
+use crate::told::{Counted, Told};
+use crate::wire::{Paced, Wire};
 
 /// The stack of a connection's thread. A document may nest 200 levels, and every level of a compiled query costs a frame.
 const STACK: usize = 2 << 20;
 /// How long running commands may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long a client may take for each step of agreeing on a key.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Bound sockets in front of an engine. [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another.
 pub struct Server {
-    tcp: Vec<TcpListener>,
-    unix: Option<(UnixListener, PathBuf)>,
-    wake: UnixStream,
-    shared: Arc<Shared>,
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) unix: Option<(UnixListener, PathBuf)>,
+    pub(crate) wake: UnixStream,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
-    engine: Engine,
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
     advertise: Option<String>,
     max_connections: usize,
-    exposure: Exposure,
+    pub(crate) exposure: Exposure,
     /// Whether other machines reach one of the sockets.
     exposed: bool,
     /// Where connections may be encrypted.
     certificates: Option<Arc<Certificates>>,
+    pub(crate) starting: Arc<Starting>,
+    /// Connections that have to log in and have not.
+    anonymous: Arc<AtomicUsize>,
+    refused: Counted,
     /// Peers that were told of a mistake in the log.
     told: Told,
     /// Of the unix socket: its file's mode, and whether it is for our own processes only.
     unix_mode: u32,
-    private: bool,
-    stopping: AtomicBool,
+    pub(crate) private: bool,
+    pub(crate) stopping: AtomicBool,
     /// Writing a byte wakes the accepting thread.
     waker: UnixStream,
-    connections: Mutex<HashMap<u64, Connection>>,
+    pub(crate) connections: Mutex<HashMap<u64, Connection>>,
     /// Notified when a connection has ended.
     ended: Condvar,
 }
 
-struct Connection {
+pub(crate) struct Connection {
     stream: Arc<Stream>,
     /// Its session with the engine, once there is one.
     session: Option<Watched>,
@@ -140,6 +143,7 @@ impl Server {
         let exposed = listen.beyond_loopback()?.is_some();
         let (wake, waker) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
+        wake.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             engine: engine.clone(),
             advertise: listen.advertise,
@@ -147,6 +151,9 @@ impl Server {
             exposure: listen.exposure,
             exposed,
             certificates,
+            starting: Arc::new(Starting::new(waker.try_clone()?)),
+            anonymous: Arc::default(),
+            refused: Counted::default(),
             told: Told::default(),
             unix_mode: listen.unix_mode,
             private: listen.private,
@@ -204,14 +211,12 @@ impl Server {
     /// Serves until it is stopped, by a [`Stopper`] or by the engine's `shutdown` command; then lets running commands end,
     /// for a few seconds at most, and closes every connection. The engine stays open.
     pub fn run(self) {
-        let mut next_id = 0;
         let watching = self.shared.clone();
         let watch = std::thread::Builder::new().name("smongo-hangup".into()).spawn(move || watching.watch());
         let watch = watch.inspect_err(|e| tracing::warn!("commands of clients that leave will run to their end: {e}")).ok();
         while !self.shared.stopping.load(Ordering::Acquire) {
-            if let Err(e) = self.accept_ready(&mut next_id) {
-                // Too many open files and the like: wait for connections to end rather than spin.
-                tracing::warn!("accepting a connection failed: {e}");
+            if let Err(e) = self.accept() {
+                tracing::error!("waiting for connections failed: {e}");
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
@@ -227,65 +232,58 @@ impl Server {
         }
         shared.drain();
     }
+}
 
-    /// Waits for any listener or the waker, and accepts what is there.
-    fn accept_ready(&self, next_id: &mut u64) -> io::Result<()> {
-        let fds: Vec<BorrowedFd<'_>> = self.tcp.iter().map(AsFd::as_fd).chain(self.unix.iter().map(|(l, _)| l.as_fd())).chain([self.wake.as_fd()]).collect();
-        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        match poll(&mut polled, None) {
-            Err(rustix::io::Errno::INTR) => return Ok(()),
-            other => other?,
-        };
-        let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
-        for (listener, _) in self.tcp.iter().zip(&ready).filter(|(_, ready)| **ready) {
-            if let Some((stream, _)) = waiting(listener.accept())? {
-                stream.set_nonblocking(false)?;
-                self.begin(Stream::Tcp(stream), next_id);
-            }
-        }
-        if let (Some((listener, path)), Some(true)) = (&self.unix, ready.get(self.tcp.len()))
-            && let Some((stream, _)) = waiting(listener.accept())?
-        {
-            stream.set_nonblocking(false)?;
-            self.begin(Stream::Unix { stream, path: path.clone() }, next_id);
-        }
-        Ok(())
-    }
-
-    fn begin(&self, stream: Stream, next_id: &mut u64) {
-        *next_id += 1;
-        let (id, stream, shared) = (*next_id, Arc::new(stream), self.shared.clone());
-        let remote = stream.remote();
-        // Systems that do not tell whose process it is leave it to the mode of the socket's directory.
-        if shared.private && !stream.is_ours().unwrap_or(cfg!(not(target_os = "linux"))) {
-            tracing::error!(remote, "connection refused: a process of another user came to a private socket");
-            return;
-        }
-        {
-            let mut connections = shared.connections.lock();
-            if connections.len() >= shared.max_connections {
-                tracing::warn!(remote, "connection refused: too many open connections ({})", connections.len());
-                return;
-            }
-            if let Err(error) = descriptors::take_connection(connections.len()) {
-                tracing::warn!(remote, "connection refused: {error}");
-                return;
-            }
-            connections.insert(id, Connection { stream: stream.clone(), session: None });
-        }
-        if !shared.engine.quiet() {
-            tracing::info!(remote, id, "connection accepted");
-        }
-        let thread = std::thread::Builder::new().name(format!("conn{id}")).stack_size(STACK);
-        let serving = shared.clone();
-        if let Err(e) = thread.spawn(move || serving.serve(id, &stream, remote)) {
-            tracing::warn!("no thread for a connection: {e}");
-            shared.forget(id);
-        }
-    }
+/// How a connection comes to its thread.
+pub(crate) struct Arrival {
+    /// What its first bytes say, where they were looked at.
+    pub what: Option<First>,
+    pub start: Option<Start>,
+    pub since: Instant,
+    pub anonymous: Option<Anonymous>,
 }
 
 impl Shared {
+    /// Closes a connection, and says so now and then.
+    pub(crate) fn refuse(&self, stream: &Stream, why: impl Display) {
+        if let Some(times) = self.refused.count() {
+            tracing::warn!(remote = stream.remote(), times, "connection refused: {why}");
+        }
+    }
+
+    /// Gives a connection a thread.
+    pub(crate) fn begin(self: &Arc<Shared>, id: u64, stream: Stream, mut arrival: Arrival) {
+        // Systems that do not tell whose process it is leave it to the mode of the socket's directory.
+        if self.private && !stream.is_ours().unwrap_or(cfg!(not(target_os = "linux"))) {
+            return self.refuse(&stream, "a process of another user came to a private socket");
+        }
+        if arrival.start.is_some() {
+            let anonymous = self.anonymous.load(Ordering::Relaxed);
+            if anonymous >= (self.max_connections / 2).max(1) {
+                return self.refuse(&stream, format!("by {anonymous} others nobody has logged in, either"));
+            }
+            arrival.anonymous = Some(Anonymous::new(&self.anonymous));
+        }
+        let remote = stream.remote();
+        let stream = Arc::new(stream);
+        {
+            let mut connections = self.connections.lock();
+            if connections.len() >= self.max_connections {
+                return self.refuse(&stream, format!("too many open connections ({})", connections.len()));
+            }
+            connections.insert(id, Connection { stream: stream.clone(), session: None });
+        }
+        if !self.engine.quiet() {
+            tracing::info!(remote, id, "connection accepted");
+        }
+        let thread = std::thread::Builder::new().name(format!("conn{id}")).stack_size(STACK);
+        let serving = self.clone();
+        if let Err(e) = thread.spawn(move || serving.serve(id, &stream, remote, arrival)) {
+            tracing::warn!("no thread for a connection: {e}");
+            self.forget(id);
+        }
+    }
+
     fn stop(&self) {
         if !self.stopping.swap(true, Ordering::AcqRel) {
             let _ = io::Write::write(&mut &self.waker, &[1]);
@@ -293,9 +291,9 @@ impl Shared {
     }
 
     /// The life of one connection; its thread ends with it.
-    fn serve(&self, id: u64, stream: &Stream, remote: String) {
+    fn serve(&self, id: u64, stream: &Stream, remote: String, arrival: Arrival) {
         stream.tune();
-        match catch_unwind(AssertUnwindSafe(|| self.speak(id, stream, remote))) {
+        match catch_unwind(AssertUnwindSafe(|| self.speak(id, stream, remote, arrival))) {
             Ok(_) if self.engine.quiet() => {}
             Ok(Ok(())) => tracing::info!(id, "connection ended"),
             Ok(Err(e)) => tracing::info!(id, "connection ended: {e}"),
@@ -308,8 +306,9 @@ impl Shared {
         }
     }
 
-    fn speak(&self, id: u64, stream: &Stream, remote: String) -> io::Result<()> {
-        let Some(wire) = self.begin_wire(stream, &remote)? else { return Ok(()) };
+    fn speak(&self, id: u64, stream: &Stream, remote: String, arrival: Arrival) -> io::Result<()> {
+        let deadline = arrival.since + limits::FIRST;
+        let Some(wire) = self.begin_wire(stream, &remote, arrival.what, deadline)? else { return Ok(()) };
         let certificate = match &wire {
             Wire::Tls(encrypted) => encrypted.subject(),
             Wire::Plain(_) => None,
@@ -321,25 +320,29 @@ impl Shared {
         if let Some(connection) = self.connections.lock().get_mut(&id) {
             connection.session = Some(session.watched());
         }
-        connection::serve(wire, session, &self.engine)
+        let Arrival { start, anonymous, .. } = arrival;
+        let newcomer = anonymous.map(|anonymous| Newcomer { start, deadline, anonymous });
+        connection::serve(wire, session, &self.engine, newcomer)
     }
 
     /// Looks at the first bytes, and agrees on a key where they ask for it; `None` for whom nothing is to be said to.
-    fn begin_wire<'s>(&self, stream: &'s Stream, remote: &str) -> io::Result<Option<Wire<'s>>> {
-        let Some(ip) = stream.remote_ip() else { return Ok(Some(Wire::Plain(stream))) };
+    fn begin_wire<'s>(&self, stream: &'s Stream, remote: &str, what: Option<First>, deadline: Instant) -> io::Result<Option<Wire<'s>>> {
+        let Some(ip) = stream.remote_ip() else { return Ok(Some(Wire::Plain(Paced::new(stream, None)))) };
         let mut bytes = [0; first::ENOUGH];
-        let mistake = match (first::classify(stream.peek(&mut bytes)?), &self.certificates) {
+        let what = match what {
+            Some(what) => what,
+            None => first::classify(stream.peek(&mut bytes)?),
+        };
+        let mistake = match (what, &self.certificates) {
             (First::Http, _) => {
                 (&mut &*stream).write_all(first::HTTP.as_bytes())?;
                 "a browser came; this port does not speak HTTP".to_owned()
             }
             (First::Tls, Some(certificates)) => {
-                stream.set_patience(Some(HANDSHAKE))?;
-                match certificates.accept(stream) {
-                    Ok(encrypted) => {
-                        stream.set_patience(None)?;
-                        return Ok(Some(Wire::Tls(encrypted)));
-                    }
+                // Who waited long in the lobby, where that is allowed, has time for it, too.
+                let until = if self.exposure.trust() == Trust::Enforced { deadline } else { Instant::now() + limits::FIRST };
+                match certificates.accept(Paced::new(stream, Some(until))) {
+                    Ok(encrypted) => return Ok(Some(Wire::Tls(encrypted))),
                     Err(e) => format!("no TLS connection was made: {e}"),
                 }
             }
@@ -349,7 +352,7 @@ impl Shared {
             (_, Some(certificates)) if certificates.mode() == Mode::Require => {
                 "plain text on a port that requires TLS: add tls=true to the URI".to_owned()
             }
-            _ => return Ok(Some(Wire::Plain(stream))),
+            _ => return Ok(Some(Wire::Plain(Paced::new(stream, None)))),
         };
         if self.told.may_tell(ip) {
             tracing::warn!(remote, "connection closed: {mistake}");
@@ -386,14 +389,5 @@ impl Shared {
                 }
             }
         }
-    }
-}
-
-/// Nobody waits any more when the client left between poll and accept.
-fn waiting<T>(accepted: io::Result<T>) -> io::Result<Option<T>> {
-    match accepted {
-        Ok(t) => Ok(Some(t)),
-        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => Ok(None),
-        Err(e) => Err(e),
     }
 }

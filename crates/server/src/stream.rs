@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
 pub enum Stream {
@@ -62,6 +63,41 @@ impl Stream {
     pub fn peek<'b>(&self, into: &'b mut [u8]) -> io::Result<&'b [u8]> {
         let (n, _) = rustix::io::retry_on_intr(|| rustix::net::recv(self, &mut *into, RecvFlags::PEEK | RecvFlags::WAITALL))?;
         Ok(into.get(..n).unwrap_or(&[]))
+    }
+
+    /// The first bytes that are there now; `None` where there are none yet, an error at the end.
+    pub fn peek_now<'b>(&self, into: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
+        match rustix::io::retry_on_intr(|| rustix::net::recv(self, &mut *into, RecvFlags::PEEK | RecvFlags::DONTWAIT)) {
+            Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((n, _)) => Ok(Some(into.get(..n).unwrap_or(&[]))),
+            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether the other end says no more.
+    pub fn has_ended(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        const ENDED: PollFlags = PollFlags::RDHUP.union(PollFlags::HUP).union(PollFlags::ERR);
+        #[cfg(not(target_os = "linux"))]
+        const ENDED: PollFlags = PollFlags::HUP.union(PollFlags::ERR);
+        let mut polled = [PollFd::new(self, ENDED)];
+        poll(&mut polled, Some(&Timespec::default())).is_ok_and(|n| n > 0)
+    }
+
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match self {
+            Stream::Tcp(s) => s.set_nonblocking(nonblocking),
+            Stream::Unix { stream, .. } => stream.set_nonblocking(nonblocking),
+        }
+    }
+
+    /// How long a write may wait; `None` for ever.
+    pub fn set_write_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(s) => s.set_write_timeout(patience),
+            Stream::Unix { stream, .. } => stream.set_write_timeout(patience),
+        }
     }
 
     /// How long a read may wait; `None` for ever.

@@ -15,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, Support
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::dn;
-use crate::stream::Stream;
+use crate::wire::Paced;
 
 /// How long before its end a certificate is spoken of.
 const SOON: i64 = 30 * 24 * 3600;
@@ -95,10 +95,10 @@ impl Certificates {
     ///
     /// # Errors
     /// The two could not agree, or the client's certificate is not a good one; the client has been told.
-    pub fn accept<'s>(&self, stream: &'s Stream) -> io::Result<Encrypted<'s>> {
+    pub fn accept<'s>(&self, paced: Paced<'s>) -> io::Result<Encrypted<'s>> {
         let config = self.current.read().clone();
         let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
-        let mut socket = Buffered { stream, buf: vec![0; BUFFER], start: 0, end: 0 };
+        let mut socket = Buffered { paced, buf: vec![0; BUFFER], start: 0, end: 0 };
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
@@ -231,7 +231,12 @@ fn examine(file: &Path, certificate: &CertificateDer<'_>) -> io::Result<Vec<Stri
 /// An encrypted connection. It is read and written by one thread alone.
 pub struct Encrypted<'s>(Box<StreamOwned<ServerConnection, Buffered<'s>>>);
 
-impl Encrypted<'_> {
+impl<'s> Encrypted<'s> {
+    /// The socket below.
+    pub fn paced(&mut self) -> &mut Paced<'s> {
+        &mut self.0.sock.paced
+    }
+
     /// The subject of the certificate that the client showed, as RFC 2253.
     pub fn subject(&self) -> Option<String> {
         let (_, certificate) = X509Certificate::from_der(self.0.conn.peer_certificates()?.first()?).ok()?;
@@ -276,7 +281,7 @@ impl Write for Encrypted<'_> {
 
 /// A socket that is read in larger pieces than the 4 KiB that the library asks for.
 struct Buffered<'s> {
-    stream: &'s Stream,
+    paced: Paced<'s>,
     buf: Vec<u8>,
     start: usize,
     end: usize,
@@ -285,7 +290,7 @@ struct Buffered<'s> {
 impl Read for Buffered<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.start == self.end {
-            (self.start, self.end) = (0, (&mut &*self.stream).read(&mut self.buf)?);
+            (self.start, self.end) = (0, self.paced.read(&mut self.buf)?);
         }
         let held = self.buf.get(self.start..self.end).unwrap_or(&[]);
         let n = held.len().min(into.len());
@@ -299,11 +304,11 @@ impl Read for Buffered<'_> {
 
 impl Write for Buffered<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&mut &*self.stream).write(buf)
+        self.paced.write(buf)
     }
 
     fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        (&mut &*self.stream).write_vectored(bufs)
+        self.paced.write_vectored(bufs)
     }
 
     fn flush(&mut self) -> io::Result<()> {

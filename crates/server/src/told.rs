@@ -32,3 +32,20 @@ impl Told {
         true
     }
 }
+
+/// What happens too often to be told each time: once a second, and how often it was.
+#[derive(Default)]
+pub struct Counted(Mutex<(Option<Instant>, u64)>);
+
+impl Counted {
+    /// How often it has happened since it was told, where it is to be told now.
+    pub fn count(&self) -> Option<u64> {
+        let mut counted = self.0.lock();
+        counted.1 += 1;
+        if counted.0.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
+            return None;
+        }
+        counted.0 = Some(Instant::now());
+        Some(std::mem::take(&mut counted.1))
+    }
+}

@@ -24,3 +24,10 @@ pub struct Session {
     /// Who has logged in.
     pub(crate) auth: Connection,
 }
+
+impl Session {
+    /// Whether somebody has logged in by it.
+    pub fn logged_in(&self) -> bool {
+        self.auth.user().is_some()
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use smongo_bson::{DocBuf, Result};
 
@@ -77,6 +78,11 @@ impl Engine {
     /// Says something that whoever started this should know, in the log and to `getLog: "startupWarnings"`.
     pub fn warn(&self, warning: String) {
         self.shared.warn(warning);
+    }
+
+    /// Where a server counts connections that have said nothing yet, and have no session.
+    pub fn waiting_connections(&self) -> &AtomicU64 {
+        &self.shared.waiting_connections
     }
 
     /// Adds what reads a server's certificates anew: `rotateCertificates` calls it. It answers what is wrong with them, and `None` once the server is gone.

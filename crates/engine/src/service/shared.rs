@@ -45,6 +45,8 @@ pub struct Shared {
     /// Connections opened since the start, and those open now.
     pub connections: AtomicU64,
     pub open_connections: AtomicU64,
+    /// Those that have said nothing yet, and have no session.
+    pub waiting_connections: AtomicU64,
     pub usage: Usage,
     pub profiler: Profiler,
     pub parameters: Parameters,
@@ -95,6 +97,7 @@ impl Shared {
             process: ObjectId::generate(),
             connections: AtomicU64::new(0),
             open_connections: AtomicU64::new(0),
+            waiting_connections: AtomicU64::new(0),
             usage: Usage::new(commands),
             profiler: Profiler::default(),
             parameters,

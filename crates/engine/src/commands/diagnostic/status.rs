@@ -104,7 +104,7 @@ fn catalog_stats(shared: &Shared, w: &mut DocWriter<'_>) {
 }
 
 fn connections(shared: &Shared, w: &mut DocWriter<'_>) {
-    let open = shared.open_connections.load(Ordering::Relaxed) as i32;
+    let open = (shared.open_connections.load(Ordering::Relaxed) + shared.waiting_connections.load(Ordering::Relaxed)) as i32;
     let most = most_connections();
     w.append("current", open).append("available", (most - open).max(0));
     w.append("totalCreated", shared.connections.load(Ordering::Relaxed) as i64).append("active", shared.operations.counts().0 as i32);

@@ -15,7 +15,7 @@ mod query;
 mod service;
 
 pub use commands::commands;
-pub use service::command::{After, Client, Peer, Request, Sequence, Trust};
+pub use service::command::{After, Client, Peer, Request, Sequence, Trust, Way};
 pub use door::Session;
 pub use life::engine::Engine;
 pub use data::namespace::Ns;

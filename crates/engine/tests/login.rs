@@ -1,5 +1,6 @@
 //! Logging in, over sessions as a server makes them, with a client's side of SCRAM that is written here anew.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -8,7 +9,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use smongo_bson::{Binary, Doc, DocBuf, Value, json};
-use smongo_engine::{Client, Engine, Options, Request, Session, Trust};
+use smongo_engine::{Client, Engine, Options, Request, Session, Trust, Way};
 
 fn hmac<D: Digest>(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0; 64];
@@ -53,7 +54,10 @@ fn text(reply: &DocBuf) -> String {
 
 impl Conn {
     fn from(engine: &Engine, remote: &str) -> Conn {
-        Conn(engine.session(Client { remote: remote.into(), local: "127.0.0.1:27017".into(), trust: Trust::Enforced, ..Client::owner() }))
+        let address: SocketAddr = remote.parse().unwrap();
+        let mut client = Client { remote: remote.into(), local: "127.0.0.1:27017".into(), trust: Trust::Enforced, ..Client::owner() };
+        client.peer.way = Way::Ip { from: address.ip(), to: [127, 0, 0, 1].into() };
+        Conn(engine.session(client))
     }
 
     fn open(engine: &Engine) -> Conn {

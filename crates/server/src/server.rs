@@ -313,7 +313,7 @@ impl Shared {
             Wire::Tls(encrypted) => encrypted.subject(),
             Wire::Plain(_) => None,
         };
-        let peer = Peer { local: stream.is_local(), exposed: self.exposed, certificate };
+        let peer = Peer { local: stream.is_local(), way: stream.way(), exposed: self.exposed, certificate };
         let trust = if self.private { Trust::Owner } else { self.exposure.trust() };
         let local = self.advertise.clone().unwrap_or_else(|| stream.local());
         let session = self.engine.session(Client { local, remote, compressors: compress::OFFERED, trust, peer });

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
+use smongo_engine::Way;
 
 pub enum Stream {
     Tcp(TcpStream),
@@ -37,6 +38,18 @@ impl Stream {
         match self {
             Stream::Tcp(s) => s.peer_addr().map(|a| a.to_string()).unwrap_or_default(),
             Stream::Unix { .. } => "anonymous unix socket".to_string(),
+        }
+    }
+
+    /// The addresses of both ends, as far as there are any.
+    pub fn way(&self) -> Way {
+        match self {
+            Stream::Tcp(s) => match (s.peer_addr(), s.local_addr()) {
+                (Ok(from), Ok(to)) => Way::Ip { from: from.ip().to_canonical(), to: to.ip().to_canonical() },
+                // It has gone already.
+                _ => Way::Socket,
+            },
+            Stream::Unix { .. } => Way::Socket,
         }
     }
 

@@ -70,6 +70,8 @@ pub const LOCK_POLL: Duration = Duration::from_millis(50);
 pub const CLUSTERED_KEY_BYTES: usize = 8 << 20;
 /// Users, and names that nobody has, that are kept in memory.
 pub const KEPT_USERS: usize = 4096;
+/// Longer names are not kept: anybody may ask for them.
+pub const KEPT_USER_BYTES: usize = 512;
 /// What a client sends in one step of a login, and the time it has for all of them.
 pub const LOGIN_BYTES: usize = 8 << 10;
 pub const LOGIN_TIME: Duration = Duration::from_secs(10);

@@ -155,7 +155,7 @@ impl Peer<'_> {
 
     /// Refuses who has failed too often.
     pub(super) fn may_try(&self, who: &Principal, mechanism: &str) -> Result<()> {
-        if self.counts() && self.shared.attempts.may_try(&self.client.remote, who) == Verdict::Refuse {
+        if self.counts() && self.shared.attempts.may_try(self.client.peer.way, who) == Verdict::Refuse {
             self.note(Some(who), mechanism, "refused: too many failed logins");
             return Err(failure());
         }
@@ -167,7 +167,7 @@ impl Peer<'_> {
         self.note(who, mechanism, reason);
         let fixed = self.shared.parameters.failed_login_delay();
         let delay = match who {
-            Some(who) if self.counts() => self.shared.attempts.failed(&self.client.remote, who).max(fixed),
+            Some(who) if self.counts() => self.shared.attempts.failed(self.client.peer.way, who).max(fixed),
             _ => fixed,
         };
         if delay > Duration::ZERO {
@@ -178,7 +178,7 @@ impl Peer<'_> {
 
     fn admitted(&self, who: &Principal, mechanism: &str) {
         if self.counts() {
-            self.shared.attempts.succeeded(&self.client.remote, who);
+            self.shared.attempts.succeeded(self.client.peer.way, who);
         }
         tracing::info!(target: "smongo::access", connection = self.connection, remote = self.client.remote, mechanism, user = ?short(&who.name), db = ?short(&who.db), "logged in");
     }

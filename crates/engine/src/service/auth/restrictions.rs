@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use smongo_bson::{Array, Doc, DocBuf, Result, Value, ValueBuf, bail};
 
-use crate::service::command::{Args, Client, Trust};
+use crate::service::command::{Args, Way};
 
 /// One entry of a list: addresses that the client's, and the server's, must be among.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,21 +104,15 @@ pub fn stored(doc: Doc<'_>) -> Result<Vec<Restriction>> {
     }
 }
 
-/// Whether lists admit a client: of each that is not empty, one entry. An owner in the same process comes from nowhere, and
+/// Whether lists admit who comes that way: of each that is not empty, one entry. A caller in the same process comes from nowhere, and
 /// is not restricted.
-pub fn admit(lists: &[Vec<Restriction>], client: &Client) -> bool {
-    if client.trust == Trust::Owner && client.remote.is_empty() {
-        return true;
-    }
-    let (from, to) = (address(&client.remote), address(&client.local));
+pub fn admit(lists: &[Vec<Restriction>], way: Way) -> bool {
+    let (from, to) = match way {
+        Way::Process => return true,
+        Way::Socket => (None, None),
+        Way::Ip { from, to } => (Some(from), Some(to)),
+    };
     lists.iter().all(|list| list.is_empty() || list.iter().any(|one| one.admits(from, to)))
-}
-
-/// The address in `host:port`; none of a path.
-pub fn address(text: &str) -> Option<IpAddr> {
-    let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
-    let address: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
-    Some(address.to_canonical())
 }
 
 /// As it is stored: an empty list is not.
@@ -175,14 +169,11 @@ mod tests {
         let list = |text: &str| parse(parse_doc(&format!("{{\"l\": {text}}}")).unwrap().get("l").as_array().unwrap()).unwrap();
         let home = list(r#"[{"clientSource": ["10.0.0.0/8", "::1"]}, {"clientSource": ["192.168.0.1"], "serverAddress": ["127.0.0.1"]}]"#);
         let server = list(r#"[{"serverAddress": ["127.0.0.1"]}]"#);
-        let from = |remote: &str, local: &str| Client { remote: remote.into(), local: local.into(), ..Client::owner() };
-        let admits = |lists: &[Vec<Restriction>], remote: &str, local: &str| admit(lists, &from(remote, local));
-        assert!(admits(&[home.clone(), server.clone(), Vec::new()], "10.1.1.1:5000", "127.0.0.1:27017"));
-        assert!(admits(&[home.clone()], "[::1]:5000", "[::1]:27017"));
-        assert!(admits(&[home.clone()], "[::ffff:10.0.0.3]:5000", "[::1]:27017"));
-        assert!(!admits(&[home.clone(), server.clone()], "10.1.1.1:5000", "127.0.0.2:27017"));
-        assert!(!admits(&[home.clone()], "192.168.0.1:5000", "127.0.0.2:27017"));
-        assert!(!admits(&[home.clone()], "/tmp/mongodb-27017.sock", "/tmp/mongodb-27017.sock"));
-        assert!(admits(&[Vec::new()], "/tmp/mongodb-27017.sock", ""));
+        let admits = |lists: &[Vec<Restriction>], from: &str, to: &str| admit(lists, Way::Ip { from: from.parse().unwrap(), to: to.parse().unwrap() });
+        assert!(admits(&[home.clone(), server.clone(), Vec::new()], "10.1.1.1", "127.0.0.1"));
+        assert!(admits(&[home.clone()], "::1", "::1"));
+        assert!(!admits(&[home.clone(), server.clone()], "10.1.1.1", "127.0.0.2"));
+        assert!(!admits(&[home.clone()], "192.168.0.1", "127.0.0.2"));
+        assert!(!admit(&[home.clone()], Way::Socket) && admit(&[Vec::new()], Way::Socket) && admit(&[home], Way::Process));
     }
 }

@@ -107,7 +107,7 @@ impl User {
 
     /// Whether the user may be somebody who comes from there.
     pub fn admits(&self, client: &Client) -> bool {
-        restrictions::admit(&self.restrictions, client)
+        restrictions::admit(&self.restrictions, client.peer.way)
     }
 }
 
@@ -153,6 +153,9 @@ impl Users {
     }
 
     fn known<T: Clone>(&self, shared: &Arc<Shared>, who: &Principal, at: fn(&mut Place) -> &mut Option<T>, read: impl FnOnce(&mut OpCx) -> Result<T>) -> Result<T> {
+        if who.name.len() + who.db.len() > limits::KEPT_USER_BYTES {
+            return read(&mut shared.op());
+        }
         // Before the snapshot: who changes users commits first and raises the generation then.
         let generation = shared.users_generation();
         if let Some(place) = self.0.lock().place(generation, who)

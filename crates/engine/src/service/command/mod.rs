@@ -13,7 +13,7 @@ pub use access::{Access, Needs, Scope, named, needs};
 pub use args::{Args, choice};
 pub use cx::Cx;
 pub use generic::{Generic, ReadConcern, WriteConcern, in_api_1};
-pub use request::{After, Client, Peer, Request, Sequence, Trust};
+pub use request::{After, Client, Peer, Request, Sequence, Trust, Way};
 
 /// A command's handler: reads its arguments, does its work, writes the reply's fields (the door adds `ok` and the times).
 pub type Handler = fn(&mut Cx<'_>, &mut Args<'_>, &mut DocWriter<'_>) -> Result<()>;

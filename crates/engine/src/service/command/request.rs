@@ -1,5 +1,7 @@
 //! What reaches the door and what the transport does about it.
 
+use std::net::IpAddr;
+
 use smongo_bson::Doc;
 
 /// A command as it arrived: the body and the document sequences (OP_MSG kind 1) that stand for array fields of it.
@@ -44,10 +46,23 @@ pub struct Client {
 pub struct Peer {
     /// It is on this machine: it came by loopback, or is a process of our own user. Who came through a proxy of this machine looks so, too.
     pub local: bool,
+    /// The addresses of both ends.
+    pub way: Way,
     /// The server listens where other machines reach it.
     pub exposed: bool,
     /// The subject of the certificate by which it has proved who it is, as RFC 2253.
     pub certificate: Option<String>,
+}
+
+/// How a client has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// It is in the same process, and comes from nowhere.
+    #[default]
+    Process,
+    /// By a socket without addresses of machines.
+    Socket,
+    Ip { from: IpAddr, to: IpAddr },
 }
 
 /// How far the door that a client came through trusts it. There is no default: who makes a session says it.

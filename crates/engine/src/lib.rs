@@ -19,6 +19,7 @@ pub use service::command::{After, Client, Peer, Request, Sequence, Trust, Way};
 pub use door::Session;
 pub use life::engine::Engine;
 pub use data::namespace::Ns;
+pub use service::auth::scram::{Asking, Mechanism};
 pub use service::operations::Watched;
 pub use data::options::Options;
 pub use life::repair::repair;

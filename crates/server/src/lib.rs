@@ -27,7 +27,7 @@ pub mod message;
 mod server;
 mod starting;
 mod stream;
-mod tls;
+pub mod tls;
 mod told;
 mod wire;
 

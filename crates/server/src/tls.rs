@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::RwLock;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion, version};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion, version};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::dn;
@@ -226,6 +227,28 @@ fn examine(file: &Path, certificate: &CertificateDer<'_>) -> io::Result<Vec<Stri
         warnings.push(format!("Other users of this machine can read the private key: chmod 600 {} keeps them from it.", file.display()));
     }
     Ok(warnings)
+}
+
+/// Connects to a server whose certificate, signed by one of those in the file, is for this host; with a certificate of one's own if there is one.
+///
+/// # Errors
+/// What is wrong with which file, or with the server's certificate.
+pub fn connect(mut stream: TcpStream, host: &str, ca_file: &Path, own: Option<&Path>) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let builder = builder.with_root_certificates(read_roots(ca_file)?);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let (chain, key) = read_identity(file, &mut Vec::new())?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| fault(file, e))?
+        }
+    };
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let mut connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    Ok(StreamOwned::new(connection, stream))
 }
 
 /// An encrypted connection. It is read and written by one thread alone.

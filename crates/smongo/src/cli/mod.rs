@@ -1,6 +1,8 @@
 //! The command line: one file per subcommand.
 
 mod backup;
+mod config;
+mod container;
 mod export;
 mod import;
 mod log;
@@ -9,11 +11,13 @@ mod repair;
 mod serve;
 mod target;
 mod tls;
+mod uri;
 mod user;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// What stops a subcommand: words for people and the exit status.
 pub struct Failure {
@@ -75,9 +79,26 @@ enum Command {
     User(user::Args),
 }
 
+/// What was given on the command line, and behind it what the configuration file that is named there says.
+fn arguments() -> Result<Cli, Failure> {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    // What the flags lack may stand in the file.
+    let matches = Cli::command().ignore_errors(true).get_matches_from(&given);
+    let serve = match matches.subcommand() {
+        None => Some(&matches),
+        Some(("serve", serve)) => Some(serve),
+        _ => None,
+    };
+    let of_file = match serve.and_then(|serve| Some((config::file(serve)?, serve))) {
+        Some((file, serve)) => config::arguments(file, serve)?,
+        None => Vec::new(),
+    };
+    let matches = Cli::command().get_matches_from(given.into_iter().chain(of_file));
+    Cli::from_arg_matches(&matches).map_err(Failure::usage)
+}
+
 pub fn main() -> ExitCode {
-    let Cli { command, serve } = Cli::parse();
-    let outcome = match command {
+    let outcome = arguments().and_then(|Cli { command, serve }| match command {
         None => serve::main(serve),
         Some(Command::Backup(args)) => backup::main(args),
         Some(Command::Export(args)) => export::main(args),
@@ -85,7 +106,7 @@ pub fn main() -> ExitCode {
         Some(Command::Repair(args)) => repair::main(args),
         Some(Command::Serve(args)) => serve::main(args),
         Some(Command::User(args)) => user::main(args),
-    };
+    });
     match outcome {
         Ok(code) => code,
         Err(failure) => {

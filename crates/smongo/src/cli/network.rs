@@ -93,15 +93,20 @@ impl Args {
     ///
     /// # Errors
     /// An argument stands for something that this server cannot do, or for an address that is not to be listened on.
-    pub fn listen(&self) -> Result<Listen, Failure> {
+    ///
+    /// With a `first_user` in the environment clients must log in.
+    pub fn listen(&self, first_user: bool) -> Result<Listen, Failure> {
         self.members.check()?;
+        if first_user && (self.noauth || self.allow_unauthenticated_network) {
+            return Err(Failure::usage("MONGO_INITDB_ROOT_USERNAME has clients log in; --noauth and --allow-unauthenticated-network say the opposite"));
+        }
         let hosts = if self.bind_ip_all { vec!["*".to_owned()] } else { self.bind_ip.clone() };
         let hosts = hosts.iter().map(|h| h.trim()).filter(|h| !h.is_empty());
         let listen = Listen {
             tcp: hosts.map(|host| (host.to_owned(), self.port)).collect(),
             ipv6: self.ipv6,
             unix_mode: self.file_permissions,
-            exposure: match (self.auth, self.allow_unauthenticated_network) {
+            exposure: match (self.auth || first_user, self.allow_unauthenticated_network) {
                 (true, _) => Exposure::Authenticated,
                 (false, true) => Exposure::AcceptedOpen,
                 (false, false) => Exposure::Loopback,

@@ -15,6 +15,7 @@ use smongo_engine::{Engine, Options};
 use smongo_server::{Certificates, Listen, Server, Stopper};
 use tracing::Level;
 
+use super::container::FirstUser;
 use super::log::LogFile;
 use super::{Failure, Outcome, log, network};
 
@@ -23,7 +24,18 @@ const NET_ERROR: u8 = 48;
 const DATA_ERROR: u8 = 100;
 
 #[derive(clap::Args, Clone)]
+#[command(after_help = "\
+Security:
+  A new server listens on this machine only, and whoever is on it may do everything.
+  smongo user add ann                      makes a user and asks for the password; the first may do everything
+  smongo serve --auth --bind_ip_all        lets other machines in, and has clients log in, as
+                                           mongodb://ann:PASSWORD@HOST:27017/?authSource=admin
+  ... --tlsMode requireTLS --tlsCertificateKeyFile server.pem
+                                           nobody on the way reads along; tls=true in the URI")]
 pub struct Args {
+    /// A file of settings: YAML, with mongod's names. Flags win over it
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Directory of the data; made when it does not exist
     #[arg(long, value_name = "DIR", default_value = "./data")]
     dbpath: PathBuf,
@@ -102,8 +114,12 @@ pub fn main(args: Args) -> Outcome {
         return super::repair::run(&args.dbpath);
     }
     let log = log::start(level, args.logpath.as_deref(), args.logappend)?;
-    let listen = args.network.listen()?;
+    let first_user = FirstUser::of_environment()?;
+    let listen = args.network.listen(first_user.is_some())?;
     let engine = Engine::open(options(&args)?).map_err(|e| Failure { status: DATA_ERROR, ..e.into() })?;
+    if let Some(user) = first_user {
+        user.make(&engine)?;
+    }
     warn_of_directory(&engine, &args);
     network::warn(&engine, &listen)?;
     let (server, port) = bind(&engine, listen, &args.network).map_err(|e| Failure { status: NET_ERROR, ..e.into() })?;

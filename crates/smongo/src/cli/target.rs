@@ -1,29 +1,33 @@
 //! The database that a tool works on: a directory opened in this process, or a server reached by its URI.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use smongo_bson::{Doc, DocBuf, Value};
-use smongo_engine::{Client, Engine, Options, Request, Sequence, Session};
+use smongo_bson::{Binary, Doc, DocBuf, Value};
+use smongo_engine::{Asking, Client, Engine, Mechanism, Options, Request, Sequence, Session};
 use smongo_server::frame::{self, OP_MSG, Reader};
 use smongo_server::message;
 
-use super::Failure;
+use super::uri::Uri;
+use super::{Failure, user};
+
+/// Where the data is unless somebody says otherwise.
+const DATA: &str = "./data";
 
 #[derive(clap::Args, Clone)]
 #[group(id = "where")]
 pub struct Args {
-    /// Directory of the data
-    #[arg(long, value_name = "DIR", default_value = "./data", conflicts_with = "uri")]
-    dbpath: PathBuf,
+    #[arg(long, value_name = "DIR", help = format!("Directory of the data [default: {DATA}]"), conflicts_with = "uri")]
+    dbpath: Option<PathBuf>,
     /// Make a new database in the directory though there are other files in it
     #[arg(long, conflicts_with = "uri")]
     allow_other_files: bool,
-    /// A running server instead, as mongodb://127.0.0.1:27017
+    /// A running server instead, as mongodb://ann@127.0.0.1:27017/?authSource=admin. SMONGO_URI in the environment says the same, and
+    /// may have a password in it, which everybody on the machine could read here
     #[arg(long)]
     uri: Option<String>,
+    #[command(flatten)]
+    password: user::Password,
 }
 
 pub enum Target {
@@ -37,13 +41,28 @@ impl<T: Read + Write> ReadWrite for T {}
 impl Target {
     /// Opens what the arguments name; a directory that does not exist is made only if asked.
     pub fn open(args: &Args, create: bool) -> Result<Target, Failure> {
-        if let Some(uri) = &args.uri {
-            return Ok(Target::Wire { stream: connect(uri)?, reader: Reader::default(), last_id: 0 });
+        let uri = match &args.uri {
+            Some(uri) => Some(Uri::parse(uri, false)?),
+            // Who names a directory means it.
+            None if args.dbpath.is_some() => None,
+            None => std::env::var("SMONGO_URI").ok().map(|uri| Uri::parse(&uri, true)).transpose()?,
+        };
+        if let Some(uri) = uri {
+            let mut target = Target::Wire { stream: uri.connect()?, reader: Reader::default(), last_id: 0 };
+            if let Some(user) = &uri.user {
+                let password = match &uri.password {
+                    Some(password) => password.clone(),
+                    None => args.password.known(user)?,
+                };
+                target.log_in(&uri, user, &password)?;
+            }
+            return Ok(target);
         }
-        if !create && !args.dbpath.is_dir() {
-            return Err(Failure::new(format!("there is no directory {}", args.dbpath.display())));
+        let dbpath = args.dbpath.clone().unwrap_or_else(|| PathBuf::from(DATA));
+        if !create && !dbpath.is_dir() {
+            return Err(Failure::new(format!("there is no directory {}", dbpath.display())));
         }
-        let engine = Engine::open(Options { path: Some(args.dbpath.clone()), allow_other_files: args.allow_other_files, ..Options::default() })?;
+        let engine = Engine::open(Options { path: Some(dbpath), allow_other_files: args.allow_other_files, ..Options::default() })?;
         let session = engine.session(Client::owner());
         Ok(Target::Embedded { engine, session })
     }
@@ -61,6 +80,7 @@ impl Target {
             Target::Wire { stream, reader, last_id } => {
                 *last_id += 1;
                 stream.write_all(&frame(*last_id, body, sequence))?;
+                stream.flush()?;
                 receive(stream, reader)?
             }
         };
@@ -68,6 +88,39 @@ impl Target {
             Value::Double(1.0) => Ok(reply),
             _ => Err(Failure::new(reply.get("errmsg").as_str().unwrap_or("the command failed without a message"))),
         }
+    }
+
+    /// Proves to the server who we are, and has it prove that it knows us.
+    fn log_in(&mut self, uri: &Uri, user: &str, password: &str) -> Result<(), Failure> {
+        let mechanism = match uri.mechanism {
+            Some(mechanism) => mechanism,
+            None => self.mechanism(uri, user)?,
+        };
+        let (asking, first) = Asking::begin(mechanism, user, password)?;
+        // The subtype of plain bytes is zero, and stands in front of them.
+        let binary = |payload: &str| [&[0], payload.as_bytes()].concat();
+        let reply = self.run(&DocBuf::build(|w| {
+            w.append("saslStart", 1).append("mechanism", mechanism.name()).append("payload", Value::Binary(Binary::from_raw(&binary(&first)))).append("$db", &*uri.source);
+            w.document("options").append("skipEmptyExchange", true);
+        }), None)?;
+        let (proof, expected) = asking.prove(payload(&reply))?;
+        let last = self.run(&DocBuf::build(|w| {
+            w.append("saslContinue", 1).append("conversationId", reply.get("conversationId")).append("payload", Value::Binary(Binary::from_raw(&binary(&proof)))).append("$db", &*uri.source);
+        }), None)?;
+        if payload(&last) != expected.as_bytes() || !last.get("done").truthy() {
+            return Err(Failure::new("the server does not know this user's password: it is not the one it pretends to be"));
+        }
+        Ok(())
+    }
+
+    /// The better one of those that the user has.
+    fn mechanism(&mut self, uri: &Uri, user: &str) -> Result<Mechanism, Failure> {
+        let reply = self.run(&DocBuf::build(|w| {
+            w.append("hello", 1).append("saslSupportedMechs", format!("{}.{user}", uri.source).as_str()).append("$db", "admin");
+        }), None)?;
+        let offered = reply.get("saslSupportedMechs").as_array();
+        let has = |name: &str| offered.is_some_and(|a| a.elements().any(|e| e.value().as_str() == Some(name)));
+        Ok(if has(Mechanism::Sha256.name()) { Mechanism::Sha256 } else { Mechanism::Sha1 })
     }
 
     /// Closes the database, so that all is on disk.
@@ -110,33 +163,11 @@ fn receive(stream: &mut Box<dyn ReadWrite>, reader: &mut Reader) -> Result<DocBu
     }
 }
 
-/// Connects to the one host of a plain URI. Credentials, TLS and options that change meaning are refused.
-fn connect(uri: &str) -> Result<Box<dyn ReadWrite>, Failure> {
-    let refuse = |why: &str| Err(Failure::new(format!("--uri {uri}: {why}")));
-    let Some(rest) = uri.strip_prefix("mongodb://") else {
-        return refuse("expected mongodb://HOST[:PORT]");
-    };
-    let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
-    let host = rest.split('/').next().unwrap_or_default();
-    if host.contains('@') {
-        return refuse("user names and passwords are not supported");
+fn payload(reply: &DocBuf) -> &[u8] {
+    match reply.get("payload") {
+        Value::Binary(binary) => binary.bytes(),
+        _ => &[],
     }
-    if host.is_empty() || host.contains(',') {
-        return refuse("exactly one host is expected");
-    }
-    if let Some(option) = options.split('&').find(|o| !o.is_empty() && !o.eq_ignore_ascii_case("directConnection=true")) {
-        return refuse(&format!("the option {option} is not supported"));
-    }
-    if host.to_ascii_lowercase().contains("%2f") {
-        let path = host.replace("%2F", "/").replace("%2f", "/");
-        let stream = UnixStream::connect(&path).map_err(|e| Failure::new(format!("cannot connect to {path}: {e}")))?;
-        return Ok(Box::new(stream));
-    }
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let address = if has_port { host.to_string() } else { format!("{host}:27017") };
-    let stream = TcpStream::connect(&address).map_err(|e| Failure::new(format!("cannot connect to {address}: {e}")))?;
-    stream.set_nodelay(true)?;
-    Ok(Box::new(stream))
 }
 
 /// The documents of `cursor.firstBatch` or `cursor.nextBatch`.

@@ -47,7 +47,7 @@ struct Name {
 }
 
 #[derive(clap::Args, Clone)]
-struct Password {
+pub(super) struct Password {
     /// Read the password from the first line of a file, or of standard input if it is -. Without it the terminal asks
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -235,9 +235,19 @@ fn shown(text: &str) -> String {
 }
 
 impl Password {
+    /// A new password, for which a terminal asks twice.
     fn read(&self, name: &str) -> Result<String, Failure> {
+        self.get(name, true)
+    }
+
+    /// The password that somebody has.
+    pub(super) fn known(&self, name: &str) -> Result<String, Failure> {
+        self.get(name, false)
+    }
+
+    fn get(&self, name: &str, twice: bool) -> Result<String, Failure> {
         let password = match self.password_file.as_deref() {
-            None => ask(name)?,
+            None => ask(name, twice)?,
             Some(file) if file == Path::new("-") => first_line(std::io::stdin().lock())?,
             Some(file) => {
                 let named = |e: std::io::Error| Failure::new(format!("{}: {e}", file.display()));
@@ -259,8 +269,8 @@ fn first_line(from: impl Read) -> Result<String, Failure> {
     Ok(line)
 }
 
-/// Asks on the terminal, twice, and shows nothing of what is typed.
-fn ask(name: &str) -> Result<String, Failure> {
+/// Asks on the terminal and shows nothing of what is typed.
+fn ask(name: &str, twice: bool) -> Result<String, Failure> {
     let Ok(mut terminal) = File::options().read(true).write(true).open("/dev/tty") else {
         return Err(Failure::usage("there is no terminal to ask for the password on: --password-file FILE, or --password-file - to read standard input"));
     };
@@ -274,7 +284,7 @@ fn ask(name: &str) -> Result<String, Failure> {
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     };
     let first = line(format!("Password for {}: ", shown(name)))?;
-    let again = line("Again: ".to_owned())?;
+    let again = if twice { line("Again: ".to_owned())? } else { first.clone() };
     drop(silent);
     terminal.flush()?;
     if first != again {

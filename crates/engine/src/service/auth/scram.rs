@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use smongo_bson::{Doc, DocWriter, Result, bail, number};
+use smongo_bson::{Doc, DocWriter, Result, bail, err, number};
 use subtle::ConstantTimeEq;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +245,46 @@ impl Exchange {
     }
 }
 
+/// The other side of the conversation: a program that logs in to a server.
+pub struct Asking {
+    mechanism: Mechanism,
+    prepared: String,
+    /// The first message without its header.
+    first: String,
+    nonce: String,
+}
+
+impl Asking {
+    /// With the first message to send.
+    pub fn begin(mechanism: Mechanism, user: &str, password: &str) -> Result<(Asking, String)> {
+        let nonce = nonce()?;
+        let first = format!("n={},r={nonce}", user.replace('=', "=3D").replace(',', "=2C"));
+        let message = format!("n,,{first}");
+        Ok((Asking { mechanism, prepared: mechanism.prepared(user, password)?.into_owned(), first, nonce }, message))
+    }
+
+    /// The second message to send, and what the server must answer to show that it knows the user, too.
+    pub fn prove(&self, answer: &[u8]) -> Result<(String, String)> {
+        let malformed = || err!(ProtocolError, "The server's answer is no answer of {}", self.mechanism.name());
+        let answer = std::str::from_utf8(answer).map_err(|_| malformed())?;
+        let field = |name: &str| answer.split(',').find_map(|field| field.strip_prefix(name)).ok_or_else(malformed);
+        let (nonce, iterations) = (field("r=")?, field("i=")?.parse::<i32>().map_err(|_| malformed())?);
+        let salt = STANDARD.decode(field("s=")?).map_err(|_| malformed())?;
+        // Whoever asks for fewer wants to guess.
+        if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() || !(4096..=10_000_000).contains(&iterations) {
+            return Err(malformed());
+        }
+        let salted = self.mechanism.salted(self.prepared.as_bytes(), &salt, iterations);
+        let key = self.mechanism.hmac(&salted, b"Client Key");
+        let without = format!("c=biws,r={nonce}");
+        let said = format!("{},{answer},{without}", self.first);
+        let signature = self.mechanism.hmac(&self.mechanism.hash(&key), said.as_bytes());
+        let proof: Vec<u8> = key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
+        let verified = self.mechanism.hmac(&self.mechanism.hmac(&salted, b"Server Key"), said.as_bytes());
+        Ok((format!("{without},p={}", STANDARD.encode(proof)), format!("v={}", STANDARD.encode(verified))))
+    }
+}
+
 /// RFC 5802's `Hi`: the password, made slow to guess.
 fn salted<D: Digest + Clone>(password: &[u8], salt: &[u8], iterations: i32) -> Vec<u8> {
     // All rounds have the same key, so that its two blocks are hashed once.
@@ -306,6 +346,25 @@ mod tests {
         let (exchange, said) = Exchange::begin(mechanism, first, keys, nonce);
         assert_eq!(said, answer);
         exchange.finish(messages[1].as_bytes())
+    }
+
+    /// Both sides understand each other, whatever is in the names; a server that does not know the password is found out.
+    #[test]
+    fn the_two_sides_agree() {
+        for mechanism in Mechanism::ALL {
+            for (user, password) in [("user", "pencil"), ("a=b,c", "p,=ä"), ("=2C", "x")] {
+                let prepared = mechanism.prepared(user, password).unwrap();
+                let keys = Keys::derive(mechanism, &prepared, 5000).unwrap();
+                let (asking, first) = Asking::begin(mechanism, user, password).unwrap();
+                let parsed = ClientFirst::parse(first.as_bytes()).unwrap();
+                let (exchange, answer) = Exchange::begin(mechanism, parsed, keys, &nonce().unwrap());
+                let (proof, expected) = asking.prove(answer.as_bytes()).unwrap();
+                assert_eq!(exchange.finish(proof.as_bytes()), Some(expected));
+                for (from, to) in [(",i=5000", ",i=1"), ("r=", "r=x"), (",s=", ",t=")] {
+                    assert!(asking.prove(answer.replacen(from, to, 1).as_bytes()).is_err(), "{to}");
+                }
+            }
+        }
     }
 
     /// The examples of RFC 5802, section 5, and RFC 7677, section 3, whose password is "pencil".

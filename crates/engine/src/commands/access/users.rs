@@ -55,7 +55,9 @@ impl<'a> Given<'a> {
     fn credentials(&self, parameters: &Parameters, name: &str, password: &str) -> Result<ValueBuf> {
         let default = if self.digested { &Mechanism::ALL[..1] } else { &Mechanism::ALL[..] };
         let mut keys = Vec::new();
-        for mechanism in self.mechanisms.as_deref().unwrap_or(default) {
+        let named = self.mechanisms.as_deref().unwrap_or(default);
+        // Whatever is named twice stands once.
+        for mechanism in Mechanism::ALL.iter().filter(|mechanism| named.contains(mechanism)) {
             if self.digested && *mechanism == Mechanism::Sha256 {
                 bail!(BadValue, "Use of SCRAM-SHA-256 requires undigested passwords");
             }

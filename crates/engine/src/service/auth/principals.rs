@@ -103,6 +103,7 @@ impl std::fmt::Display for Principal {
 pub fn named<'a>(cx: &Cx<'_>, args: &mut Args<'a>) -> Result<Principal> {
     match args.first() {
         Value::String("") => bail!(BadValue, "{} needs a name that is not empty", cx.command.name),
+        Value::String(name) if name.contains('\0') => bail!(BadValue, "A name cannot contain NULL characters"),
         Value::String(name) => Ok(Principal::new(name, &cx.db)),
         v => Err(args.wrong_type(cx.command.name, v, "string")),
     }

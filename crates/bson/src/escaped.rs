@@ -15,7 +15,7 @@ impl Display for Escaped<'_> {
             if n == MOST {
                 return f.write_str("…");
             }
-            if c.is_control() || is_invisible(c) {
+            if is_unsafe(c) {
                 write!(f, "{}", c.escape_unicode())?;
             } else {
                 write!(f, "{c}")?;
@@ -25,9 +25,14 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// Marks of direction, separators of lines and paragraphs, and what has no width.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+/// Whether a character does something to the text around it: ends of lines and what commands a terminal, marks of direction, separators
+/// of lines and paragraphs, and what has no width.
+pub fn is_unsafe(c: char) -> bool {
+    let invisible = matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+    );
+    c.is_control() || invisible
 }
 
 #[cfg(test)]

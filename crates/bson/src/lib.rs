@@ -12,7 +12,7 @@ pub mod check;
 pub mod compare;
 pub mod decimal;
 mod display;
-mod escaped;
+pub mod escaped;
 pub mod doc;
 pub mod error;
 pub mod hash;

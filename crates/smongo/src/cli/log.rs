@@ -1,11 +1,12 @@
 //! Where log lines go and how many there are.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use smongo_bson::escaped::is_unsafe;
 use tracing::Level;
 
 /// A log file that can be begun anew.
@@ -42,6 +43,33 @@ impl Write for LogFile {
     }
 }
 
+/// A line of the log stays one, whatever is in it: names come from clients, who would write lines of their own into it, or command the
+/// terminal that shows it. Lines come one in a write.
+struct Line<W> {
+    out: W,
+    /// What the subscriber colours a line with goes through; it lets nothing of the kind through itself.
+    coloured: bool,
+}
+
+impl<W: Write> Write for Line<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let (line, end) = text.strip_suffix('\n').map_or((&*text, ""), |line| (line, "\n"));
+        let harmless = |c: char| !is_unsafe(c) || c == '\u{1b}' && self.coloured;
+        if line.chars().all(harmless) {
+            self.out.write_all(bytes)?;
+        } else {
+            let escaped = |c: char| if harmless(c) { c.to_string() } else { c.escape_unicode().to_string() };
+            self.out.write_all((line.chars().map(escaped).collect::<String>() + end).as_bytes())?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// Sends log lines to stderr, or to a file. An existing file is kept under another name, unless `append`.
 ///
 /// # Errors
@@ -49,7 +77,8 @@ impl Write for LogFile {
 pub fn start(level: Level, file: Option<&Path>, append: bool) -> io::Result<Option<LogFile>> {
     let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
     let Some(path) = file else {
-        builder.with_writer(io::stderr).init();
+        let coloured = io::stderr().is_terminal();
+        builder.with_ansi(coloured).with_writer(move || Line { out: io::stderr(), coloured }).init();
         return Ok(None);
     };
     if !append && path.exists() {
@@ -57,7 +86,7 @@ pub fn start(level: Level, file: Option<&Path>, append: bool) -> io::Result<Opti
     }
     let log = LogFile(Arc::new(Inner { path: path.to_owned(), file: Mutex::new(open(path)?) }));
     let writer = log.clone();
-    builder.with_ansi(false).with_writer(move || writer.clone()).init();
+    builder.with_ansi(false).with_writer(move || Line { out: writer.clone(), coloured: false }).init();
     Ok(Some(log))
 }
 
@@ -75,4 +104,24 @@ fn set_aside(path: &Path) -> io::Result<()> {
     };
     let free = (0..).map(named).find(|name| !name.exists());
     std::fs::rename(path, free.unwrap_or_else(|| named(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_a_line() -> io::Result<()> {
+        for (coloured, line, written) in [
+            (false, "INFO käse 🦀\n", "INFO käse 🦀\n"),
+            (false, "WARN a\nERROR b\r\u{1b}[31m\u{202e}\n", "WARN a\\u{a}ERROR b\\u{d}\\u{1b}[31m\\u{202e}\n"),
+            (true, "\u{1b}[33mWARN\u{1b}[0m a\nb\n", "\u{1b}[33mWARN\u{1b}[0m a\\u{a}b\n"),
+            (false, "no end", "no end"),
+        ] {
+            let mut out = Vec::new();
+            Line { out: &mut out, coloured }.write_all(line.as_bytes())?;
+            assert_eq!(String::from_utf8_lossy(&out), written);
+        }
+        Ok(())
+    }
 }

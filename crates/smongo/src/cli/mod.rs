@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use smongo_bson::escaped::is_unsafe;
 
 /// What stops a subcommand: words for people and the exit status.
 pub struct Failure {
@@ -110,7 +111,9 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("smongo: {}", failure.message);
+            // Names in it may be those of a client, or of whoever wrote a file.
+            let shown: String = failure.message.chars().map(|c| if c != '\n' && is_unsafe(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect();
+            eprintln!("smongo: {shown}");
             ExitCode::from(failure.status)
         }
     }

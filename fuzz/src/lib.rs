@@ -16,6 +16,30 @@ use smongo_server::{compress, legacy, message};
 pub use command::{command, seeds as command_seeds};
 pub use login::{conversation, scram, scram_seeds};
 
+/// A certificate: the name it is known by, if it has one, can be taken apart into attributes again, and has nothing in it that
+/// does something to the text around it.
+pub fn dn(data: &[u8]) {
+    let Some(name) = smongo_server::tls::subject_of(data) else { return };
+    assert!(!name.is_empty() && !name.chars().any(|c| c.is_ascii_control()), "{name:?}");
+    let (mut escaped, mut quoted, mut has_value) = (false, String::new(), false);
+    for c in name.chars().chain([',']) {
+        match c {
+            '\\' if !escaped => escaped = true,
+            ',' | '+' if !escaped => {
+                assert!(has_value, "{name:?}: {quoted:?} is no attribute");
+                (quoted, has_value) = (String::new(), false);
+            }
+            c => {
+                has_value |= c == '=' && !quoted.is_empty();
+                assert!(escaped || !matches!(c, '"' | '<' | '>' | ';'), "{name:?}");
+                quoted.push(c);
+                escaped = false;
+            }
+        }
+    }
+    assert!(!escaped, "{name:?}");
+}
+
 /// A frame as the server reads it: split from a stream, unpacked, parsed.
 pub fn frame(data: &[u8]) {
     let mut reader = Reader::default();

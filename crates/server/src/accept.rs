@@ -25,7 +25,7 @@ impl Server {
         let most = limits::LOBBY.min(descriptors::limit() as usize / 2).max(1);
         let sources: Vec<BorrowedFd<'_>> =
             self.tcp.iter().map(AsFd::as_fd).chain(self.unix.iter().map(|(l, _)| l.as_fd())).chain([self.wake.as_fd()]).collect();
-        let mut lobby = Lobby::new(sources, patience, most)?;
+        let mut lobby = Lobby::new(sources, patience, most);
         let mut next_id = 0;
         while !self.shared.stopping.load(Ordering::Acquire) {
             let events = lobby.wait()?;
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Takes in who stands at one of the doors, or hears that a place has become free, or that this is the end.
-    fn welcome(&self, lobby: &mut Lobby, source: usize, next_id: &mut u64) -> io::Result<()> {
+    fn welcome(&self, lobby: &mut Lobby<'_>, source: usize, next_id: &mut u64) -> io::Result<()> {
         for _ in 0..AT_ONCE {
             let stream = if let Some(listener) = self.tcp.get(source) {
                 waiting(listener.accept())?.map(|(stream, _)| Stream::Tcp(stream))
@@ -69,7 +69,7 @@ impl Server {
         Ok(())
     }
 
-    fn enter(&self, lobby: &mut Lobby, stream: Stream, next_id: &mut u64) -> io::Result<()> {
+    fn enter(&self, lobby: &mut Lobby<'_>, stream: Stream, next_id: &mut u64) -> io::Result<()> {
         let open = self.shared.connections.lock().len() + lobby.len();
         if let Err(error) = descriptors::take_connection(open)
             && lobby.turn_out_first().is_none()
@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// Hears what a guest has said.
-    fn attend(&self, lobby: &mut Lobby, number: u64, next_id: &mut u64) -> io::Result<()> {
+    fn attend(&self, lobby: &mut Lobby<'_>, number: u64, next_id: &mut u64) -> io::Result<()> {
         match lobby.look(number) {
             First::More => Ok(()),
             what => self.seat(lobby, number, what, next_id),
@@ -94,7 +94,7 @@ impl Server {
     }
 
     /// Gives a guest who has said enough a thread, or lets him wait for one.
-    fn seat(&self, lobby: &mut Lobby, number: u64, what: First, next_id: &mut u64) -> io::Result<()> {
+    fn seat(&self, lobby: &mut Lobby<'_>, number: u64, what: First, next_id: &mut u64) -> io::Result<()> {
         let start = match lobby.remote(number) {
             peer if self.shared.exposure.trust() == Trust::Enforced => match self.shared.starting.begin_or_wait(peer) {
                 Some(start) => Some(start),

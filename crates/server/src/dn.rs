@@ -27,16 +27,24 @@ const NAMES: &[(&str, &str)] = &[
     ("2.5.4.46", "dnQualifier"),
 ];
 
-/// The last attribute first. `None` where a value is no text, and could stand for more than one subject.
+/// The last attribute first. `None` where there is none, or where a part of it has no name or is no text, and could stand
+/// for more than one subject.
 pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
     let mut parts = Vec::new();
     for rdn in name.iter() {
+        // An empty set of attributes would leave a comma and nothing more.
+        if rdn.iter().next().is_none() {
+            return None;
+        }
         let mut part = String::new();
         for attribute in rdn.iter() {
             if !part.is_empty() {
                 part.push('+');
             }
             let oid = attribute.attr_type().to_id_string();
+            if oid.is_empty() {
+                return None;
+            }
             let known = NAMES.iter().find(|(number, _)| *number == oid).map(|(_, name)| *name);
             let _ = write!(part, "{}=", known.unwrap_or(&oid));
             match known {
@@ -48,7 +56,8 @@ pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
         parts.push(part);
     }
     parts.reverse();
-    Some(parts.join(","))
+    // Who has no name is nobody.
+    Some(parts.join(",")).filter(|name| !name.is_empty())
 }
 
 /// The text of the kinds of strings that a name may hold.

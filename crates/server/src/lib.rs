@@ -29,6 +29,7 @@ mod starting;
 mod stream;
 pub mod tls;
 mod told;
+mod watch;
 mod wire;
 
 pub use listen::{Exposure, Listen};

@@ -170,15 +170,16 @@ fn unknown_address(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::AddrNotAvailable || e.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
-/// An IPv6 address is that alone: every IPv6 address is not every IPv4 address, which can be listened on beside it.
+/// An IPv6 address is that alone: every IPv6 address is not every IPv4 address, which can be listened on beside it. More may wait than
+/// the standard library lets, so that a crowd leaves room for who comes with it.
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    if address.is_ipv4() {
-        return TcpListener::bind(address);
-    }
-    let socket = rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None)?;
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    sockopt::set_ipv6_v6only(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))

@@ -4,18 +4,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, epoll};
-
 use crate::first::{self, First};
 use crate::stream::Stream;
+use crate::watch::Watch;
 
-/// Events that are heard of at one time.
-const BATCH: usize = 256;
 /// Guests are counted from here; numbers below it are what the server listens to.
 const FIRST_GUEST: u64 = 1 << 32;
 
@@ -34,8 +31,8 @@ struct Guest {
     parked: bool,
 }
 
-pub struct Lobby {
-    epoll: OwnedFd,
+pub struct Lobby<'f> {
+    watch: Watch<'f>,
     guests: HashMap<u64, Guest>,
     /// Guests in the order in which they came, those who have left included.
     order: VecDeque<u64>,
@@ -45,43 +42,24 @@ pub struct Lobby {
     /// How long a guest may be silent.
     patience: Option<Duration>,
     most: usize,
-    heard: Vec<epoll::Event>,
 }
 
-impl Lobby {
+impl<'f> Lobby<'f> {
     /// `sources` are looked after, too: what the server listens to. Guests may be silent for `patience`, and there are at most so many.
-    ///
-    /// # Errors
-    /// The system has no more of what it takes.
-    pub fn new<'f>(sources: impl IntoIterator<Item = BorrowedFd<'f>>, patience: Option<Duration>, most: usize) -> io::Result<Lobby> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for (number, source) in sources.into_iter().enumerate() {
-            epoll::add(&epoll, source, epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
-        }
-        Ok(Lobby {
-            epoll,
-            guests: HashMap::new(),
-            order: VecDeque::new(),
-            ready: Vec::new(),
-            next: FIRST_GUEST,
-            patience,
-            most,
-            heard: Vec::with_capacity(BATCH),
-        })
+    pub fn new(sources: Vec<BorrowedFd<'f>>, patience: Option<Duration>, most: usize) -> Lobby<'f> {
+        Lobby::with(Watch::new(sources), patience, most)
+    }
+
+    fn with(watch: Watch<'f>, patience: Option<Duration>, most: usize) -> Lobby<'f> {
+        Lobby { watch, guests: HashMap::new(), order: VecDeque::new(), ready: Vec::new(), next: FIRST_GUEST, patience, most }
     }
 
     /// Sleeps until something happens, or a guest has been silent for too long.
     pub fn wait(&mut self) -> io::Result<Vec<Event>> {
-        let timeout = self.deadline().map(|at| {
-            let left = at.saturating_duration_since(Instant::now());
-            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
-        });
-        self.heard.clear();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.heard), timeout.as_ref()) {
-            Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
-            other => other?,
-        };
-        Ok(self.heard.iter().map(|event| event.data.u64()).map(|n| if n < FIRST_GUEST { Event::Source(n as usize) } else { Event::Guest(n) }).collect())
+        let timeout = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let guests = &self.guests;
+        let heard = self.watch.wait(timeout, |number| guests.get(&number).map(|guest| &guest.stream))?;
+        Ok(heard.into_iter().map(|n| if n < FIRST_GUEST { Event::Source(n as usize) } else { Event::Guest(n) }).collect())
     }
 
     /// When the guest who came first has been silent for too long.
@@ -104,9 +82,7 @@ impl Lobby {
         let out = if self.guests.len() >= self.most { self.turn_out_first() } else { None };
         let number = self.next;
         self.next += 1;
-        // Only news are told, so that a guest who has said too little costs nothing until he says more.
-        let news = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-        epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(number), news)?;
+        self.watch.add(&stream, number)?;
         self.guests.insert(number, Guest { stream, since: Instant::now(), parked: false });
         self.order.push_back(number);
         // Those who have left are forgotten when they are more than those who are there.
@@ -139,7 +115,7 @@ impl Lobby {
     /// Lets a guest go on.
     pub fn leave(&mut self, number: u64) -> Option<(Stream, Instant)> {
         let guest = self.guests.remove(&number)?;
-        let _ = epoll::delete(&self.epoll, &guest.stream);
+        self.watch.remove(&guest.stream, number);
         Some((guest.stream, guest.since))
     }
 
@@ -187,5 +163,79 @@ impl Lobby {
     /// Tells others how many there are.
     pub fn tell(&self, to: &AtomicU64) {
         to.store(self.guests.len() as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn guest() -> io::Result<(UnixStream, Stream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        Ok((ours, Stream::Unix { stream: theirs, path: "x".into() }))
+    }
+
+    /// Who says enough is heard, in pieces, too; who leaves is let go of; who says too little is turned out in the order of coming.
+    fn attends(mut lobby: Lobby<'_>, mut source: &UnixStream) -> io::Result<()> {
+        let mut frame = vec![0; 16];
+        frame[0] = 16;
+        let (mut talker, stream) = guest()?;
+        let (talks, _) = lobby.enter(stream)?;
+        let (mut quiet, stream) = guest()?;
+        let (is_quiet, _) = lobby.enter(stream)?;
+        quiet.write_all(&frame[..3])?;
+        let (leaver, stream) = guest()?;
+        let (leaves, _) = lobby.enter(stream)?;
+        drop(leaver);
+        source.write_all(&[1])?;
+        let (mut heard, mut said) = (Vec::new(), 0);
+        let until = Instant::now() + Duration::from_millis(700);
+        while lobby.len() > 1 && Instant::now() < until {
+            for event in lobby.wait()? {
+                heard.push(event);
+                if let Event::Guest(number) = event
+                    && lobby.look(number) == First::Plain
+                {
+                    assert_eq!(number, talks);
+                    assert!(lobby.leave(number).is_some());
+                }
+            }
+            if said < 16 {
+                talker.write_all(&frame[said..said + 4])?;
+                said += 4;
+            }
+        }
+        assert!(heard.contains(&Event::Source(0)) && heard.contains(&Event::Guest(leaves)) && heard.contains(&Event::Guest(is_quiet)), "{heard:?}");
+        assert_eq!(lobby.len(), 1);
+        while lobby.turn_out_late() == 0 {
+            lobby.wait()?;
+        }
+        assert!(lobby.len() == 0 && lobby.leave(is_quiet).is_none());
+        // Where there are too many the first one goes.
+        let held: Vec<_> = (0..5).map(|_| guest()).collect::<io::Result<_>>()?;
+        let mut others = Vec::new();
+        for (other, stream) in held {
+            lobby.enter(stream)?;
+            others.push(other);
+        }
+        assert_eq!(lobby.len(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn guests_are_attended_to_by_poll() -> io::Result<()> {
+        let (source, heard) = UnixStream::pair()?;
+        attends(Lobby::with(Watch::by_poll(vec![heard.as_fd()]), Some(Duration::from_secs(1)), 3), &source)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn guests_are_attended_to_by_epoll() -> io::Result<()> {
+        let (source, heard) = UnixStream::pair()?;
+        attends(Lobby::with(Watch::by_epoll(&[heard.as_fd()])?, Some(Duration::from_secs(1)), 3), &source)
     }
 }

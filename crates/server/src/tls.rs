@@ -251,6 +251,12 @@ pub fn connect(mut stream: TcpStream, host: &str, ca_file: &Path, own: Option<&P
     Ok(StreamOwned::new(connection, stream))
 }
 
+/// The subject of a certificate, DER, as RFC 2253; `None` where it has none that could be written so.
+pub fn subject_of(certificate: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    dn::rfc2253(certificate.subject())
+}
+
 /// An encrypted connection. It is read and written by one thread alone.
 pub struct Encrypted<'s>(Box<StreamOwned<ServerConnection, Buffered<'s>>>);
 
@@ -262,8 +268,7 @@ impl<'s> Encrypted<'s> {
 
     /// The subject of the certificate that the client showed, as RFC 2253.
     pub fn subject(&self) -> Option<String> {
-        let (_, certificate) = X509Certificate::from_der(self.0.conn.peer_certificates()?.first()?).ok()?;
-        dn::rfc2253(certificate.subject())
+        subject_of(self.0.conn.peer_certificates()?.first()?)
     }
 
     /// The version that both speak.

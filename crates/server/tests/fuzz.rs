@@ -2,6 +2,7 @@
 //! A failure prints its seed; `SMONGO_FUZZ_SEED` repeats it. Seeds begin with the time, or with `SMONGO_FUZZ_START`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod authority;
 mod common;
 #[path = "../../../fuzz/src/lib.rs"]
 mod targets;
@@ -185,6 +186,23 @@ fn command() {
 fn scram() {
     let seeds = targets::scram_seeds();
     run(targets::scram, |rng| rng.mutate(&seeds));
+}
+
+#[test]
+fn dn() {
+    let authority = authority::Authority::new("ours");
+    let subjects = ["CN=a", "C=DE,ST=B,L=C,O=D,OU=E,CN=F", "O=a\\, b\\+c,CN= #x\"<>;\\\\ ", "DC=org,UID=\u{e4}\u{7}"];
+    let seeds = subjects.map(|subject| authority.sign(subject, authority::Validity::Now).der);
+    // Mutated lengths are seldom good: single bytes are, more often.
+    run(targets::dn, |rng| match rng.below(2) {
+        0 => rng.mutate(&seeds),
+        _ => {
+            let mut der = seeds[rng.below(seeds.len())].clone();
+            let at = rng.below(der.len());
+            der[at] = rng.next() as u8;
+            der
+        }
+    });
 }
 
 #[test]

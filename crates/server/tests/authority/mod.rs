@@ -1,5 +1,5 @@
 //! Certificates of every kind.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -25,6 +25,8 @@ pub struct Authority {
 pub struct Signed {
     /// Certificate and private key.
     pub pem: String,
+    /// The certificate alone.
+    pub der: Vec<u8>,
     serial: SerialNumber,
 }
 
@@ -67,7 +69,7 @@ impl Authority {
             Validity::Soon => params.not_after = (std::time::SystemTime::now() + std::time::Duration::from_secs(86_400)).into(),
         }
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Signed { pem: certificate.pem() + &key.serialize_pem(), serial }
+        Signed { pem: certificate.pem() + &key.serialize_pem(), der: certificate.der().to_vec(), serial }
     }
 
     /// The list of what was taken back.

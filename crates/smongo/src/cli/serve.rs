@@ -12,7 +12,7 @@ use clap::{ArgAction, ValueEnum};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use smongo_engine::{Engine, Options};
-use smongo_server::{Certificates, Listen, Server, Stopper};
+use smongo_server::{Certificates, Listen, Mode, Server, Stopper};
 use tracing::Level;
 
 use super::container::FirstUser;
@@ -122,9 +122,10 @@ pub fn main(args: Args) -> Outcome {
     }
     warn_of_directory(&engine, &args);
     network::warn(&engine, &listen)?;
+    let encrypted = listen.tls.mode == Mode::Require;
     let (server, port) = bind(&engine, listen, &args.network).map_err(|e| Failure { status: NET_ERROR, ..e.into() })?;
     heed_signals(engine.clone(), server.stopper(), log, server.certificates())?;
-    announce(&server, port)?;
+    announce(&server, port, encrypted)?;
     server.run();
     engine.begin_shutdown();
     engine.close()?;
@@ -189,7 +190,7 @@ fn bind(engine: &Engine, listen: Listen, args: &network::Args) -> io::Result<(Se
 }
 
 /// Prints the one line that says the server is ready and where.
-fn announce(server: &Server, port: u16) -> io::Result<()> {
+fn announce(server: &Server, port: u16, encrypted: bool) -> io::Result<()> {
     let ip = server.local_addrs().first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::ip);
     let reachable = match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -198,7 +199,7 @@ fn announce(server: &Server, port: u16) -> io::Result<()> {
     };
     let at = SocketAddr::new(reachable, port);
     let mut out = io::stdout().lock();
-    writeln!(out, "smongo {} ready: mongodb://{at}/?directConnection=true", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "smongo {} ready: mongodb://{at}/?directConnection=true{}", env!("CARGO_PKG_VERSION"), if encrypted { "&tls=true" } else { "" })?;
     out.flush()
 }
 

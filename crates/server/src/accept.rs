@@ -19,20 +19,25 @@ use crate::stream::Stream;
 const AT_ONCE: usize = 64;
 
 impl Server {
-    /// Accepts until the server stops.
-    pub(crate) fn accept(&self) -> io::Result<()> {
+    /// Accepts until the server stops. `next_id` is the number of the newest connection.
+    pub(crate) fn accept(&self, next_id: &mut u64) -> io::Result<()> {
         let patience = (self.shared.exposure.trust() == Trust::Enforced && !self.shared.private).then_some(limits::FIRST);
         let most = limits::LOBBY.min(descriptors::limit() as usize / 2).max(1);
         let sources: Vec<BorrowedFd<'_>> =
             self.tcp.iter().map(AsFd::as_fd).chain(self.unix.iter().map(|(l, _)| l.as_fd())).chain([self.wake.as_fd()]).collect();
         let mut lobby = Lobby::new(sources, patience, most);
-        let mut next_id = 0;
+        let done = self.attend_all(&mut lobby, next_id);
+        lobby.close(self.shared.engine.waiting_connections());
+        done
+    }
+
+    fn attend_all(&self, lobby: &mut Lobby<'_>, next_id: &mut u64) -> io::Result<()> {
         while !self.shared.stopping.load(Ordering::Acquire) {
             let events = lobby.wait()?;
             for event in events {
                 let done = match event {
-                    Event::Guest(number) => self.attend(&mut lobby, number, &mut next_id),
-                    Event::Source(n) => self.welcome(&mut lobby, n, &mut next_id),
+                    Event::Guest(number) => self.attend(lobby, number, next_id),
+                    Event::Source(n) => self.welcome(lobby, n, next_id),
                 };
                 if let Err(e) = done {
                     // Too many open files and the like: make room, and wait for connections to end rather than spin.
@@ -46,9 +51,8 @@ impl Server {
             if late > 0 {
                 tracing::info!("{late} connections closed: nothing was said for {} s", limits::FIRST.as_secs());
             }
-            lobby.tell(&self.shared.engine.waiting_connections());
+            lobby.tell(self.shared.engine.waiting_connections());
         }
-        self.shared.engine.waiting_connections().store(0, Ordering::Relaxed);
         Ok(())
     }
 

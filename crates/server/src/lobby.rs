@@ -42,6 +42,8 @@ pub struct Lobby<'f> {
     /// How long a guest may be silent.
     patience: Option<Duration>,
     most: usize,
+    /// How many there were when that was told last.
+    told: u64,
 }
 
 impl<'f> Lobby<'f> {
@@ -51,7 +53,7 @@ impl<'f> Lobby<'f> {
     }
 
     fn with(watch: Watch<'f>, patience: Option<Duration>, most: usize) -> Lobby<'f> {
-        Lobby { watch, guests: HashMap::new(), order: VecDeque::new(), ready: Vec::new(), next: FIRST_GUEST, patience, most }
+        Lobby { watch, guests: HashMap::new(), order: VecDeque::new(), ready: Vec::new(), next: FIRST_GUEST, patience, most, told: 0 }
     }
 
     /// Sleeps until something happens, or a guest has been silent for too long.
@@ -160,9 +162,20 @@ impl<'f> Lobby<'f> {
         self.guests.len()
     }
 
-    /// Tells others how many there are.
-    pub fn tell(&self, to: &AtomicU64) {
-        to.store(self.guests.len() as u64, Ordering::Relaxed);
+    /// Adds to a count how many there are, or are no more; others add to it, too.
+    pub fn tell(&mut self, count: &AtomicU64) {
+        let now = self.guests.len() as u64;
+        match now.checked_sub(self.told) {
+            Some(more) => count.fetch_add(more, Ordering::Relaxed),
+            None => count.fetch_sub(self.told - now, Ordering::Relaxed),
+        };
+        self.told = now;
+    }
+
+    /// All leave.
+    pub fn close(&mut self, count: &AtomicU64) {
+        self.guests.clear();
+        self.tell(count);
     }
 }
 

@@ -214,8 +214,9 @@ impl Server {
         let watching = self.shared.clone();
         let watch = std::thread::Builder::new().name("smongo-hangup".into()).spawn(move || watching.watch());
         let watch = watch.inspect_err(|e| tracing::warn!("commands of clients that leave will run to their end: {e}")).ok();
+        let mut next_id = 0;
         while !self.shared.stopping.load(Ordering::Acquire) {
-            if let Err(e) = self.accept() {
+            if let Err(e) = self.accept(&mut next_id) {
                 tracing::error!("waiting for connections failed: {e}");
                 std::thread::sleep(Duration::from_millis(50));
             }

@@ -92,6 +92,29 @@ fn who_says_nothing_or_little_costs_no_thread_and_is_let_go() {
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
+/// Two servers in front of one engine count together.
+#[test]
+fn each_server_adds_its_own() {
+    let server = start();
+    let other = smongo_server::Server::bind(&server.engine, Listen { tcp: vec![("127.0.0.1".into(), 0)], ..Listen::default() }).unwrap().spawn().unwrap();
+    let reaches = |expected: i64| {
+        let until = Instant::now() + Duration::from_secs(10);
+        while counted(&server) != expected {
+            assert!(Instant::now() < until, "{} and not {expected}", counted(&server));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    reaches(1);
+    let here: Vec<TcpStream> = (0..3).map(|_| connect(&server)).collect();
+    let there: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(other.local_addrs()[0]).unwrap()).collect();
+    reaches(8);
+    drop(here);
+    reaches(5);
+    other.shutdown();
+    reaches(1);
+    drop(there);
+}
+
 /// Where nobody has to log in a connection may wait for as long as it likes.
 #[test]
 fn patience_is_endless_where_nobody_logs_in() {

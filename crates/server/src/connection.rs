@@ -90,6 +90,8 @@ pub fn serve(wire: Wire<'_>, session: Session, engine: &Engine, mut newcomer: Op
     if newcomer.is_some() {
         answering.wire.wait_for_reader(Some(limits::UNREAD))?;
     }
+    // When the message that has begun has to be whole, before a login.
+    let mut late = None;
     loop {
         let anonymous = newcomer.as_ref().is_some_and(|newcomer| newcomer.anonymous.counted);
         let header = match reader.header()? {
@@ -98,7 +100,8 @@ pub fn serve(wire: Wire<'_>, session: Session, engine: &Engine, mut newcomer: Op
             _ => {
                 match &newcomer {
                     Some(Newcomer { start: Some(_), deadline, .. }) => answering.wire.wait_until(*deadline),
-                    _ if reader.has_begun() && anonymous => answering.wire.wait_until(Instant::now() + limits::FIRST),
+                    // All of it, however often a little comes.
+                    _ if reader.has_begun() && anonymous => answering.wire.wait_until(*late.get_or_insert_with(|| Instant::now() + limits::FIRST)),
                     _ if reader.has_begun() => answering.wire.wait(Some(limits::STANDSTILL))?,
                     _ => answering.wire.wait(anonymous.then_some(limits::ANONYMOUS_SILENCE))?,
                 }
@@ -109,7 +112,7 @@ pub fn serve(wire: Wire<'_>, session: Session, engine: &Engine, mut newcomer: Op
             }
         };
         if let Some(newcomer) = &mut newcomer {
-            newcomer.start = None;
+            (newcomer.start, late) = (None, None);
         }
         let frame = reader.take(&header);
         let then = if header.opcode == OP_COMPRESSED {

@@ -134,9 +134,23 @@ fn a_message_that_stands_still_before_a_login_ends_the_connection() {
     let mut second = Raw { stream: connect(&server) };
     assert!(second.round(&msg(1, 0, &[body(&hello())])).is_some());
     second.send(&msg(1, 0, &[body(&hello())])[..20]);
+    // Nor does a byte now and then help.
+    let mut third = Raw { stream: connect(&server) };
+    assert!(third.round(&msg(1, 0, &[body(&hello())])).is_some());
     let begun = Instant::now();
+    let trickle = std::thread::spawn(move || {
+        for byte in msg(1, 0, &[body(&hello())]).into_iter().take(16) {
+            if third.stream.write_all(&[byte]).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        (is_closed(&mut third.stream), begun.elapsed().as_secs())
+    });
     assert!(is_closed(&mut first) && is_closed(&mut second.stream));
     assert!((8..15).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    let (closed, after) = trickle.join().unwrap();
+    assert!(closed && after < 18, "{after}");
 }
 
 #[test]

@@ -8,11 +8,14 @@ pub const NOBODY: [u8; 32] = [
     0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];
 
+/// The hash of a user's full name, by which what is his is known.
+pub type Uid = [u8; 32];
+
 /// A logical session's id: a UUID, and the hash of the user where there is one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Lsid {
     pub id: [u8; 16],
-    pub uid: Option<[u8; 32]>,
+    pub uid: Option<Uid>,
 }
 
 impl Lsid {

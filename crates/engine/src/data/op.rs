@@ -19,7 +19,7 @@ use crate::data::catalog::{Collection, Collections, Created, LockGuard, State};
 use crate::data::database::Data;
 use crate::data::fsync_lock::WriteGuard;
 use crate::data::limits;
-use crate::data::lsid::Lsid;
+use crate::data::lsid::{Lsid, Uid};
 use crate::data::namespace::Ns;
 use crate::data::oplog::Pending;
 use crate::data::retry::{self, Retry, Statements};
@@ -137,6 +137,8 @@ pub struct OpCx {
     pub committed: bool,
     /// What the command answers must be on disk whatever its concerns say.
     pub durable: bool,
+    /// The user from whom others' operations, cursors and sessions are hidden.
+    pub held_to: Option<Uid>,
     /// The command's bypassDocumentValidation, for `$out` and `$merge`.
     pub bypass_validation: bool,
     /// When a snapshot read, or a transaction of a given time, is to read.
@@ -154,8 +156,6 @@ pub struct OpCx {
     /// The Stable API's fields of the command, and its comment: what its cursor is bound to and hands on.
     pub api: Api,
     pub comment: Option<ValueBuf>,
-    /// The hash of the user whose command it is.
-    pub uid: Option<[u8; 32]>,
     /// Query settings of the command's shape.
     pub settings: Option<DocBuf>,
     /// Statements that were answered from memory, because they had been sent before.
@@ -229,6 +229,7 @@ impl OpCx {
             compile: CompileCx::default(),
             committed: false,
             durable: false,
+            held_to: None,
             bypass_validation: false,
             read_time: None,
             read_level: None,
@@ -238,7 +239,6 @@ impl OpCx {
             close: false,
             api: Api::default(),
             comment: None,
-            uid: None,
             settings: None,
             repeated: RefCell::default(),
             resting: false,

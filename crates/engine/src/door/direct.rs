@@ -68,7 +68,7 @@ impl Session {
             return None;
         }
         let asked = shared.parameters.log_level() > 0 || shared.parameters.require_api_version();
-        if shared.shutting_down() || shared.failpoints.any() || shared.profiler.is_active() || asked || shared.write_block.is_on() {
+        if self.place.client().trust != Trust::Owner || shared.shutting_down() || shared.failpoints.any() || shared.profiler.is_active() || asked || shared.write_block.is_on() {
             return None;
         }
         shared.catalog.get(ns).filter(|coll| coll.view().is_none())

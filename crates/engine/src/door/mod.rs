@@ -4,6 +4,8 @@ mod direct;
 mod identity;
 mod reply;
 mod run;
+#[cfg(test)]
+mod walk;
 
 use std::sync::Arc;
 

@@ -12,9 +12,9 @@ use super::{Session, reply};
 use crate::commands;
 use crate::data::clock::now_millis;
 use crate::data::op::{KillSwitch, OpCx};
-use crate::service::auth::principals::Principal;
 use crate::service::auth::Peer;
-use crate::service::command::{ADMIN, After, Args, Client, Command, Cx, Generic, LIGHT, Request, TEST_ONLY};
+use crate::service::auth::principals::Principal;
+use crate::service::command::{ADMIN, After, Args, Client, Command, Cx, Generic, LIGHT, Pass, Request, TEST_ONLY, Trust, gate, shown};
 use crate::service::operations::Watched;
 use crate::service::profiler::Profiled;
 use crate::service::sessions::TxnRef;
@@ -77,14 +77,17 @@ impl Session {
         let Some(command) = command else { return };
         let db = request.body.get("$db").as_str().unwrap_or("admin");
         usage.record(&shared.catalog, command, request, db, elapsed, error.is_some());
-        if shared.profiler.is_active() {
+        // Who is refused at the gate writes nothing by that.
+        let refused = error.is_some_and(|e| e.code() == Code::Unauthorized) && self.place.client().trust == Trust::Enforced;
+        if shared.profiler.is_active() && !refused {
             let kind = command.kind;
             let profiled = Profiled {
                 kind,
                 db,
                 coll: usage::collection(kind, request),
                 request,
-                shown: (command.kind == usage::Kind::GetMore).then(|| self.place.shown()),
+                command: if command.kind == usage::Kind::GetMore { self.place.shown() } else { DocBuf::from_checked(shown::document(command, request.body).into_owned()) },
+                user: self.auth.user().map(|user| &user.principal),
                 begun,
                 elapsed,
                 reply,
@@ -95,7 +98,7 @@ impl Session {
             shared.profiler.record(shared, &profiled);
         }
         if shared.parameters.log_level() > 0 {
-            tracing::info!(target: "smongo::command", connection = self.connection, db, ms = elapsed.as_millis() as u64, "{}: {:?}", command.name, request.body);
+            tracing::info!(target: "smongo::command", connection = self.connection, db, ms = elapsed.as_millis() as u64, "{}: {}", command.name, shown::Text(command, request.body));
         }
     }
 
@@ -144,6 +147,7 @@ impl Session {
         if command.is(ADMIN) && generic.db != "admin" {
             bail!(Unauthorized, "{} may only be run against the admin database.", command.name);
         }
+        let pass = gate::admit(&self.shared, self.place.client(), self.auth.user(), command, generic.db, &args, request.body)?;
         if self.shared.shutting_down() && !command.is(LIGHT) {
             bail!(InterruptedAtShutdown, "The server is in quiesce mode and will shut down");
         }
@@ -152,7 +156,7 @@ impl Session {
         if fail.close {
             return Ok(After::Close);
         }
-        let result = self.run_row(command, request, &generic, &mut args, out);
+        let result = self.run_row(pass, command, request, &generic, &mut args, out);
         let after = result.map_err(|e| label(e, &generic, command))?;
         if let Some(patch) = fail.patch {
             crate::service::failpoint::patch_reply(out, start, patch.as_doc());
@@ -160,7 +164,7 @@ impl Session {
         Ok(after)
     }
 
-    fn run_row(&mut self, command: &'static Command, request: &Request<'_>, generic: &Generic<'_>, args: &mut Args<'_>, out: &mut Vec<u8>) -> Result<After> {
+    fn run_row(&mut self, pass: Pass, command: &'static Command, request: &Request<'_>, generic: &Generic<'_>, args: &mut Args<'_>, out: &mut Vec<u8>) -> Result<After> {
         let shared = self.shared.clone();
         if let Some(time) = generic.cluster_time {
             // A client may carry a time from another server; running far ahead of the wall clock would never end.
@@ -177,7 +181,7 @@ impl Session {
             Some(lsid) if !generic.in_transaction() => shared.sessions.touch(&shared, lsid, generic)?,
             _ => None,
         };
-        let running = shared.operations.begin(&self.place, command, request.body, generic);
+        let running = shared.operations.begin(&self.place, command, request.body, generic, pass.user());
         let fresh = || shared.op_with(running.kill_switch());
         let (mut op, txn) = match txn {
             Some(TxnRef { op: Some(mut op), slot, turn }) => {
@@ -188,7 +192,7 @@ impl Session {
             None => (fresh(), None),
         };
         op.retry = retry;
-        op.uid = self.auth.uid();
+        op.held_to = pass.held_to();
         equip(&mut op, &shared, command, request, generic)?;
         if generic.max_time_ms > 0 && shared.failpoints.times_out() && !command.is(LIGHT) {
             op.deadline = Some(Instant::now());
@@ -209,6 +213,7 @@ impl Session {
         };
         let mut cx = Cx {
             op,
+            pass,
             shared: &shared,
             command,
             db: generic.db.to_owned(),

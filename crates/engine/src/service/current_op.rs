@@ -2,6 +2,7 @@
 
 use smongo_bson::{Doc, DocBuf, DocWriter};
 
+use crate::data::lsid::Uid;
 use crate::service::shared::Shared;
 
 /// Of a longer command only its beginning is shown where commands are truncated.
@@ -14,17 +15,20 @@ pub struct Show {
     pub idle_cursors: bool,
     pub idle_sessions: bool,
     pub truncate: bool,
+    /// What is this user's, alone.
+    pub only: Option<Uid>,
 }
 
 impl Show {
     /// The options of the stage `$currentOp`.
-    pub fn of_stage(spec: Doc<'_>) -> Show {
+    pub fn of_stage(spec: Doc<'_>, held_to: Option<Uid>) -> Show {
         let flag = |name: &str, default: bool| spec.get(name).as_bool().unwrap_or(default);
         Show {
             idle_connections: flag("idleConnections", false),
             idle_cursors: flag("idleCursors", false),
             idle_sessions: flag("idleSessions", true),
             truncate: flag("truncateOps", false),
+            only: held_to.filter(|_| !flag("allUsers", false)),
         }
     }
 }
@@ -32,10 +36,10 @@ impl Show {
 pub fn list(shared: &Shared, show: Show) -> Vec<DocBuf> {
     let mut all = shared.operations.list(show);
     if show.idle_cursors {
-        all.extend(shared.cursors.list_idle());
+        all.extend(shared.cursors.list_idle(show.only));
     }
     if show.idle_sessions {
-        all.extend(shared.sessions.list_idle());
+        all.extend(shared.sessions.list_idle(show.only));
     }
     all
 }

@@ -15,12 +15,13 @@ use smongo_mql::Stream;
 use crate::data::api::Api;
 use crate::data::clock::now_millis;
 use crate::data::limits;
-use crate::data::lsid::Lsid;
+use crate::data::lsid::{Lsid, Uid};
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::data::tally::add;
 use crate::data::watchers::Interest;
 use crate::query::change::Watch;
+use crate::service::command::Clearance;
 use crate::service::shared::Shared;
 
 /// A cursor between two batches.
@@ -33,6 +34,8 @@ pub struct Parked {
     pub held: bool,
     /// Documents still to come, when the command named a limit.
     pub left: Option<u64>,
+    /// Whose it is, and what the next batch needs.
+    pub clearance: Clearance,
     pub lsid: Option<Lsid>,
     /// The transaction the cursor lives in.
     pub txn_number: Option<i64>,
@@ -75,6 +78,8 @@ struct All {
     places: HashMap<i64, Option<Parked>>,
     /// Those that no command uses although their place is empty.
     resting: HashSet<i64>,
+    /// Whose those are that a command uses, and what they are over.
+    taken: HashMap<i64, (Ns, Option<Uid>)>,
 }
 
 /// How a batch ends.
@@ -85,13 +90,14 @@ pub struct Batch {
 }
 
 impl Parked {
-    pub fn new(ns: Ns, stream: Box<dyn Stream>) -> Parked {
+    pub fn new(ns: Ns, stream: Box<dyn Stream>, clearance: Clearance) -> Parked {
         Parked {
             id: 0,
             ns,
             stream,
             held: false,
             left: None,
+            clearance,
             lsid: None,
             txn_number: None,
             no_timeout: false,
@@ -243,6 +249,7 @@ impl Cursors {
         loop {
             let Some(place) = all.places.get_mut(&id) else { bail!(CursorNotFound, "cursor id {id} not found") };
             if let Some(cursor) = place.take() {
+                all.taken.insert(id, (cursor.ns.clone(), cursor.clearance.owner()));
                 return Ok(cursor);
             }
             if !all.resting.contains(&id) {
@@ -257,9 +264,21 @@ impl Cursors {
         cursor.stream.park(op);
         cursor.last_use = Instant::now();
         cursor.rested = false;
-        if let Some(place) = self.all.lock().places.get_mut(&id) {
+        let mut all = self.all.lock();
+        all.taken.remove(&id);
+        if let Some(place) = all.places.get_mut(&id) {
             *place = Some(cursor);
         }
+    }
+
+    /// Of those that there are, what they are over and whose they are.
+    pub fn owned(&self, ids: &[i64]) -> Vec<(Ns, Option<Uid>)> {
+        let all = self.all.lock();
+        let one = |id: &i64| match all.places.get(id)? {
+            Some(cursor) => Some((cursor.ns.clone(), cursor.clearance.owner())),
+            None => all.taken.get(id).cloned(),
+        };
+        ids.iter().filter_map(one).collect()
     }
 
     /// Has streams that nobody has read for a while give up what memory they can.
@@ -298,7 +317,9 @@ impl Cursors {
 
     /// Forgets a cursor; `None` when there is none of this id, else the namespace it belonged to if it was not in use.
     pub fn kill(&self, id: i64) -> bool {
-        self.all.lock().places.remove(&id).is_some()
+        let mut all = self.all.lock();
+        all.taken.remove(&id);
+        all.places.remove(&id).is_some()
     }
 
     pub fn exists(&self, id: i64) -> bool {
@@ -329,8 +350,8 @@ impl Cursors {
     }
 
     /// The cursors no command uses just now, as `$currentOp` shows them.
-    pub fn list_idle(&self) -> Vec<DocBuf> {
-        self.all.lock().places.values().flatten().map(Parked::describe).collect()
+    pub fn list_idle(&self, only: Option<Uid>) -> Vec<DocBuf> {
+        self.all.lock().places.values().flatten().filter(|c| only.is_none() || c.clearance.owner() == only).map(Parked::describe).collect()
     }
 
     /// Open cursors in all, and those that never time out.
@@ -375,7 +396,7 @@ mod tests {
 
     /// Parks a cursor of a session that was last used some seconds ago.
     fn park(shared: &Arc<Shared>, lsid: Option<Lsid>, ago: u64) -> i64 {
-        let mut cursor = Parked::new(Ns::unchecked("a", "b"), Box::new(Docs::new(Vec::new())));
+        let mut cursor = Parked::new(Ns::unchecked("a", "b"), Box::new(Docs::new(Vec::new())), Clearance::default());
         cursor.lsid = lsid;
         cursor.last_use = Instant::now() - Duration::from_secs(ago);
         shared.cursors.park(&mut shared.op(), cursor).unwrap_or_default()
@@ -410,7 +431,7 @@ mod tests {
     fn forgotten_cursors_make_room_for_new_ones() {
         let mut all = All::default();
         for n in 1..=3000 {
-            let mut cursor = Parked::new(Ns::unchecked("a", "b"), Box::new(Docs::new(Vec::new())));
+            let mut cursor = Parked::new(Ns::unchecked("a", "b"), Box::new(Docs::new(Vec::new())), Clearance::default());
             cursor.id = n;
             // The first 2,000 were not used for minutes, the first for the longest time.
             cursor.last_use = Instant::now() - if n <= 2000 { Duration::from_secs(9000 - n as u64) } else { Duration::ZERO };

@@ -10,7 +10,7 @@ use smongo_mql::{CompileCx, Stream};
 use crate::data::above::{Above, FailedWrite};
 use crate::data::catalog::Collection;
 use crate::data::clock::now_millis;
-use crate::data::lsid::{Lsid, NOBODY};
+use crate::data::lsid::{Lsid, NOBODY, Uid};
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::query::exec;
@@ -32,12 +32,12 @@ impl Above for Shared {
     fn open_source(&self, op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
         let spec = source.spec.view().as_doc().unwrap_or(Doc::EMPTY);
         let docs = match source.name {
-            "$currentOp" => current_op::list(self, Show::of_stage(spec)),
+            "$currentOp" => current_op::list(self, Show::of_stage(spec, op.held_to)),
             "$querySettings" => {
                 let debug = spec.get("showDebugQueryShape").truthy();
                 self.query_settings.all().iter().map(|setting| DocBuf::build(|w| setting.write(w, debug))).collect()
             }
-            "$listLocalSessions" | "$listSessions" => sessions(self, op.uid, spec),
+            "$listLocalSessions" | "$listSessions" => sessions(self, op.held_to, spec),
             _ => return exec::open_source(op, source, &|ns, histograms, w| self.usage.write_latencies(ns, histograms, w)),
         };
         Ok(Box::new(Docs::new(docs)))
@@ -57,7 +57,7 @@ impl Above for Shared {
 }
 
 /// The sessions of whoever asks, of all or of certain users. Who is nobody sees all: then there is nobody they belong to.
-fn sessions(shared: &Shared, own: Option<[u8; 32]>, spec: Doc<'_>) -> Vec<DocBuf> {
+fn sessions(shared: &Shared, own: Option<Uid>, spec: Doc<'_>) -> Vec<DocBuf> {
     let asked = spec.get("users").as_array().filter(|users| users.iter().any(|user| !user.is_nullish()));
     let listed = asked.map(|list| list.iter().filter_map(|v| Principal::parse(Kind::User, v, "").ok()).map(|user| uid(&user)).collect::<Vec<_>>());
     let meant = |id: &Lsid| match &listed {

@@ -3,6 +3,7 @@
 //! Each client session has a place of its own, which it fills in when a command begins and empties when it ends: the
 //! list of places changes only when clients come and go, and a command allocates nothing to be on it.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use smongo_bson::{Code, Doc, DocBuf, DocWriter, Value};
 
-use crate::data::lsid::Lsid;
+use crate::data::lsid::{Lsid, Uid};
 use crate::data::op::{KillSwitch, Progress};
-use crate::service::command::{Client, Command, Generic, WRITES};
+use crate::service::auth::users::User;
+use crate::service::command::{Client, Command, Generic, WRITES, shown};
 use crate::service::current_op::{Show, write_command};
 use crate::service::shared::Shared;
 use crate::service::usage::Kind;
@@ -52,6 +54,8 @@ struct Running {
     command: Option<&'static Command>,
     /// Whether the command only answers, where `body` is cut and does not tell.
     answers: Option<bool>,
+    /// Who runs it.
+    user: Option<Arc<User>>,
 }
 
 /// Whether a command is for its answer alone. A pipeline may end in a stage that writes.
@@ -96,17 +100,32 @@ impl Watched {
 }
 
 impl Running {
+    /// The command without its secrets.
+    fn shown(&self) -> Cow<'_, [u8]> {
+        let body = Doc::from_checked(&self.body);
+        self.command.map_or(Cow::Borrowed(body.as_bytes()), |command| shown::document(command, body))
+    }
+
     fn only_answers(&self) -> bool {
         self.answers.unwrap_or_else(|| only_answers(Doc::from_checked(&self.body)))
     }
 
+    fn belongs_to(&self, uid: Uid) -> bool {
+        self.user.as_ref().is_some_and(|user| user.uid == uid)
+    }
+
     fn write(&self, w: &mut DocWriter<'_>, show: Show) {
         let since = self.since.elapsed();
+        if let Some(user) = &self.user {
+            let mut users = w.array("effectiveUsers");
+            users.document().append("user", &*user.principal.name).append("db", &*user.principal.db);
+        }
         w.append("opid", self.id as i64).append("secs_running", since.as_secs() as i64).append("microsecs_running", since.as_micros() as i64);
         if let Some(lsid) = &self.lsid {
             w.append("lsid", lsid.to_doc().as_doc());
         }
-        let body = Doc::from_checked(&self.body);
+        let body = self.shown();
+        let body = Doc::from_checked(&body);
         let kind = self.command.map_or(Kind::Command, |command| command.kind);
         let coll = if kind == Kind::GetMore { body.get("collection") } else { body.first().map_or(Value::Missing, |e| e.value()) };
         let db = body.get("$db").as_str().unwrap_or("admin");
@@ -138,7 +157,7 @@ impl Place {
 
     /// The command that runs, or ran last, as far as it is shown.
     pub fn shown(&self) -> DocBuf {
-        DocBuf::from(Doc::from_checked(&self.running.lock().body))
+        DocBuf::from_checked(self.running.lock().shown().into_owned())
     }
 
     /// Shows the running command with a comment it takes over from the command that opened its cursor.
@@ -154,7 +173,8 @@ impl Place {
     fn describe(&self, show: Show) -> Option<DocBuf> {
         let op = self.running.lock();
         let active = op.id != 0;
-        if !active && !show.idle_connections {
+        // An idle connection belongs to nobody.
+        if show.only.is_some_and(|uid| !active || !op.belongs_to(uid)) || !active && !show.idle_connections {
             return None;
         }
         let progress = if active { self.kill.progress() } else { None };
@@ -189,7 +209,7 @@ fn write_progress(w: &mut DocWriter<'_>, progress: &Progress) {
 impl Operations {
     /// A place for a new client session.
     pub fn place(&self, client: Client, connection: u64) -> Arc<Place> {
-        let running = Running { id: 0, body: Vec::new(), lsid: None, since: Instant::now(), command: None, answers: None };
+        let running = Running { id: 0, body: Vec::new(), lsid: None, since: Instant::now(), command: None, answers: None, user: None };
         let place = Arc::new(Place { client, connection, kill: Arc::default(), running: Mutex::new(running) });
         let mut places = self.places.lock();
         if places.len() == places.capacity() {
@@ -199,7 +219,7 @@ impl Operations {
         place
     }
 
-    pub fn begin<'p>(&self, place: &'p Place, command: &'static Command, body: Doc<'_>, generic: &Generic<'_>) -> Guard<'p> {
+    pub fn begin<'p>(&self, place: &'p Place, command: &'static Command, body: Doc<'_>, generic: &Generic<'_>, user: Option<&Arc<User>>) -> Guard<'p> {
         self.total.fetch_add(1, Ordering::Relaxed);
         let mut running = place.running.lock();
         // Whoever kills holds the lock as well: it cannot hit the operation that comes next.
@@ -219,6 +239,7 @@ impl Operations {
             w.append("$db", generic.db);
         }
         running.lsid.clone_from(&generic.lsid);
+        running.user = user.cloned();
         running.since = Instant::now();
         Guard(place)
     }
@@ -256,6 +277,19 @@ impl Operations {
 
     pub fn kill(&self, id: u64) {
         self.places().iter().for_each(|p| p.kill_if(Code::Interrupted, |op| op.id == id));
+    }
+
+    /// Whether an operation of that number is a user's.
+    pub fn belongs_to(&self, id: u64, uid: Uid) -> bool {
+        self.places().iter().any(|place| {
+            let running = place.running.lock();
+            running.id == id && running.belongs_to(uid)
+        })
+    }
+
+    /// Kills what a user runs who is no more.
+    pub fn kill_user(&self, uid: Uid) {
+        self.places().iter().for_each(|p| p.kill_if(Code::Interrupted, |op| op.belongs_to(uid)));
     }
 
     pub fn kill_sessions(&self, ids: &[Lsid]) {

@@ -13,6 +13,7 @@ use crate::data::catalog::write_capped;
 use crate::data::clock::now_millis;
 use crate::data::namespace::Ns;
 use crate::data::write;
+use crate::service::auth::principals::Principal;
 use crate::service::command::{Args, Request};
 use crate::service::shared::Shared;
 use crate::service::usage::Kind;
@@ -58,8 +59,9 @@ pub struct Profiled<'a> {
     pub db: &'a str,
     pub coll: Option<&'a str>,
     pub request: &'a Request<'a>,
-    /// The command as it is shown, where it is not as it came.
-    pub shown: Option<DocBuf>,
+    /// The command as it is shown.
+    pub command: DocBuf,
+    pub user: Option<&'a Principal>,
     pub begun: Instant,
     pub elapsed: Duration,
     pub reply: &'a [u8],
@@ -112,7 +114,7 @@ impl Profiled<'_> {
         let body = self.request.body;
         let lists = matches!(self.kind, Kind::Update | Kind::Delete);
         let Some(list) = self.kind.list().filter(|_| lists) else {
-            return vec![self.entry(self.shown.as_ref().map_or(body, DocBuf::as_doc), true)];
+            return vec![self.entry(self.command.as_doc(), true)];
         };
         // A command that is malformed has none.
         let statements = Args::new(self.kind.op(), body, self.request.sequences).docs(list).ok().flatten().unwrap_or_default();
@@ -169,8 +171,13 @@ impl Profiled<'_> {
             if let Some(Value::String(name)) = self.metadata.map(|m| m.get("application").as_doc().map_or(Value::Missing, |a| a.get("name"))) {
                 w.append("appName", name);
             }
-            w.array("allUsers");
-            w.append("user", "");
+            {
+                let mut all = w.array("allUsers");
+                if let Some(user) = self.user {
+                    all.document().append("user", &*user.name).append("db", &*user.db);
+                }
+            }
+            w.append("user", &*self.user.map(Principal::to_string).unwrap_or_default());
         })
     }
 }

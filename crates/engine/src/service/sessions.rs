@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use smongo_bson::{Code, Doc, DocBuf, Result, Value, bail};
 
 use crate::data::limits;
-use crate::data::lsid::Lsid;
+use crate::data::lsid::{Lsid, Uid};
 use crate::data::op::OpCx;
 use crate::data::retry::{self, Answers, Retry, Statements, TURN_POLL, Turn};
 use crate::data::tally::add;
@@ -223,8 +223,9 @@ impl Sessions {
     }
 
     /// The transactions no command runs in just now, as `$currentOp` shows them.
-    pub fn list_idle(&self) -> Vec<DocBuf> {
-        let slots: Vec<(Lsid, Slot)> = self.all.lock().iter().map(|(id, slot)| (id.clone(), slot.clone())).collect();
+    pub fn list_idle(&self, only: Option<Uid>) -> Vec<DocBuf> {
+        let shown = |id: &&Lsid| only.is_none() || id.uid == only;
+        let slots: Vec<(Lsid, Slot)> = self.all.lock().iter().filter(|(id, _)| shown(id)).map(|(id, slot)| (id.clone(), slot.clone())).collect();
         slots.iter().filter_map(|(id, slot)| slot.try_lock()?.describe_idle(id)).collect()
     }
 

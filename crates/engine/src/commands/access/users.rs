@@ -13,8 +13,8 @@ use crate::service::auth::{privileges, restrictions};
 use crate::service::command::{Access, Args, Command, Cx, WRITES};
 use crate::service::parameters::Parameters;
 
-pub const CREATE: Command = Command::new("createUser", create, WRITES, Access::Computed(rules::create_user));
-pub const UPDATE: Command = Command::new("updateUser", update, WRITES, Access::Computed(rules::update_user));
+pub const CREATE: Command = Command::new("createUser", create, WRITES, Access::Computed(rules::create_user)).hiding(&["pwd"]);
+pub const UPDATE: Command = Command::new("updateUser", update, WRITES, Access::Computed(rules::update_user)).hiding(&["pwd"]);
 pub const DROP: Command = Command::new("dropUser", drop_user, WRITES, Access::Database(&[Action::DropUser]));
 pub const DROP_ALL: Command = Command::new("dropAllUsersFromDatabase", drop_all, WRITES, Access::Database(&[Action::DropUser]));
 pub const GRANT_ROLES: Command = Command::new("grantRolesToUser", change_roles, WRITES, Access::Computed(rules::grant_roles));

@@ -15,7 +15,7 @@ use crate::query::plan::Hint;
 use crate::service::command::{Access, Args, Command, Cx, IN_TXN, READS, WRITES};
 use crate::service::cursors::{Batch, Parked};
 
-pub const AGGREGATE: Command = Command::new("aggregate", aggregate, IN_TXN | READS | WRITES, Access::Computed(rules::aggregate));
+pub const AGGREGATE: Command = Command::new("aggregate", aggregate, IN_TXN | READS | WRITES, Access::Computed(rules::aggregate)).hiding(&["hmacKey"]);
 
 /// The namespace of `{aggregate: 1}` in replies.
 const NO_COLLECTION: &str = "$cmd.aggregate";
@@ -128,7 +128,8 @@ fn aggregate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) ->
     }
     let stages = stage_documents(parsed.pipeline)?;
     let stream = crate::query::exec::open_hinted(&mut cx.op, ns.db(), &parsed.coll, &stages, &compile, parsed.hint)?;
-    let mut cursor = Parked::new(ns, stream);
+    let clearance = cx.pass.clearance(&ns);
+    let mut cursor = Parked::new(ns, stream, clearance);
     cursor.lsid = cx.lsid.clone();
     cursor.txn_number = cx.txn_number;
     cursor.limit_time(&cx.op, false);
@@ -151,7 +152,8 @@ fn watch(cx: &mut Cx<'_>, ns: Ns, parsed: &AggregateArgs<'_>, compile: &CompileC
     }
     let stages = stage_documents(parsed.pipeline)?;
     let (stream, watch) = change::open(&mut cx.op, ns.db(), &parsed.coll, &stages, compile).map_err(change::label)?;
-    let mut cursor = Parked::new(ns, stream);
+    let clearance = cx.pass.clearance(&ns);
+    let mut cursor = Parked::new(ns, stream, clearance);
     cursor.lsid = cx.lsid.clone();
     cursor.tailable = true;
     cursor.await_data = true;

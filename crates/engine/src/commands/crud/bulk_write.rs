@@ -76,7 +76,9 @@ fn bulk_write(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -
             }
         }
     }
-    let mut cursor = Parked::new(Ns::unchecked("admin", "$cmd.bulkWrite"), Box::new(Docs::new(results)));
+    let ns = Ns::unchecked("admin", "$cmd.bulkWrite");
+    let clearance = cx.pass.clearance(&ns);
+    let mut cursor = Parked::new(ns, Box::new(Docs::new(results)), clearance);
     cursor.lsid = cx.lsid.clone();
     cursor.txn_number = cx.txn_number.filter(|_| cx.in_transaction);
     let shared = cx.shared.clone();

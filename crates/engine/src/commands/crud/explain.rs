@@ -22,7 +22,7 @@ use crate::query::plan::explain::{Above, Run, append_if_fits, execution_stats, q
 use crate::service::command::{Access, Args, Command, Cx, READS};
 use crate::service::sink;
 
-pub const EXPLAIN: Command = Command::new("explain", explain, READS, Access::Computed(rules::explain));
+pub const EXPLAIN: Command = Command::new("explain", explain, READS, Access::Computed(rules::explain)).hiding(&["pwd", "payload", "speculativeAuthenticate", "hmacKey"]);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {

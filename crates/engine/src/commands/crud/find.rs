@@ -265,7 +265,8 @@ fn find(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
             Box::new(Docs::new(Vec::new()))
         }
     };
-    let mut cursor = Parked::new(find.ns.clone(), stream);
+    let clearance = cx.pass.clearance(&find.ns);
+    let mut cursor = Parked::new(find.ns.clone(), stream, clearance);
     cursor.left = find.limit;
     cursor.lsid = cx.lsid.clone();
     cursor.txn_number = cx.txn_number;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use smongo_bson::{DocWriter, Result, Value, bail};
 use smongo_mql::Host;
+use smongo_mql::access::{Action, Need, Resource};
 
 use crate::data::namespace::Ns;
 use crate::query::change;
@@ -69,6 +70,7 @@ fn get_more(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
 }
 
 fn check(cx: &Cx<'_>, cursor: &Parked, ns: &Ns, id: i64, timed: bool) -> Result<()> {
+    cx.pass.continues(&cursor.clearance, id)?;
     if cursor.ns != *ns {
         bail!(Unauthorized, "Requested getMore on namespace '{ns}', but cursor belongs to a different namespace {}", cursor.ns);
     }
@@ -146,6 +148,18 @@ fn next_batch(cx: &mut Cx<'_>, cursor: &mut Parked, batch: Batch, reply: &mut Do
     Ok(done)
 }
 
+/// One that is another's may be killed by who may kill any; if not, none is.
+fn check_owners(cx: &Cx<'_>, ids: &[i64]) -> Result<()> {
+    let others = cx.shared.cursors.owned(ids).into_iter().filter(|(_, owner)| !cx.pass.owns(*owner));
+    for (ns, _) in others {
+        let any = [Resource::Cluster, Resource::Ns(ns.db(), ns.coll())].map(|resource| Need::new(resource, &[Action::KillAnyCursor]));
+        if !any.iter().any(|need| cx.pass.holds(*need)) {
+            bail!(Unauthorized, "not authorized on {} to kill a cursor over {ns}", cx.db);
+        }
+    }
+    Ok(())
+}
+
 fn kill_cursors(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     match args.first() {
         // The cursors of commands that list things belong to no collection.
@@ -165,6 +179,7 @@ fn kill_cursors(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
         }
     }
     let shared = cx.shared.clone();
+    check_owners(cx, &wanted)?;
     let (killed, unknown): (Vec<i64>, Vec<i64>) = wanted.into_iter().partition(|id| shared.cursors.kill(*id));
     // One that awaits data must notice.
     shared.watchers.wake_all();

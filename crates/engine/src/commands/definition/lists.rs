@@ -1,6 +1,7 @@
 //! listDatabases, listCollections
 
 use smongo_bson::{Binary, Doc, DocBuf, DocWriter, Result, Value, bail};
+use smongo_mql::access::{Action, Need, Resource};
 use smongo_mql::stream::Docs;
 use smongo_mql::{Arena, Matcher};
 
@@ -22,8 +23,13 @@ const CONFIG: &str = "config";
 fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let name_only = args.bool("nameOnly")?;
     let filter = args.doc("filter")?;
-    args.strict_bool("authorizedDatabases")?;
+    let authorized = args.strict_bool("authorizedDatabases")?;
     args.finish()?;
+    let all = cx.pass.holds(Need::new(Resource::Cluster, &[Action::ListDatabases]));
+    if !all && authorized == Some(false) {
+        bail!(Unauthorized, "Insufficient permissions to list all databases");
+    }
+    let all = all && authorized != Some(true);
     let matcher = filter.map(|f| plain_filter(f, &cx.op.compile.timeless())).transpose()?;
     let shared = cx.shared.clone();
     let mut total = 0;
@@ -34,7 +40,7 @@ fn list_databases(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_
         if let Err(at) = databases.binary_search_by(|db| db.as_str().cmp(CONFIG)) {
             databases.insert(at, CONFIG.to_owned());
         }
-        for db in databases {
+        for db in databases.into_iter().filter(|db| all || cx.pass.reaches(db)) {
             let bytes = if name_only { 0 } else { database_bytes(cx, &db)? };
             let doc = DocBuf::build(|w| {
                 w.append("name", &*db);
@@ -74,7 +80,7 @@ fn matches(matcher: Option<&Matcher>, doc: Doc<'_>) -> Result<bool> {
 fn list_collections(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     let name_only = args.strict_bool("nameOnly")?.unwrap_or(false);
     let filter = args.doc("filter")?;
-    args.strict_bool("authorizedCollections")?;
+    let authorized = args.strict_bool("authorizedCollections")?.unwrap_or(false);
     let batch = cursor_option(args)?;
     args.finish()?;
     crate::data::namespace::check_database(&cx.db)?;
@@ -86,8 +92,12 @@ fn list_collections(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<
         collections.extend(cx.op.collection(&Ns::unchecked(&cx.db, name))?.filter(|coll| coll.is_made()));
     }
     collections.sort_by(|a, b| a.ns.cmp(&b.ns));
+    if authorized || !cx.pass.holds(Need::new(Resource::Db(&cx.db), &[Action::ListCollections])) {
+        collections.retain(|coll| cx.pass.reaches_collection(&coll.ns));
+    }
     for coll in collections {
-        let buckets = coll.timeseries.is_some().then(|| describe_buckets(&coll, name_only));
+        let shown = || !authorized || cx.pass.reaches_collection(&Ns::unchecked(&cx.db, &format!("{}{}", buckets::PREFIX, coll.ns.coll())));
+        let buckets = (coll.timeseries.is_some() && shown()).then(|| describe_buckets(&coll, name_only));
         for doc in std::iter::once(describe(&coll, name_only)).chain(buckets) {
             if matches(matcher.as_ref(), doc.as_doc())? {
                 docs.push(doc);
@@ -95,7 +105,9 @@ fn list_collections(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<
         }
     }
     let left = docs.len() as u64;
-    let mut cursor = Parked::new(Ns::unchecked(&cx.db, "$cmd.listCollections"), Box::new(Docs::new(docs)));
+    let ns = Ns::unchecked(&cx.db, "$cmd.listCollections");
+    let clearance = cx.pass.clearance(&ns);
+    let mut cursor = Parked::new(ns, Box::new(Docs::new(docs)), clearance);
     cursor.left = Some(left);
     cursor.lsid = cx.lsid.clone();
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply)

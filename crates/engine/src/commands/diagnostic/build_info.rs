@@ -11,10 +11,14 @@ pub const BUILD_INFO_LOWER: Command = Command::new("buildinfo", build_info, LIGH
 /// The version of MongoDB whose answers smongo gives.
 pub const VERSION: [i32; 4] = [8, 2, 0, 0];
 
-fn build_info(_cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<()> {
+fn build_info(cx: &mut Cx<'_>, args: &mut Args<'_>, w: &mut DocWriter<'_>) -> Result<()> {
     args.finish()?;
     let [major, minor, patch, _] = VERSION;
-    w.append("version", &*format!("{major}.{minor}.{patch}")).append("gitVersion", "smongo");
+    w.append("version", &*format!("{major}.{minor}.{patch}"));
+    if cx.pass.is_strangers() && cx.shared.parameters.build_info_mode() == "versionOnlyIfPreAuth" {
+        return Ok(());
+    }
+    w.append("gitVersion", "smongo");
     w.array("modules");
     w.append("allocator", "system").append("javascriptEngine", "none").append("sysInfo", "deprecated");
     {

@@ -186,7 +186,8 @@ fn list_indexes(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
         true => vec![crate::commands::definition::lists::id_index()],
         false => coll.indexes.iter().map(describe).collect(),
     };
-    let mut cursor = Parked::new(ns, Box::new(Docs::new(docs)));
+    let clearance = cx.pass.clearance(&ns);
+    let mut cursor = Parked::new(ns, Box::new(Docs::new(docs)), clearance);
     cursor.lsid = cx.lsid.clone();
     shared.cursors.first_batch(&mut cx.op, cursor, batch, false, reply)
 }

@@ -10,9 +10,9 @@ use crate::data::limits;
 use crate::service::command::{Access, Args, Command, Cx, LIGHT};
 use crate::service::shared::Shared;
 
-pub const HELLO: Command = Command::new("hello", hello, LIGHT, Access::Open);
-pub const IS_MASTER: Command = Command::new("isMaster", hello, LIGHT, Access::Open);
-pub const IS_MASTER_LOWER: Command = Command::new("ismaster", hello, LIGHT, Access::Open);
+pub const HELLO: Command = Command::new("hello", hello, LIGHT, Access::Open).hiding(&["speculativeAuthenticate"]);
+pub const IS_MASTER: Command = Command::new("isMaster", hello, LIGHT, Access::Open).hiding(&["speculativeAuthenticate"]);
+pub const IS_MASTER_LOWER: Command = Command::new("ismaster", hello, LIGHT, Access::Open).hiding(&["speculativeAuthenticate"]);
 pub const PING: Command = Command::new("ping", ping, LIGHT, Access::Open);
 
 fn ping(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {

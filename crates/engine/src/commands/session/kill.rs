@@ -1,7 +1,7 @@
 //! killOp, currentOp, killSessions, killAllSessions, killAllSessionsByPattern
 
 use smongo_bson::{Array, Doc, DocWriter, Result, Value, bail, number};
-use smongo_mql::access::Action;
+use smongo_mql::access::{Action, Need, Resource};
 
 use crate::commands::rules;
 use crate::data::lsid::Lsid;
@@ -33,6 +33,10 @@ fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
     if i32::try_from(id).is_err() {
         bail!(26823, "invalid op : {id}. Op ID cannot be represented with 32 bits");
     }
+    // One's own, or another's by who may kill any. Nobody else learns which numbers there are.
+    if !cx.pass.held_to().is_some_and(|uid| cx.shared.operations.belongs_to(id as u64, uid)) {
+        cx.pass.require(Need::new(Resource::Cluster, &[Action::Killop]), &cx.db, args.body().as_doc())?;
+    }
     cx.shared.operations.kill(id as u64);
     cx.shared.wake_sleepers();
     reply.append("info", "attempting to kill op");
@@ -42,8 +46,8 @@ fn kill_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
 fn current_op(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     // What is left of the arguments is a filter over the listing.
     args.first();
-    args.accept(&["$ownOps"]);
-    let show = Show { idle_connections: args.value("$all").truthy(), idle_cursors: false, idle_sessions: true, truncate: true };
+    let own = args.value("$ownOps").truthy();
+    let show = Show { idle_connections: args.value("$all").truthy(), idle_cursors: false, idle_sessions: true, truncate: true, only: cx.pass.held_to().filter(|_| own) };
     let filter = smongo_bson::DocBuf::build(|w| {
         for e in args.rest() {
             w.append_element(&e);

@@ -161,6 +161,19 @@ pub fn find(op: &mut OpCx, kind: Kind, who: &Principal) -> Result<Option<DocBuf>
     Ok(found.map(|(_, doc)| DocBuf::from(doc)))
 }
 
+/// Whether there is neither a user nor a role.
+pub fn nobody(op: &mut OpCx) -> Result<bool> {
+    let one = [DocBuf::build(|w| {
+        w.append("$limit", 1);
+    })];
+    for kind in [Kind::User, Kind::Role] {
+        if exec::open_pipeline(op, "admin", kind.coll(), &one, &Default::default())?.advance(op)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// All of a database, or of all databases, in the order of their ids.
 pub fn list(op: &mut OpCx, kind: Kind, db: Option<&str>) -> Result<Vec<DocBuf>> {
     let stages = [

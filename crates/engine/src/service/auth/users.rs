@@ -7,10 +7,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
+use smongo_mql::access::{Action, Actions};
 
+use super::grants::Grants;
 use super::principals::{self, Kind, Principal};
 use super::privileges::{self, Privilege};
 use super::restrictions::{self, Restriction};
+use super::roles;
 use super::scram::{Keys, Mechanism};
 use crate::data::limits;
 use crate::data::op::OpCx;
@@ -41,6 +44,8 @@ pub struct User {
     pub all_roles: Vec<Principal>,
     /// What all stored roles allow, one for each resource.
     pub privileges: Vec<Privilege>,
+    /// What all roles allow, added up.
+    pub grants: Grants,
     /// The user's own list and those of its roles: each must admit who logs in.
     restrictions: Vec<Vec<Restriction>>,
 }
@@ -88,11 +93,20 @@ impl User {
     /// Adds up what the roles allow, and where from. `all_roles` with the documents of those that are stored.
     fn of(account: Account, all_roles: Vec<Principal>, stored: &[DocBuf]) -> Result<User> {
         let Account { principal, user_id, roles, restrictions, .. } = account;
-        let mut user = User { uid: uid(&principal), principal, user_id, roles, all_roles, privileges: Vec::new(), restrictions: vec![restrictions] };
+        let mut user = User { uid: uid(&principal), principal, user_id, roles, all_roles, privileges: Vec::new(), grants: Grants::default(), restrictions: vec![restrictions] };
         for role in stored {
             // A restriction that nobody understands might forbid it.
             user.restrictions.push(restrictions::stored(role.as_doc())?);
             privileges::stored(role.as_doc()).iter().for_each(|privilege| privileges::add(&mut user.privileges, privilege));
+        }
+        for Privilege { resource, actions } in &user.privileges {
+            let known = actions.iter().filter_map(|name| Action::parse(name)).map(Actions::one);
+            user.grants.add(resource.as_doc(), known.fold(Actions::NONE, Actions::and));
+        }
+        for role in &user.all_roles {
+            if let Some(builtin) = roles::find(&role.name, &role.db) {
+                user.grants.add_builtin(builtin, &role.db);
+            }
         }
         Ok(user)
     }

@@ -132,6 +132,10 @@ impl Needs {
         self.0.push(Owned { or: Some(Box::new(Owned::new(other))), ..Owned::new(one) });
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn met(&self, grants: &Grants) -> bool {
         self.0.iter().all(|owned| owned.met(grants))
     }
@@ -144,7 +148,12 @@ impl Needs {
 
 /// Adds what a command needs.
 pub fn needs(command: &Command, scope: &Scope<'_, '_>, needs: &mut Needs) -> Result<()> {
-    match command.access {
+    add_needs(command.access, scope, needs)
+}
+
+/// Adds what a rule asks for.
+pub fn add_needs(access: Access, scope: &Scope<'_, '_>, needs: &mut Needs) -> Result<()> {
+    match access {
         Access::Open | Access::User => {}
         Access::Cluster(actions) => needs.cluster(actions),
         Access::Database(actions) => needs.db(scope.db, actions),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smongo_bson::{DocBuf, Result, Value};
 use smongo_mql::Host;
 
-use super::{After, Client, Command, ReadConcern, WriteConcern};
+use super::{After, Client, Command, Pass, ReadConcern, WriteConcern};
 use crate::data::lsid::Lsid;
 use crate::data::op::OpCx;
 use crate::service::auth::Connection;
@@ -16,6 +16,8 @@ use crate::service::shared::Shared;
 pub struct Cx<'s> {
     pub shared: &'s Arc<Shared>,
     pub op: OpCx,
+    /// What the gate found: who sent the command, and what he may.
+    pub pass: Pass,
     pub command: &'static Command,
     pub db: String,
     pub lsid: Option<Lsid>,

@@ -3,8 +3,10 @@
 mod access;
 mod args;
 mod cx;
+pub mod gate;
 mod generic;
 mod request;
+pub mod shown;
 
 use smongo_bson::{DocWriter, Result};
 
@@ -12,6 +14,7 @@ use crate::service::usage::Kind;
 pub use access::{Access, Needs, Scope, named, needs};
 pub use args::{Args, choice};
 pub use cx::Cx;
+pub use gate::{Clearance, Pass};
 pub use generic::{Generic, ReadConcern, WriteConcern, in_api_1};
 pub use request::{After, Client, Peer, Request, Sequence, Trust, Way};
 

@@ -463,9 +463,8 @@ fn callers_in_the_process_log_in_by_name_and_password() {
 fn sessions_belong_to_users() {
     let engine = memory();
     let mut owner = Conn::owner(&engine);
-    for user in ["ann", "bob"] {
-        owner.ok("app", &format!(r#"{{"createUser": "{user}", "pwd": "pencil", "roles": [{{"role": "root", "db": "admin"}}]}}"#));
-    }
+    owner.ok("app", r#"{"createUser": "ann", "pwd": "pencil", "roles": [{"role": "root", "db": "admin"}]}"#);
+    owner.ok("app", r#"{"createUser": "bob", "pwd": "pencil", "roles": ["readWrite"]}"#);
     owner.ok("app", r#"{"create": "c"}"#);
     let logged_in = |user: &str| {
         let mut conn = Conn::from(&engine, "10.0.0.1:5000");
@@ -482,10 +481,12 @@ fn sessions_belong_to_users() {
     bob.ok("app", &insert(3, r#", "startTransaction": true"#));
     let commit = format!(r#"{{"commitTransaction": 1, "lsid": {{"id": {lsid}}}, "txnNumber": {{"$numberLong": "1"}}, "autocommit": false}}"#);
     bob.ok("admin", &commit);
-    for command in ["endSessions", "killSessions", "refreshSessions"] {
+    for command in ["endSessions", "refreshSessions"] {
         bob.ok("admin", &format!(r#"{{"{command}": [{{"id": {lsid}}}]}}"#));
         assert_eq!(bob.code("admin", &format!(r#"{{"{command}": [{{"id": {lsid}, "uid": {}}}]}}"#, uid("ann@app"))), 13, "{command}");
     }
+    bob.ok("admin", &format!(r#"{{"killSessions": [{{"id": {lsid}}}]}}"#));
+    assert_eq!(bob.code("admin", &format!(r#"{{"killSessions": [{{"id": {lsid}, "uid": {}}}]}}"#, uid("ann@app"))), 13);
     bob.ok("admin", r#"{"killSessions": []}"#);
     Conn::from(&engine, "10.0.0.1:1").ok("admin", &format!(r#"{{"endSessions": [{{"id": {lsid}}}]}}"#));
     ann.ok("app", &insert(4, ""));
@@ -514,6 +515,7 @@ fn sessions_belong_to_users() {
         assert!(time(&conn.ok("admin", &ahead)) < now + 3000);
     }
     assert!(time(&owner.ok("admin", &ahead)) >= now + 3600);
+    ann.ok("admin", &format!(r#"{{"killSessions": [{{"id": {lsid}, "uid": {}}}]}}"#, uid("bob@app")));
     ann.ok("admin", &commit);
     let found = owner.ok("app", r#"{"distinct": "c", "key": "_id"}"#);
     assert_eq!(json::value_to_relaxed(found.get("values")), "[1,3,4]");
@@ -525,6 +527,44 @@ fn sessions_belong_to_users() {
             let id = session.as_doc().unwrap().get("_id").as_doc().unwrap();
             assert!(matches!(id.get("uid"), Value::Binary(b) if b.bytes() == &Sha256::digest(mine)[..]), "{id:?}");
         }
+    }
+}
+
+/// Whoever is dropped leaves nothing that goes on: no command, no cursor, no transaction.
+#[test]
+fn nothing_goes_on_for_users_who_are_gone() {
+    let engine = memory();
+    let mut owner = Conn::owner(&engine);
+    owner.ok("app", r#"{"insert": "c", "documents": [{"_id": 1}, {"_id": 2}]}"#);
+    let user = r#"{"createUser": "ann", "pwd": "pencil", "roles": ["readWrite"], "mechanisms": ["SCRAM-SHA-256"]}"#;
+    let connect = || {
+        let mut conn = Conn::from(&engine, "10.0.0.1:5000");
+        conn.login(BOTH[0], "ann", "pencil", "app", true).unwrap();
+        conn
+    };
+    let lsid = r#""lsid": {"id": {"$binary": {"base64": "AAAAAAAAAAAAAAAAAAAAAQ==", "subType": "04"}}}, "txnNumber": {"$numberLong": "1"}, "autocommit": false"#;
+    for drop in [r#"{"dropUser": "ann"}"#, r#"{"dropAllUsersFromDatabase": 1}"#] {
+        owner.ok("app", user);
+        let mut conn = connect();
+        let cursor = conn.ok("app", r#"{"find": "c", "batchSize": 1}"#);
+        let id = smongo_bson::number::to_i64_exact(cursor.get("cursor").as_doc().unwrap().get("id")).unwrap();
+        conn.ok("app", &format!(r#"{{"update": "c", "updates": [{{"q": {{"_id": 2}}, "u": {{"$inc": {{"n": 1}}}}}}], "startTransaction": true, {lsid}}}"#));
+        // One that waits for something that never comes.
+        let mut waiting = connect();
+        let stream = waiting.ok("app", r#"{"aggregate": "c", "pipeline": [{"$changeStream": {}}], "cursor": {}}"#);
+        let stream = smongo_bson::number::to_i64_exact(stream.get("cursor").as_doc().unwrap().get("id")).unwrap();
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(move || waiting.code("app", &format!(r#"{{"getMore": {{"$numberLong": "{stream}"}}, "collection": "c", "maxTimeMS": 60000}}"#)));
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            owner.ok("app", drop);
+            assert!(matches!(waits.join().unwrap(), 43 | 237 | 11601));
+        });
+        assert!(begun.elapsed().as_secs() < 30);
+        // Nobody holds the document any more, and the cursor is gone.
+        owner.ok("app", r#"{"update": "c", "updates": [{"q": {"_id": 2}, "u": {"$set": {"n": 0}}}], "maxTimeMS": 10000}"#);
+        assert_eq!(owner.code("app", &format!(r#"{{"getMore": {{"$numberLong": "{id}"}}, "collection": "c"}}"#)), 43);
+        assert_eq!(conn.code("app", r#"{"find": "c"}"#), 13);
     }
 }
 

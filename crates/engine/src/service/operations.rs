@@ -287,14 +287,14 @@ impl Operations {
         })
     }
 
-    /// Kills what a user runs who is no more.
-    pub fn kill_user(&self, uid: Uid) {
-        self.places().iter().for_each(|p| p.kill_if(Code::Interrupted, |op| op.belongs_to(uid)));
-    }
-
     pub fn kill_sessions(&self, ids: &[Lsid]) {
         let of_them = |op: &Running| op.lsid.as_ref().is_some_and(|l| ids.contains(l));
         self.places().iter().for_each(|p| p.kill_if(Code::Interrupted, of_them));
+    }
+
+    /// Kills what somebody runs, but for the command that asks for it.
+    pub fn kill_user(&self, uid: Uid, except: &Place) {
+        self.places().iter().filter(|place| !std::ptr::eq(&***place, except)).for_each(|p| p.kill_if(Code::Interrupted, |op| op.belongs_to(uid)));
     }
 
     pub fn kill_all(&self) {

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail};
 
+use super::users::end_work_of;
 use crate::commands::rules;
 use crate::data::catalog::find_by_id;
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::data::write;
 use crate::query::exec;
-use crate::service::auth::principals::{self, Kind};
+use crate::service::auth::principals::{self, Kind, Principal};
 use crate::service::command::{ADMIN, Access, Args, Command, Cx, WRITES};
 
 pub const MERGE: Command = Command::new("_mergeAuthzCollections", merge, ADMIN | WRITES, Access::Computed(rules::merge_authz_collections));
@@ -19,8 +20,8 @@ pub const MERGE: Command = Command::new("_mergeAuthzCollections", merge, ADMIN |
 struct Change {
     kind: Kind,
     documents: Vec<DocBuf>,
-    /// The ids of those that go.
-    gone: Vec<String>,
+    /// Those that go.
+    gone: Vec<Principal>,
 }
 
 /// All of both in one transaction: whoever looks, or a crash, finds all of it or nothing.
@@ -44,7 +45,10 @@ fn merge(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Re
     for change in &changes {
         principals::make_home(&mut cx.op, change.kind)?;
     }
-    cx.op.write(|op| changes.iter().try_for_each(|change| apply(op, change, drop)))
+    cx.op.write(|op| changes.iter().try_for_each(|change| apply(op, change, drop)))?;
+    let gone: Vec<Principal> = changes.iter().filter(|change| change.kind == Kind::User).flat_map(|change| change.gone.iter().cloned()).collect();
+    end_work_of(cx, &gone);
+    Ok(())
 }
 
 fn read(op: &mut OpCx, kind: Kind, from: &Ns, db: Option<&str>, drop: bool) -> Result<Change> {
@@ -65,7 +69,7 @@ fn read(op: &mut OpCx, kind: Kind, from: &Ns, db: Option<&str>, drop: bool) -> R
     if drop {
         let stay: HashSet<&str> = documents.iter().filter_map(|doc| doc.get("_id").as_str()).collect();
         let held = principals::list(op, kind, db)?;
-        gone.extend(held.iter().filter_map(|doc| doc.get("_id").as_str()).filter(|id| !stay.contains(id)).map(str::to_owned));
+        gone.extend(held.iter().map(|doc| principals::name_of(kind, doc.as_doc())).filter(|who| !stay.contains(&*who.id())));
     }
     Ok(Change { kind, documents, gone })
 }
@@ -75,7 +79,7 @@ fn checked(kind: Kind, doc: Doc<'_>) -> Result<DocBuf> {
     let (Some(name), Some(db)) = (doc.get(kind.field()).as_str(), doc.get("db").as_str()) else {
         bail!(BadValue, "a document of {} to be merged has no {} or no db", kind.ns(), kind.field())
     };
-    let id = principals::Principal::new(name, db).id();
+    let id = Principal::new(name, db).id();
     match doc.get("_id") {
         Value::String(given) if given == id => Ok(DocBuf::from(doc)),
         _ => bail!(BadValue, "the _id of {name}@{db} in {} must be \"{id}\"", kind.ns()),
@@ -84,8 +88,8 @@ fn checked(kind: Kind, doc: Doc<'_>) -> Result<DocBuf> {
 
 fn apply(op: &mut OpCx, change: &Change, drop: bool) -> Result<()> {
     let coll = op.data.catalog.require(&change.kind.ns())?;
-    for id in &change.gone {
-        let old = find_by_id(op, &coll, Value::String(id))?.map(|(id, doc)| (id, DocBuf::from(doc)));
+    for who in &change.gone {
+        let old = find_by_id(op, &coll, Value::String(&who.id()))?.map(|(id, doc)| (id, DocBuf::from(doc)));
         if let Some((id, old)) = old {
             write::delete(op, &coll, id, old.as_doc())?;
         }

@@ -5,10 +5,12 @@ use smongo_mql::{Arena, Matcher};
 use smongo_mql::access::Action;
 
 use crate::commands::rules;
+use crate::data::lsid::Lsid;
 use crate::data::op::OpCx;
 use crate::data::oplog::uuid_bytes;
 use crate::service::auth::principals::{self, Kind, Principal, named};
 use crate::service::auth::scram::{Keys, Mechanism};
+use crate::service::auth::users::uid;
 use crate::service::auth::{privileges, restrictions};
 use crate::service::command::{Access, Args, Command, Cx, WRITES};
 use crate::service::parameters::Parameters;
@@ -154,14 +156,29 @@ fn drop_user(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -
     let user = named(cx, args)?;
     args.finish()?;
     let found = principals::remove(&mut cx.op, Kind::User, &user)?;
-    require(found, &user)
+    require(found, &user)?;
+    end_work_of(cx, std::slice::from_ref(&user));
+    Ok(())
+}
+
+/// What somebody who is gone has left ends: commands that run, cursors, transactions. Connections find out by themselves.
+pub fn end_work_of(cx: &Cx<'_>, gone: &[Principal]) {
+    let shared = cx.shared;
+    for uid in gone.iter().map(uid) {
+        shared.operations.kill_user(uid, cx.place);
+        shared.cursors.kill_where(|cursor| cursor.clearance.owner() == Some(uid));
+        let sessions: Vec<Lsid> = shared.sessions.ids().into_iter().filter(|id| id.uid == Some(uid)).collect();
+        shared.sessions.abort(&sessions);
+    }
+    shared.wake_sleepers();
 }
 
 fn drop_all(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     args.finish()?;
     let db = cx.db.clone();
-    let n = principals::remove_users(&mut cx.op, &db)?;
-    reply.append("n", n);
+    let gone = principals::remove_users(&mut cx.op, &db)?;
+    end_work_of(cx, &gone);
+    reply.append("n", gone.len() as i32);
     Ok(())
 }
 

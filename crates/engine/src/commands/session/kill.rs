@@ -81,8 +81,8 @@ fn kill_sessions(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_
         match v {
             Value::Document(d) => {
                 let mut lsid = Lsid::parse(d)?;
-                // Where nothing is enforced everybody may kill everything; it is only named.
-                lsid.claim(own, trust != Trust::Enforced)?;
+                // Others' sessions are named by who may kill any.
+                lsid.claim(own, cx.pass.holds(Need::new(Resource::Cluster, &[Action::KillAnySession])))?;
                 ids.push(lsid);
             }
             v => bail!(TypeMismatch, "a session id must be an object, found {}", v.type_name()),

@@ -261,14 +261,14 @@ pub fn names(op: &mut OpCx, kind: Kind, db: &str) -> Result<Vec<Principal>> {
     Ok(list(op, kind, Some(db))?.iter().map(|doc| name_of(kind, doc.as_doc())).collect())
 }
 
-/// Removes all users of a database, together; tells how many there were.
-pub fn remove_users(op: &mut OpCx, db: &str) -> Result<i32> {
+/// Removes all users of a database, together; tells who they were.
+pub fn remove_users(op: &mut OpCx, db: &str) -> Result<Vec<Principal>> {
     op.write(|op| {
-        let mut n = 0;
-        for user in names(op, Kind::User, db)? {
-            n += i32::from(remove_within(op, Kind::User, &user)?);
+        let gone = names(op, Kind::User, db)?;
+        for user in &gone {
+            remove_within(op, Kind::User, user)?;
         }
-        Ok(n)
+        Ok(gone)
     })
 }
 

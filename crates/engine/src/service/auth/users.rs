@@ -38,9 +38,7 @@ pub struct User {
     pub user_id: Option<[u8; 16]>,
     /// What sessions of the user are known by: the hash of `name@db`.
     pub uid: [u8; 32],
-    /// The roles it was granted.
-    pub roles: Vec<Principal>,
-    /// Those, and all that they are made of.
+    /// The roles it was granted, and all that they are made of.
     pub all_roles: Vec<Principal>,
     /// What all stored roles allow, one for each resource.
     pub privileges: Vec<Privilege>,
@@ -92,8 +90,8 @@ impl Account {
 impl User {
     /// Adds up what the roles allow, and where from. `all_roles` with the documents of those that are stored.
     fn of(account: Account, all_roles: Vec<Principal>, stored: &[DocBuf]) -> Result<User> {
-        let Account { principal, user_id, roles, restrictions, .. } = account;
-        let mut user = User { uid: uid(&principal), principal, user_id, roles, all_roles, privileges: Vec::new(), grants: Grants::default(), restrictions: vec![restrictions] };
+        let Account { principal, user_id, restrictions, .. } = account;
+        let mut user = User { uid: uid(&principal), principal, user_id, all_roles, privileges: Vec::new(), grants: Grants::default(), restrictions: vec![restrictions] };
         for role in stored {
             // A restriction that nobody understands might forbid it.
             user.restrictions.push(restrictions::stored(role.as_doc())?);

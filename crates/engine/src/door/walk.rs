@@ -7,9 +7,9 @@ use smongo_bson::json::parse_doc;
 use smongo_bson::{Array, Doc, DocBuf, DocWriter, Result, Value, err};
 
 use super::Session;
+use crate::Engine;
 use crate::commands::{self, COMMANDS};
 use crate::data::options::Options;
-use crate::life::engine::Engine;
 use crate::service::auth::roles::ROLES;
 use crate::service::command::gate::tests::MUTANT;
 use crate::service::command::{Access, Client, Request, Trust};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smongo_bson::{Error, Result, bail, err};
+use smongo_bson::{Error, Escaped, Result, bail, err};
 
 use super::attempts::Verdict;
 use super::conversation::Conversation;
@@ -55,7 +55,7 @@ impl Connection {
         let generation = shared.users_generation();
         let now = shared.users.user(shared, &user.principal)?.filter(|now| now.user_id == user.user_id && now.admits(client));
         if now.is_none() {
-            tracing::info!(target: "smongo::access", remote = client.remote, "{:?} is logged out: changed or gone", user.principal.to_string());
+            tracing::info!(target: "smongo::access", remote = client.remote, "{} is logged out: changed or gone", Escaped(&user.principal.to_string()));
         }
         (self.user, self.generation) = (now, generation);
         Ok(())
@@ -180,21 +180,16 @@ impl Peer<'_> {
         if self.counts() {
             self.shared.attempts.succeeded(self.client.peer.way, who);
         }
-        tracing::info!(target: "smongo::access", connection = self.connection, remote = self.client.remote, mechanism, user = ?short(&who.name), db = ?short(&who.db), "logged in");
+        tracing::info!(target: "smongo::access", connection = self.connection, remote = self.client.remote, mechanism, user = %Escaped(&who.name), db = %Escaped(&who.db), "logged in");
     }
 
     fn note(&self, who: Option<&Principal>, mechanism: &str, reason: &str) {
         let (name, db) = who.map_or(("", ""), |who| (&*who.name, &*who.db));
-        tracing::info!(target: "smongo::access", connection = self.connection, remote = self.client.remote, mechanism = ?short(mechanism), user = ?short(name), db = ?short(db), reason, "login failed");
+        tracing::info!(target: "smongo::access", connection = self.connection, remote = self.client.remote, mechanism = %Escaped(mechanism), user = %Escaped(name), db = %Escaped(db), reason, "login failed");
     }
 }
 
 /// All that a client hears of a login that failed.
 pub(super) fn failure() -> Error {
     err!(AuthenticationFailed, "Authentication failed.")
-}
-
-/// As much of a name as a line of the log holds; `Debug` writes what is no letter by its number.
-fn short(text: &str) -> String {
-    text.chars().take(256).collect()
 }

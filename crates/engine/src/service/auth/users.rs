@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use smongo_bson::{Doc, DocBuf, Result, Value, bail};
+use smongo_bson::{Doc, DocBuf, Escaped, Result, Value, bail};
 use smongo_mql::access::{Action, Actions};
 
 use super::grants::Grants;
@@ -219,7 +219,7 @@ fn read(op: &mut OpCx, who: &Principal) -> Result<Option<Account>> {
 
 /// What makes no sense is nobody, and the log says so.
 fn sensible<T>(who: &Principal, read: Result<T>) -> Option<T> {
-    read.inspect_err(|e| tracing::warn!(target: "smongo::access", "the user {:?} cannot log in: {}", who.to_string(), e.message())).ok()
+    read.inspect_err(|e| tracing::warn!(target: "smongo::access", "the user {} cannot log in: {}", Escaped(&who.to_string()), Escaped(e.message()))).ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Playing a script through a door and checking the replies.
 
 use smongo_bson::{Doc, DocBuf, Value, json};
-use smongo_engine::{Client, Engine, Request, Session};
+use smongo_engine::door::witness::Witness;
+use smongo_engine::{Client, Engine, Request};
 
 use crate::script::{Expect, Script, Step};
 
@@ -10,19 +11,22 @@ pub trait Door {
     fn run(&mut self, command: Doc<'_>) -> Result<DocBuf, String>;
 }
 
-/// The door itself.
-pub struct Embedded(Session);
+/// The door itself, with the witness beside it: what a command touches and did not ask for fails the case.
+pub struct Embedded(Witness);
 
 impl Embedded {
     pub fn new(engine: &Engine) -> Embedded {
-        Embedded(engine.session(Client { local: "localhost:27017".into(), ..Client::owner() }))
+        let session = engine.session(Client { local: "localhost:27017".into(), ..Client::owner() });
+        Embedded(Witness::new(session, engine.session(Client::owner())))
     }
 }
 
 impl Door for Embedded {
     fn run(&mut self, command: Doc<'_>) -> Result<DocBuf, String> {
         let mut out = Vec::new();
-        self.0.run(&Request::new(command), &mut out);
+        if let Some(breach) = self.0.run(&Request::new(command), &mut out).first() {
+            return Err(format!("the command {breach}"));
+        }
         DocBuf::parse(out).map_err(|e| format!("the reply is not BSON: {e}"))
     }
 }

@@ -19,6 +19,7 @@ mod space;
 mod stats;
 mod store;
 mod table;
+pub mod witness;
 mod wt;
 
 pub use compact::{AutoCompact, CompactProgress};

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::space::Space;
 use crate::store::{Inner, Shared};
 use crate::table::Table;
+use crate::witness;
 use crate::wt::{RawSession, Slot};
 use std::cmp::Ordering;
 use std::ops::{Deref, DerefMut};
@@ -422,6 +423,7 @@ impl Work {
 
     /// A cursor without a position.
     pub fn open(&mut self, table: &Table) -> Result<CursorId> {
+        witness::note(table, false);
         let slot = match self.cached(table)?.spare.pop() {
             Some(slot) => slot,
             None => self.open_slot(table, None)?,
@@ -541,6 +543,7 @@ impl Work {
     /// The value of a key.
     #[inline]
     pub fn get(&mut self, table: &Table, key: &[u8]) -> Result<Option<&[u8]>> {
+        witness::note(table, false);
         let slot = self.main(table)?;
         if self.transaction == Transaction::None {
             self.unlend()?;
@@ -550,7 +553,8 @@ impl Work {
     }
 
     #[inline]
-    fn writable(&mut self) -> Result<()> {
+    fn writable(&mut self, table: &Table) -> Result<()> {
+        witness::note(table, true);
         if let (false, Some(space)) = (self.urgent, &self.shared.space) {
             space.check()?;
         }
@@ -568,7 +572,7 @@ impl Work {
     /// Puts a pair, over the old value if the key exists.
     #[inline]
     pub fn insert(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
-        self.writable()?;
+        self.writable(table)?;
         let slot = self.main(table)?;
         self.raw.insert(slot, key, value).map(|_| ())
     }
@@ -576,7 +580,7 @@ impl Work {
     /// Puts a pair under a new key; false when the key exists.
     #[inline]
     pub fn insert_new(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<bool> {
-        self.writable()?;
+        self.writable(table)?;
         let slot = self.strict(table)?;
         self.raw.insert(slot, key, value)
     }
@@ -584,7 +588,7 @@ impl Work {
     /// Replaces the value of a key; false when the key does not exist.
     #[inline]
     pub fn update(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<bool> {
-        self.writable()?;
+        self.writable(table)?;
         let slot = self.strict(table)?;
         self.raw.update(slot, key, value)
     }
@@ -592,7 +596,7 @@ impl Work {
     /// Removes a key; false when it does not exist.
     #[inline]
     pub fn remove(&mut self, table: &Table, key: &[u8]) -> Result<bool> {
-        self.writable()?;
+        self.writable(table)?;
         let slot = self.strict(table)?;
         self.raw.remove(slot, key)
     }
@@ -604,20 +608,21 @@ impl Work {
         if self.transaction == Transaction::None {
             return Err(invalid("a partial update outside of a transaction"));
         }
-        self.writable()?;
+        self.writable(table)?;
         let slot = self.main(table)?;
         self.raw.modify(slot, key, changes)
     }
 
     /// The largest key, committed or not; `None` when the table is empty.
     pub fn largest_key(&mut self, table: &Table) -> Result<Option<Vec<u8>>> {
+        witness::note(table, false);
         let slot = self.main(table)?;
         self.raw.largest_key(slot)
     }
 
     /// Removes the keys between two bounds, both inclusive; `None` is the end of the table.
     pub fn truncate(&mut self, table: &Table, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<()> {
-        self.writable()?;
+        self.writable(table)?;
         let (main, strict) = (self.main(table)?, self.strict(table)?);
         let (from, to) = (from.map(|key| (main, key)), to.map(|key| (strict, key)));
         match self.raw.truncate(from, to, table.uri()) {
@@ -630,6 +635,7 @@ impl Work {
     /// Starts the fast filling of an empty table that nobody else uses, outside of a transaction.
     /// What is put is on disk when [`Bulk::finish`] returns, and lost in a crash before.
     pub fn bulk(&mut self, table: &Table) -> Result<Bulk<'_>> {
+        witness::note(table, true);
         if self.transaction != Transaction::None {
             return Err(invalid("a bulk load in a transaction"));
         }

@@ -6,6 +6,7 @@ mod reply;
 mod run;
 #[cfg(test)]
 mod walk;
+pub mod witness;
 
 use std::sync::Arc;
 

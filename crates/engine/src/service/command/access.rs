@@ -132,6 +132,11 @@ impl Needs {
         self.0.push(Owned { or: Some(Box::new(Owned::new(other))), ..Owned::new(one) });
     }
 
+    /// Asks for what others ask for, too.
+    pub fn extend(&mut self, others: &Needs) {
+        self.0.extend(others.0.iter().cloned());
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -74,14 +74,14 @@ fn interesting(n: u8) -> Value<'static> {
 }
 
 /// Bytes that decide; zero, "leave it", when they are used up.
-struct Steer<'d> {
-    bytes: &'d [u8],
+pub struct Steer<'d> {
+    pub bytes: &'d [u8],
     /// One decision in so many can change something: a command that is bent little gets further.
-    rarity: u8,
+    pub rarity: u8,
 }
 
 impl Steer<'_> {
-    fn next(&mut self) -> u8 {
+    pub fn next(&mut self) -> u8 {
         let Some((first, rest)) = self.bytes.split_first() else { return 0 };
         self.bytes = rest;
         *first
@@ -93,7 +93,7 @@ impl Steer<'_> {
     }
 }
 
-fn bend_doc(from: Doc<'_>, whole: Doc<'_>, steer: &mut Steer<'_>, w: &mut DocWriter<'_>, depth: usize) {
+pub fn bend_doc(from: Doc<'_>, whole: Doc<'_>, steer: &mut Steer<'_>, w: &mut DocWriter<'_>, depth: usize) {
     for e in from {
         match steer.how() {
             1 => {}

@@ -3,6 +3,7 @@
 //! Two drivers use them: cargo-fuzz (`fuzz_targets/`), and a plain test with random mutations that CI runs
 //! (`crates/server/tests/fuzz.rs` includes this file).
 
+mod access;
 mod command;
 mod login;
 
@@ -13,6 +14,7 @@ use smongo_bson::{Array, Doc, DocWriter, Value, check, compare, json};
 use smongo_server::frame::{HEADER, Header, OP_COMPRESSED, OP_QUERY, Reader};
 use smongo_server::{compress, legacy, message};
 
+pub use access::{needs, privilege};
 pub use command::{command, seeds as command_seeds};
 pub use login::{conversation, scram, scram_seeds};
 

@@ -209,3 +209,13 @@ fn dn() {
 fn conversation() {
     run(targets::conversation, |rng| (0..rng.below(40)).map(|_| rng.next() as u8).collect());
 }
+
+#[test]
+fn needs() {
+    run(targets::needs, |rng| (0..rng.below(400)).map(|_| rng.next() as u8).collect());
+}
+
+#[test]
+fn privilege() {
+    run(targets::privilege, |rng| (0..rng.below(60)).map(|_| rng.next() as u8).collect());
+}

@@ -63,7 +63,11 @@ impl Grants {
     /// Adds a privilege as it is stored: a resource document and actions. What nobody understands allows nothing.
     pub fn add(&mut self, resource: Doc<'_>, actions: Actions) {
         let (db, coll) = (resource.get("db").as_str(), resource.get("collection").as_str());
-        match (resource.get("cluster"), resource.get("anyResource"), resource.get("system_buckets").as_str()) {
+        let whole = |name: &str| match resource.get(name) {
+            Value::Null | Value::Undefined => Value::Missing,
+            value => value,
+        };
+        match (whole("cluster"), whole("anyResource"), resource.get("system_buckets").as_str()) {
             (Value::Bool(true), Value::Missing, None) if db.is_none() && coll.is_none() => add(&mut self.cluster, actions),
             (Value::Missing, Value::Bool(true), None) if db.is_none() && coll.is_none() => add(&mut self.any_resource, actions),
             (Value::Missing, Value::Missing, Some(name)) if coll.is_none() => add(entry(self.buckets.entry(db.unwrap_or_default().into()).or_default(), name), actions),

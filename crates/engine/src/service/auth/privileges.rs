@@ -40,12 +40,12 @@ pub fn parse(list: Array<'_>) -> Result<Vec<Privilege>> {
 /// `{db, collection}`, `{cluster: true}`, `{anyResource: true}`, or `{system_buckets}` with or without a database.
 fn check_resource(resource: Doc<'_>) -> Result<()> {
     let mut args = Args::nested("resource", resource);
-    let whole = args.strict_bool("cluster")?.is_some() | args.strict_bool("anyResource")?.is_some();
+    let whole = (args.strict_bool("cluster")?, args.strict_bool("anyResource")?);
     let part = (args.str("db")?, args.str("collection")?, args.str("system_buckets")?);
     args.finish()?;
-    match part {
-        (None, None, None) if whole => Ok(()),
-        (Some(_), Some(_), None) | (_, None, Some(_)) if !whole => Ok(()),
+    match (whole, part) {
+        ((Some(true), None) | (None, Some(true)), (None, None, None)) => Ok(()),
+        ((None, None), (Some(_), Some(_), None) | (_, None, Some(_))) => Ok(()),
         _ => bail!(BadValue, "A resource is a db and a collection, the cluster or anyResource, not {resource:?}"),
     }
 }

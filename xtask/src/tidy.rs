@@ -13,9 +13,10 @@ const UNSAFE: &[&str] = &["crates/storage/src/wt/", "crates/wiredtiger-sys/"];
 const ARROWS: &[(&str, &[&str])] = &[
     ("bson", &[]),
     ("cases", &["bson", "engine", "server"]),
-    ("engine", &["bson", "mql", "storage"]),
+    ("engine", &["bson", "mql", "search", "storage"]),
     ("mql", &["bson"]),
     ("python", &["bson", "engine", "server"]),
+    ("search", &["bson"]),
     ("server", &["bson", "engine"]),
     ("smongo", &["bson", "engine", "server"]),
     ("storage", &["bson"]),

@@ -191,6 +191,7 @@ codes! {
     APIDeprecationError = 324,
     APIMismatchError = 325,
     MechanismUnavailable = 334,
+    AuthenticationAbandoned = 337,
     UnsupportedOpQueryCommand = 352,
     CannotConvertIndexToUnique = 359,
     CollectionUUIDMismatch = 361,

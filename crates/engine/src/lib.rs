@@ -21,6 +21,6 @@ pub use life::engine::Engine;
 pub use data::namespace::Ns;
 pub use service::auth::scram::{Asking, Mechanism};
 pub use service::operations::Watched;
-pub use data::options::Options;
+pub use data::options::{Audit, Destination, Options};
 pub use life::repair::repair;
 pub use smongo_storage::descriptors;

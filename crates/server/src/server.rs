@@ -310,11 +310,11 @@ impl Shared {
     fn speak(&self, id: u64, stream: &Stream, remote: String, arrival: Arrival) -> io::Result<()> {
         let deadline = arrival.since + limits::FIRST;
         let Some(wire) = self.begin_wire(stream, &remote, arrival.what, deadline)? else { return Ok(()) };
-        let certificate = match &wire {
-            Wire::Tls(encrypted) => encrypted.subject(),
-            Wire::Plain(_) => None,
+        let (tls, certificate) = match &wire {
+            Wire::Tls(encrypted) => (Some(encrypted.version()), encrypted.subject()),
+            Wire::Plain(_) => (None, None),
         };
-        let peer = Peer { local: stream.is_local(), way: stream.way(), exposed: self.exposed, certificate };
+        let peer = Peer { local: stream.is_local(), way: stream.way(), exposed: self.exposed, tls, certificate };
         let trust = if self.private { Trust::Owner } else { self.exposure.trust() };
         let local = self.advertise.clone().unwrap_or_else(|| stream.local());
         let session = self.engine.session(Client { local, remote, compressors: compress::OFFERED, trust, peer });

@@ -18,6 +18,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion, version};
+use smongo_engine::Client;
 use smongo_server::{Listen, Mode, Tls};
 
 type Secure = Raw<StreamOwned<ClientConnection, TcpStream>>;
@@ -93,12 +94,21 @@ fn serve(tls: Tls) -> Running {
     start_with(Listen { tcp: vec![("127.0.0.1".into(), 0)], tls, ..Listen::default() })
 }
 
+/// What serverStatus tells of connections by version 1.2 and 1.3.
+fn counted(server: &Running) -> [bool; 2] {
+    let status = server.engine.session(Client::owner()).run_command("admin", &smongo_bson::json::parse_doc(r#"{"serverStatus": 1}"#).unwrap()).unwrap();
+    let versions = status.get("transportSecurity").as_doc().unwrap();
+    ["1.2", "1.3"].map(|version| versions.get(version).truthy())
+}
+
 #[test]
 fn both_versions_are_spoken_and_either_can_be_left_out() {
     let place = Place::new();
     let spoken = |tls: Tls| {
         let server = serve(tls);
-        [&version::TLS12, &version::TLS13].map(|version| place.ping_as(&server, None, &[version]).is_ok())
+        let spoken = [&version::TLS12, &version::TLS13].map(|version| place.ping_as(&server, None, &[version]).is_ok());
+        assert_eq!(counted(&server), spoken);
+        spoken
     };
     assert_eq!(spoken(place.tls(Mode::Require)), [true, true]);
     assert_eq!(spoken(Tls { without_tls12: true, ..place.tls(Mode::Require) }), [false, true]);

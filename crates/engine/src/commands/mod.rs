@@ -10,14 +10,14 @@ pub mod rules;
 pub mod session;
 
 use access::{login, merge, roles, users};
-use admin::{apply_ops, backup, certificates, cluster_parameters, compact, compact_oplog, compatibility, default_concerns, fail_point, fsync, host, parameters, plan_cache, profile, query_settings, replica_set, resize_oplog, write_block};
+use admin::{application_message, apply_ops, backup, certificates, cluster_parameters, compact, compact_oplog, compatibility, default_concerns, fail_point, fsync, host, parameters, plan_cache, profile, query_settings, replica_set, resize_oplog, write_block};
 use crud::{aggregate, bulk_write, count, delete, distinct, explain, find, find_and_modify, get_more, insert, update};
 use definition::{capped, coll_mod, create, drop, encryption, lists, validate, validate_metadata};
 use diagnostic::{build_info, connection, grid_fs, stats, status};
 use index::indexes;
 use session::{handshake, kill, session_commands};
 use crate::service::command::{Command, TODO};
-pub use cluster_parameters::load as load_cluster_parameters;
+pub use cluster_parameters::{load as load_cluster_parameters, write_all as write_cluster_parameters};
 pub use default_concerns::load as load_default_concerns;
 
 /// Every command, sorted by name.
@@ -107,6 +107,7 @@ pub static COMMANDS: &[Command] = &[
     lists::LIST_DATABASES,
     indexes::LIST_INDEXES,
     status::LOCK_INFO,
+    application_message::LOG,
     host::LOG_ROTATE,
     login::LOGOUT,
     host::MAP_REDUCE,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{DocBuf, Result};
+use smongo_bson::{DocBuf, Error, Result};
 use smongo_mql::stream::{Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Stream};
 
@@ -18,6 +18,17 @@ pub struct FailedWrite {
     pub close: bool,
 }
 
+/// What was told of a commit: actions with their parameters.
+#[derive(Default)]
+pub struct Definitions(pub Vec<(&'static str, DocBuf)>);
+
+/// What becomes of an index's building, as far as no commit tells it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    Started,
+    Aborted,
+}
+
 /// Answered by what all sessions share: see [`smongo_mql::Host`] for the streams.
 pub trait Above: Send + Sync {
     fn open_pipeline(&self, op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &CompileCx) -> Result<Box<dyn Stream>>;
@@ -28,4 +39,10 @@ pub trait Above: Send + Sync {
     fn made(&self, ns: &Ns) -> Option<Arc<Collection>>;
     /// A statement of a retryable write is about to commit.
     fn fails_write(&self) -> Option<FailedWrite>;
+    /// A transaction with data definition, or changes of users or roles, is about to commit: an error keeps it from that.
+    fn before_definition(&self, op: &mut OpCx) -> Result<Definitions>;
+    /// It has not committed after all.
+    fn undefined(&self, told: Definitions, e: &Error);
+    /// Indexes are about to be built, where an error keeps them from that, or have not been.
+    fn index_build(&self, ns: &Ns, specs: &[DocBuf], build: Build) -> Result<()>;
 }

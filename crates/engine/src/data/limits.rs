@@ -87,3 +87,5 @@ pub const LOGIN_REFUSED_FOR: Duration = Duration::from_secs(60);
 pub const FAILED_LOGINS_OF_ADDRESS: u32 = 60;
 /// Names and addresses that failed logins are counted of.
 pub const FAILED_LOGINS_KEPT: usize = 65_536;
+/// Bytes of lines of the audit log that wait to be written.
+pub const AUDIT_QUEUE_BYTES: usize = 8 << 20;

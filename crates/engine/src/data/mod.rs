@@ -15,6 +15,7 @@ pub mod namespace;
 pub mod op;
 pub mod oplog;
 pub mod options;
+pub mod patience;
 pub mod retry;
 pub mod snapshots;
 pub mod tally;

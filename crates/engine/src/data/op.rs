@@ -13,7 +13,7 @@ use smongo_mql::stream::{Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Host, Stream};
 use smongo_storage::{self as storage, Table};
 
-use crate::data::above::Above;
+use crate::data::above::{Above, Build};
 use crate::data::api::Api;
 use crate::data::catalog::{Collection, Collections, Created, LockGuard, State};
 use crate::data::database::Data;
@@ -22,6 +22,7 @@ use crate::data::limits;
 use crate::data::lsid::{Lsid, Uid};
 use crate::data::namespace::Ns;
 use crate::data::oplog::Pending;
+use crate::data::patience::Patience;
 use crate::data::retry::{self, Retry, Statements};
 use crate::data::snapshots::{Pin, Snapshot};
 use crate::data::tally::add;
@@ -164,37 +165,6 @@ pub struct OpCx {
     pub resting: bool,
     /// Storage cursors of streams that were dropped half-way, once there is a stream that could be.
     litter: Option<Litter>,
-}
-
-/// Waiting for a lock, in steps between which somebody looks up.
-pub struct Patience {
-    limit: Option<Duration>,
-    until: Option<Instant>,
-}
-
-impl Patience {
-    pub fn at_most(self, most: Option<Duration>) -> Patience {
-        match (self.limit, most) {
-            (Some(limit), Some(most)) if limit <= most => self,
-            (_, Some(most)) => Patience { limit: Some(most), until: Some(Instant::now() + most) },
-            (_, None) => self,
-        }
-    }
-
-    /// How long to wait before looking up.
-    pub fn step(&mut self) -> Duration {
-        self.until.map_or(limits::LOCK_POLL, |until| until.saturating_duration_since(Instant::now()).min(limits::LOCK_POLL))
-    }
-
-    /// Fails when it is over.
-    pub fn check(&self, lock: &str) -> Result<()> {
-        match (self.until, self.limit) {
-            (Some(until), Some(limit)) if Instant::now() >= until => {
-                Err(err!(LockTimeout, "Unable to acquire lock on '{lock}' within {}ms", limit.as_millis()).with_label("TransientTransactionError"))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// The session of an operation that is active; apart from the operation, whose other parts are needed beside it.
@@ -485,6 +455,11 @@ impl OpCx {
         }
     }
 
+    /// Tells of the building of indexes.
+    pub fn index_build(&self, ns: &Ns, specs: &[DocBuf], build: Build) -> Result<()> {
+        self.above.index_build(ns, specs, build)
+    }
+
     /// Ends reading: outside a multi-document transaction the snapshot is let go.
     pub fn end_read(&mut self) {
         if !self.multi {
@@ -502,6 +477,16 @@ impl OpCx {
             self.rollback();
             bail!(InternalError, "what a failed write left was about to be committed");
         }
+        if !self.pending.defines() {
+            return self.commit_all();
+        }
+        let above = self.above.clone();
+        // Before timestamps are taken, which others wait for.
+        let told = above.before_definition(self).inspect_err(|_| self.rollback())?;
+        self.commit_all().inspect_err(|e| above.undefined(told, e))
+    }
+
+    fn commit_all(&mut self) -> Result<()> {
         let wrote = !self.pending.is_empty() || !self.guards.is_empty();
         if let (true, Some((lsid, number))) = (wrote, &self.transaction) {
             retry::note_commit(&self.data, begun(&mut self.store), lsid, *number)?;
@@ -638,7 +623,7 @@ impl OpCx {
     /// How long the operation waits for a lock: a transaction only so long, everybody else until it is interrupted.
     pub fn patience(&self) -> Patience {
         let limit = self.data.tuning.transaction_lock_wait().filter(|_| self.multi);
-        Patience { limit, until: limit.map(|limit| Instant::now() + limit) }
+        Patience::new(limit)
     }
 
     /// Keeps data definition away from the collection until the transaction ends, and makes sure that the snapshot

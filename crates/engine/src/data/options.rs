@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use smongo_bson::DocBuf;
+
 /// How to open a database.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -30,6 +32,30 @@ pub struct Options {
     pub checkpoint_interval: Duration,
     /// Makes a new database also in a directory that has other files in it.
     pub allow_other_files: bool,
+    /// The audit log; `None` for none.
+    pub audit: Option<Audit>,
+}
+
+/// The audit log: who did what.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    pub destination: Destination,
+    /// Of the events those that match, as documents.
+    pub filter: Option<DocBuf>,
+    /// What waits for its line waits until it is on disk.
+    pub sync: bool,
+    /// What cannot be written is counted and goes on; else it is refused.
+    pub goes_on: bool,
+    /// What its first line tells of how the program was started.
+    pub startup: DocBuf,
+}
+
+/// Where the audit log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    File(PathBuf),
+    Console,
+    Syslog,
 }
 
 impl Default for Options {
@@ -47,6 +73,7 @@ impl Default for Options {
             journal_interval: Duration::from_millis(100),
             checkpoint_interval: Duration::from_secs(60),
             allow_other_files: false,
+            audit: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The door: every client enters here, with the bytes of a command, and leaves with the bytes of its reply.
 
+mod audited;
 mod direct;
 mod identity;
 mod reply;

@@ -12,6 +12,7 @@ use super::{Session, reply};
 use crate::commands;
 use crate::data::clock::now_millis;
 use crate::data::op::{KillSwitch, OpCx};
+use crate::service::audit;
 use crate::service::auth::Peer;
 use crate::service::auth::principals::Principal;
 use crate::service::command::{ADMIN, After, Args, Client, Command, Cx, Generic, LIGHT, Pass, Request, TEST_ONLY, Trust, gate, shown};
@@ -25,6 +26,7 @@ impl Session {
     pub(crate) fn new(shared: &Arc<Shared>, client: Client) -> Session {
         let connection = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
         shared.open_connections.fetch_add(1, Ordering::Relaxed);
+        shared.usage.encrypted(client.peer.tls);
         if !client.local.is_empty() {
             client.local.clone_into(&mut shared.address.lock());
         }
@@ -54,6 +56,10 @@ impl Session {
             Err(panic) => (After::Reply, Some(panicked(&*panic))),
         };
         let error = error.map(|e| crate::data::damage::explain(&self.shared, e));
+        let error = match (error, &self.shared.audit, command) {
+            (Some(e), Some(audit), Some(command)) => Some(self.tell_of_refusal(audit, command, request, e)),
+            (error, ..) => error,
+        };
         if let Some(error) = &error {
             out.truncate(start);
             reply::fail(&mut DocWriter::new(out), Some(&self.shared), error);
@@ -142,12 +148,21 @@ impl Session {
         }
         let mut args = Args::new(command.name, request.body, request.sequences);
         let mut generic = Generic::parse(command, &mut args, self.shared.parameters.require_api_version())?;
-        self.auth.refresh(&self.shared, self.place.client())?;
+        if let Some(gone) = self.auth.refresh(&self.shared, self.place.client())? {
+            self.tell_of_logout(&gone, "Implicit logout because the user is gone or may not come from there");
+        }
         self.identify(command, &mut generic, &args)?;
         if command.is(ADMIN) && generic.db != "admin" {
             bail!(Unauthorized, "{} may only be run against the admin database.", command.name);
         }
         let pass = gate::admit(&self.shared, self.place.client(), self.auth.user(), command, generic.db, &args, request.body)?;
+        let _speaking = match &self.shared.audit {
+            Some(audit) => {
+                self.tell_of_admission(audit, command, request)?;
+                Some(audit::speak(&self.place, self.connection, self.auth.user()))
+            }
+            None => None,
+        };
         if self.shared.shutting_down() && !command.is(LIGHT) {
             bail!(InterruptedAtShutdown, "The server is in quiesce mode and will shut down");
         }
@@ -157,6 +172,10 @@ impl Session {
             return Ok(After::Close);
         }
         let result = self.run_row(pass, command, request, &generic, &mut args, out);
+        let result = match &self.shared.audit {
+            Some(audit) if result.is_ok() => audit::tell_the_rest(&self.shared, audit).and(result),
+            _ => result,
+        };
         let after = result.map_err(|e| label(e, &generic, command))?;
         if let Some(patch) = fail.patch {
             crate::service::failpoint::patch_reply(out, start, patch.as_doc());
@@ -265,6 +284,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.tell_of_end();
         self.shared.open_connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

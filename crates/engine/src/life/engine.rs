@@ -10,6 +10,7 @@ use crate::commands::COMMANDS;
 use crate::data::options::Options;
 use crate::door::Session;
 use crate::life::{bootstrap, maintenance, repair};
+use crate::service::audit::{self, Audit, Event, Weight};
 use crate::service::auth::principals::Principal;
 use crate::service::command::{Client, Trust};
 use crate::service::shared::{Rotate, Shared};
@@ -31,7 +32,29 @@ impl Engine {
             marked => marked?,
         }
         maintenance::start(&shared);
-        Ok(Engine { shared })
+        let engine = Engine { shared };
+        engine.tell_of_the_start();
+        Ok(engine)
+    }
+
+    /// The first line of the audit log, if there is one.
+    fn tell_of_the_start(&self) {
+        let (Some(audit), Some(options)) = (&self.shared.audit, &self.shared.options.audit) else { return };
+        let event = Event::new("startup", |w| {
+            w.append("startupOptions", options.startup.as_doc());
+            crate::commands::write_cluster_parameters(&self.shared.cluster_parameters, &mut w.array("initialClusterServerParameter"));
+        });
+        // A full disk keeps nobody from starting what is there to be read.
+        let _ = audit::speaking(&self.shared, |who| audit.tell(who, Weight::Past, &event));
+        audit.flush();
+    }
+
+    /// Begins a new file of the audit log, if there is one; the old one stays, under another name.
+    ///
+    /// # Errors
+    /// It goes on in the old file.
+    pub fn rotate_audit(&self) -> Result<()> {
+        self.shared.audit.as_ref().map_or(Ok(()), Audit::rotate)
     }
 
     /// Opens what is damaged, as far as it can be, and starts nothing that changes it in the background.

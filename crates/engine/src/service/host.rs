@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{Binary, Doc, DocBuf, Result, Value};
+use smongo_bson::{Binary, Doc, DocBuf, Error, Result, Value};
 use smongo_mql::stream::{Docs, Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Stream};
 
-use crate::data::above::{Above, FailedWrite};
+use crate::data::above::{Above, Build, Definitions, FailedWrite};
 use crate::data::catalog::Collection;
 use crate::data::clock::now_millis;
 use crate::data::lsid::{Lsid, NOBODY, Uid};
@@ -16,7 +16,7 @@ use crate::data::op::OpCx;
 use crate::query::exec;
 use crate::service::auth::principals::{Kind, Principal};
 use crate::service::auth::users::uid;
-use crate::service::{replica_set, sink};
+use crate::service::{audit, replica_set, sink};
 use crate::service::current_op::{self, Show};
 use crate::service::shared::Shared;
 
@@ -53,6 +53,20 @@ impl Above for Shared {
 
     fn fails_write(&self) -> Option<FailedWrite> {
         self.failpoints.transactional_write()
+    }
+
+    fn before_definition(&self, op: &mut OpCx) -> Result<Definitions> {
+        self.audit.as_ref().map_or(Ok(Definitions::default()), |audit| audit::before_commit(self, audit, op))
+    }
+
+    fn undefined(&self, told: Definitions, e: &Error) {
+        if let Some(audit) = self.audit.as_ref().filter(|_| !told.0.is_empty()) {
+            audit::take_back(self, audit, told, e);
+        }
+    }
+
+    fn index_build(&self, ns: &Ns, specs: &[DocBuf], build: Build) -> Result<()> {
+        self.audit.as_ref().map_or(Ok(()), |audit| audit::index_build(self, audit, ns, specs, build))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What outlives a command, and what a command is: its arguments, its context, its row in the table.
 
+pub mod audit;
 pub mod auth;
 pub mod cluster_parameters;
 pub mod command;

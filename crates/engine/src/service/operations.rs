@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use smongo_bson::{Code, Doc, DocBuf, DocWriter, Value};
+use smongo_bson::{Code, Doc, DocBuf, DocWriter, Result, Value};
 
 use crate::data::lsid::{Lsid, Uid};
 use crate::data::op::{KillSwitch, Progress};
@@ -153,6 +153,11 @@ impl Guard<'_> {
 impl Place {
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Fails when somebody has killed what runs.
+    pub fn check(&self) -> Result<()> {
+        self.kill.check()
     }
 
     /// The command that runs, or ran last, as far as it is shown.

@@ -42,6 +42,7 @@ pub struct Parameters {
     components: Components,
     /// The version whose features the database may use.
     compatibility: Mutex<&'static str>,
+    audit_successes: AtomicBool,
     login: Login,
 }
 
@@ -100,6 +101,7 @@ const fn fixed(name: &'static str, at_startup: bool, show: fn(&Parameters, &str,
 /// All of them, sorted by name.
 pub static PARAMETERS: &[Row] = &[
     changeable("allowDiskUseByDefault", Kind::Bool(|p| &p.allow_disk_use)),
+    changeable("auditAuthorizationSuccess", Kind::Bool(|p| &p.audit_successes)),
     changeable("authFailedDelayMs", Kind::Int(|p| &p.login.failed_delay_ms, 0, 5000)),
     fixed("authSchemaVersion", false, |_, name, w| {
         // As createUser stores them: with keys of SCRAM.
@@ -157,6 +159,7 @@ impl Parameters {
             automation: Mutex::default(),
             components: Components::default(),
             compatibility: Mutex::new(FEATURE_COMPATIBILITY),
+            audit_successes: false.into(),
             login: Login {
                 mechanisms: Mutex::new(MECHANISMS.join(",")),
                 sha1_iterations: 10_000.into(),
@@ -284,6 +287,11 @@ impl Parameters {
     /// Commands must say which version of the API they use.
     pub fn require_api_version(&self) -> bool {
         self.require_api_version.load(Ordering::Relaxed)
+    }
+
+    /// The audit log tells also of what was allowed.
+    pub fn audits_successes(&self) -> bool {
+        self.audit_successes.load(Ordering::Relaxed)
     }
 
     pub fn allow_disk_use(&self) -> bool {

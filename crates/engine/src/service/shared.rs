@@ -14,6 +14,7 @@ use crate::data::database::Data;
 use crate::data::limits;
 use crate::data::op::{KillSwitch, OpCx};
 use crate::data::options::Options;
+use crate::service::audit::{self, Audit, Event, Weight};
 use crate::service::auth::attempts::Attempts;
 use crate::service::auth::tally::Logins;
 use crate::service::auth::users::Users;
@@ -54,6 +55,8 @@ pub struct Shared {
     pub cluster_parameters: ClusterParameters,
     pub query_settings: QuerySettings,
     pub write_block: WriteBlock,
+    /// Who did what, where it is written.
+    pub audit: Option<Audit>,
     pub users: Users,
     /// Of it come the salts of users who are not there.
     pub secret: Secret,
@@ -88,13 +91,21 @@ impl Shared {
     pub fn open(options: Options, commands: &'static [Command], repair: Option<&mut dyn FnMut(&Store) -> Result<()>>) -> Result<Arc<Shared>> {
         let parameters = Parameters::new(&options)?;
         let failpoints = FailPoints::new(options.test_commands);
+        let audit = options.audit.clone();
+        let filter = audit.as_ref().map_or(Ok(None), audit::filter)?;
+        let data = Data::open(options, parameters.tuning.clone(), repair)?;
+        let process = ObjectId::generate();
+        let audit = audit.map(|options| Audit::open(&options, filter, process)).transpose().inspect_err(|_| {
+            let _ = data.close();
+        })?;
         Ok(Arc::new(Shared {
-            data: Data::open(options, parameters.tuning.clone(), repair)?,
+            data,
+            audit,
             cursors: Cursors::default(),
             sessions: Sessions::default(),
             operations: Operations::default(),
             failpoints,
-            process: ObjectId::generate(),
+            process,
             connections: AtomicU64::new(0),
             open_connections: AtomicU64::new(0),
             waiting_connections: AtomicU64::new(0),
@@ -201,6 +212,9 @@ impl Shared {
     }
 
     pub fn begin_shutdown(&self) {
+        if let (false, Some(audit)) = (self.shutting_down(), &self.audit) {
+            let _ = audit::speaking(self, |who| audit.tell(who, Weight::Past, &Event::new("shutdown", |_| {})));
+        }
         self.data.shut_down();
         *self.closing.lock() = true;
         self.closed.notify_all();
@@ -212,7 +226,11 @@ impl Shared {
         self.begin_shutdown();
         self.cursors.clear();
         self.sessions.clear();
-        self.data.close()
+        let closed = self.data.close();
+        if let Some(audit) = &self.audit {
+            audit.close();
+        }
+        closed
     }
 }
 

@@ -162,6 +162,9 @@ struct Runs {
     failed: AtomicU64,
 }
 
+/// The versions of TLS that there were, as serverStatus names them.
+const TLS_VERSIONS: [&str; 5] = ["1.0", "1.1", "1.2", "1.3", "unknown"];
+
 #[derive(Default)]
 pub struct Usage {
     /// Statements by kind: documents of an insert, statements of an update or delete.
@@ -174,12 +177,27 @@ pub struct Usage {
     pub requests: AtomicU64,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
+    /// Connections by their version of TLS.
+    encrypted: [AtomicU64; 5],
     collections: Mutex<HashMap<String, Times>>,
 }
 
 impl Usage {
     pub fn new(table: &'static [Command]) -> Usage {
         Usage { table, runs: table.iter().map(|_| Runs::default()).collect(), ..Usage::default() }
+    }
+
+    /// Counts a connection that has begun, if it is encrypted.
+    pub fn encrypted(&self, version: Option<&str>) {
+        let Some(version) = version else { return };
+        let at = TLS_VERSIONS.iter().position(|known| *known == version).unwrap_or(TLS_VERSIONS.len() - 1);
+        self.encrypted.iter().skip(at).take(1).for_each(|count| add(count, 1));
+    }
+
+    pub fn write_encrypted(&self, w: &mut DocWriter<'_>) {
+        for (version, count) in TLS_VERSIONS.iter().zip(&self.encrypted) {
+            w.append(version, count.load(Ordering::Relaxed) as i64);
+        }
     }
 
     /// Counts a command that is over.

@@ -33,6 +33,14 @@ const MEMBERS: &str = "it is about the members of a replica set, and this server
 
 /// Settings as mongod names them.
 const SETTINGS: &[Setting] = &[
+    Setting("auditLog.destination", Kind::Value("--auditDestination"), &["destination"]),
+    Setting("auditLog.failure", Kind::Value("--auditFailure"), &["failure"]),
+    Setting("auditLog.filter", Kind::Value("--auditFilter"), &["filter"]),
+    Setting("auditLog.format", Kind::Value("--auditFormat"), &["format"]),
+    Setting("auditLog.path", Kind::Value("--auditPath"), &["path"]),
+    Setting("auditLog.runtimeConfiguration", Kind::Only("false"), &[]),
+    Setting("auditLog.schema", Kind::Value("--auditSchema"), &["schema"]),
+    Setting("auditLog.sync", Kind::Switch("--auditSync"), &["sync"]),
     Setting("net.bindIp", Kind::Value("--bind_ip"), &["bind_ip", "bind_ip_all"]),
     Setting("net.bindIpAll", Kind::Switch("--bind_ip_all"), &["bind_ip", "bind_ip_all"]),
     Setting("net.ipv6", Kind::Switch("--ipv6"), &["ipv6"]),

@@ -11,13 +11,14 @@ use std::time::Duration;
 use clap::{ArgAction, ValueEnum};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
+use smongo_bson::DocBuf;
 use smongo_engine::{Engine, Options};
-use smongo_server::{Certificates, Listen, Mode, Server, Stopper};
+use smongo_server::{Certificates, Exposure, Listen, Mode, Server, Stopper};
 use tracing::Level;
 
 use super::container::FirstUser;
 use super::log::LogFile;
-use super::{Failure, Outcome, log, network};
+use super::{Failure, Outcome, audit, log, network};
 
 /// Exit status of mongod when a socket cannot be bound, and when the data cannot be opened.
 const NET_ERROR: u8 = 48;
@@ -86,6 +87,8 @@ pub struct Args {
     verbose: u8,
     #[command(flatten)]
     network: network::Args,
+    #[command(flatten)]
+    audit: audit::Args,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,7 +119,11 @@ pub fn main(args: Args) -> Outcome {
     let log = log::start(level, args.logpath.as_deref(), args.logappend)?;
     let first_user = FirstUser::of_environment()?;
     let listen = args.network.listen(first_user.is_some())?;
-    let engine = Engine::open(options(&args)?).map_err(|e| Failure { status: DATA_ERROR, ..e.into() })?;
+    let mut options = options(&args)?;
+    if let Some(audit) = &mut options.audit {
+        audit.startup = startup(&args, &listen, &audit.startup);
+    }
+    let engine = Engine::open(options).map_err(|e| Failure { status: DATA_ERROR, ..e.into() })?;
     if let Some(user) = first_user {
         user.make(&engine)?;
     }
@@ -137,6 +144,7 @@ fn options(args: &Args) -> Result<Options, Failure> {
         parameters: args.set_parameter.clone(),
         allow_other_files: args.allow_other_files,
         always_durable: args.durable,
+        audit: args.audit.audit()?,
         ..Options::default()
     };
     if args.storage_engine == StorageEngine::WiredTiger {
@@ -167,6 +175,36 @@ fn options(args: &Args) -> Result<Options, Failure> {
     let test_commands = args.set_parameter.iter().rev().find(|(name, _)| name == "enableTestCommands");
     options.test_commands = test_commands.is_some_and(|(_, value)| value == "1" || value == "true");
     Ok(options)
+}
+
+/// What the first line of the audit log tells of how the server was started.
+fn startup(args: &Args, listen: &Listen, audit: &DocBuf) -> DocBuf {
+    DocBuf::build(|w| {
+        if let Some(file) = &args.config {
+            w.append("config", &*file.display().to_string());
+        }
+        {
+            let mut net = w.document("net");
+            let hosts: Vec<&str> = listen.tcp.iter().map(|(host, _)| &**host).collect();
+            net.append("bindIp", &*hosts.join(",")).append("port", i32::from(args.network.port));
+            let mode = match listen.tls.mode {
+                Mode::Disabled => "disabled",
+                Mode::Allow => "allowTLS",
+                Mode::Require => "requireTLS",
+            };
+            net.document("tls").append("mode", mode);
+        }
+        w.document("replication").append("replSet", args.repl_set.as_deref().unwrap_or("rs0"));
+        w.document("security").append("authorization", if listen.exposure == Exposure::Authenticated { "enabled" } else { "disabled" });
+        w.document("storage").append("dbPath", &*args.dbpath.display().to_string());
+        {
+            let mut parameters = w.document("setParameter");
+            args.set_parameter.iter().for_each(|(name, value)| {
+                parameters.append(name, &**value);
+            });
+        }
+        w.append_all(audit.as_doc());
+    })
 }
 
 /// Who else uses this machine should not be able to read the files.
@@ -203,8 +241,20 @@ fn announce(server: &Server, port: u16, encrypted: bool) -> io::Result<()> {
     out.flush()
 }
 
+/// Files of logs are begun anew; those that are kept bear the time in their names.
+fn begin_anew(log: Option<&LogFile>, engine: Option<&Engine>) {
+    match log.map(LogFile::rotate) {
+        Some(Ok(())) => tracing::info!("a new log file"),
+        Some(Err(e)) => tracing::error!("the log goes on in the old file: {e}"),
+        None => {}
+    }
+    if let Some(Err(e)) = engine.map(Engine::rotate_audit) {
+        tracing::error!("{e}");
+    }
+}
+
 /// The first SIGTERM, SIGINT or SIGQUIT lets running commands end and closes the data; the second ends the process at once. SIGUSR1
-/// begins a new log file, as mongod does; SIGHUP has the certificates read anew. SIGUSR2 has no meaning yet, and none of them may end a
+/// begins a new log file and a new file of the audit log, as mongod does; SIGHUP has the certificates read anew. SIGUSR2 has no meaning yet, and none of them may end a
 /// database that has data to close.
 fn heed_signals(engine: Engine, stopper: Stopper, log: Option<LogFile>, certificates: Option<Arc<Certificates>>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP])?;
@@ -218,10 +268,7 @@ fn heed_signals(engine: Engine, stopper: Stopper, log: Option<LogFile>, certific
                     stopper.stop();
                     engine.begin_shutdown();
                 }
-                (SIGUSR1, Some(log)) => match log.rotate() {
-                    Ok(()) => tracing::info!("a new log file"),
-                    Err(e) => tracing::error!("the log goes on in the old file: {e}"),
-                },
+                (SIGUSR1, log) => begin_anew(log.as_ref(), engine.as_ref()),
                 (SIGHUP, _) if let Some(certificates) = &certificates => match certificates.reload() {
                     Ok(()) => tracing::info!("the certificates were read anew"),
                     Err(e) => tracing::error!("the certificates were not read anew, those in use stay so: {e}"),

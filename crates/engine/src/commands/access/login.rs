@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use smongo_bson::{Binary, Doc, DocWriter, Result, Value, bail};
 
+use crate::service::audit::{self, Weight};
 use crate::service::auth::principals::Principal;
 use crate::service::auth::scram::Mechanism;
 use crate::service::auth::{Answer, Connection, Peer, SaslStart};
@@ -82,8 +83,13 @@ fn authenticate(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>)
 
 fn logout(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     args.rest();
-    if cx.auth.user().is_some_and(|user| user.principal.db == cx.db) {
-        cx.auth.log_out();
+    let db = cx.db.clone();
+    if let Some(user) = cx.auth.user().filter(|user| user.principal.db == db).cloned() {
+        cx.tell(Weight::Past, || audit::logout(&user, &format!("Explicit logout from {db}")))?;
+        with_peer(cx, |auth, peer| {
+            auth.log_out(peer);
+            Ok(())
+        })?;
     }
     Ok(())
 }

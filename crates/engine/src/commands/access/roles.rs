@@ -5,6 +5,7 @@ use smongo_mql::access::Action;
 
 use crate::commands::rules;
 use crate::data::op::OpCx;
+use crate::service::audit::Event;
 use crate::service::auth::principals::{self, Kind, Principal, named};
 use crate::service::auth::privileges::{self, Privilege};
 use crate::service::auth::{restrictions, roles};
@@ -30,6 +31,19 @@ fn own(cx: &Cx<'_>, args: &mut Args<'_>) -> Result<Principal> {
     Ok(role)
 }
 
+/// What the audit log hears of a role.
+fn about(role: &Principal, roles: Option<&[Principal]>, privileges: Option<&[Privilege]>, atype: &'static str) -> Event {
+    Event::new(atype, |w| {
+        role.write(Kind::Role, w);
+        if let Some(roles) = roles {
+            w.append("roles", principals::role_array(roles).view());
+        }
+        if let Some(privileges) = privileges {
+            w.append("privileges", privileges::array(privileges).view());
+        }
+    })
+}
+
 fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let role = named(cx, args)?;
     let Some(given) = args.array("privileges")? else { return Err(args.missing("privileges")) };
@@ -51,6 +65,7 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
         w.append("privileges", privileges::array(&privileges).view()).append("roles", principals::role_array(&roles).view());
         w.append("authenticationRestrictions", restrictions::to_store(restrictions.as_ref()));
     });
+    cx.will_tell(|| about(&role, Some(&roles), Some(&privileges), "createRole"));
     match principals::create(&mut cx.op, Kind::Role, &doc) {
         Err(e) if e.code() == Code::DuplicateKey => bail!(51002, "Role \"{role}\" already exists"),
         done => done,
@@ -70,6 +85,7 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
         check_parents(&mut cx.op, &role, roles)?;
     }
     check_reach(&role, given.as_deref().unwrap_or_default(), roles.as_deref().unwrap_or_default())?;
+    cx.will_tell(|| about(&role, roles.as_deref(), given.as_deref(), "updateRole"));
     let (given, roles) = (given.as_deref().map(privileges::array), roles.as_deref().map(principals::role_array));
     let mut fields: Vec<(&str, Value<'_>)> = [("privileges", &given), ("roles", &roles)].into_iter().filter_map(|(name, v)| Some((name, v.as_ref()?.view()))).collect();
     fields.extend(restrictions.as_ref().map(|list| ("authenticationRestrictions", restrictions::to_store(Some(list)))));
@@ -114,6 +130,7 @@ fn drop_role(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -
     if principals::find(&mut cx.op, Kind::Role, &role)?.is_none() {
         return require(false, &role);
     }
+    cx.will_tell(|| about(&role, None, None, "dropRole"));
     principals::remove_roles(&mut cx.op, std::slice::from_ref(&role)).map(drop)
 }
 
@@ -121,6 +138,7 @@ fn drop_all(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> 
     args.finish()?;
     let db = cx.db.clone();
     let gone = principals::names(&mut cx.op, Kind::Role, &db)?;
+    cx.will_tell(|| Event::new("dropAllRolesFromDatabase", |w| { w.append("db", &*db); }));
     reply.append("n", principals::remove_roles(&mut cx.op, &gone)?);
     Ok(())
 }
@@ -135,6 +153,7 @@ fn change_roles(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>
         check_parents(&mut cx.op, &role, &roles)?;
         check_reach(&role, &[], &roles)?;
     }
+    cx.will_tell(|| about(&role, Some(&roles), None, cx.command.name));
     let found = principals::change_roles(&mut cx.op, Kind::Role, &role, &roles, grant)?;
     require(found, &role)
 }
@@ -148,6 +167,7 @@ fn change_privileges(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWrite
     if grant {
         check_reach(&role, &given, &[])?;
     }
+    cx.will_tell(|| about(&role, None, Some(&given), cx.command.name));
     let found = principals::change(&mut cx.op, Kind::Role, &role, |old| {
         let mut held = privileges::stored(old);
         for privilege in &given {

@@ -8,6 +8,7 @@ use crate::commands::rules;
 use crate::data::lsid::Lsid;
 use crate::data::op::OpCx;
 use crate::data::oplog::uuid_bytes;
+use crate::service::audit::Event;
 use crate::service::auth::principals::{self, Kind, Principal, named};
 use crate::service::auth::scram::{Keys, Mechanism};
 use crate::service::auth::users::uid;
@@ -95,10 +96,27 @@ fn create(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
         w.append("roles", principals::role_array(roles).view());
         w.append("authenticationRestrictions", restrictions::to_store(given.restrictions.as_ref()));
     });
+    cx.will_tell(|| about(&user, Some(roles), given.custom, None, "createUser"));
     match principals::create(&mut cx.op, Kind::User, &doc) {
         Err(e) if e.code() == Code::DuplicateKey => bail!(51003, "User \"{user}\" already exists"),
         done => done,
     }
+}
+
+/// What the audit log hears of a user.
+fn about(user: &Principal, roles: Option<&[Principal]>, custom: Option<Doc<'_>>, password_changed: Option<bool>, atype: &'static str) -> Event {
+    Event::new(atype, |w| {
+        user.write(Kind::User, w);
+        if let Some(changed) = password_changed {
+            w.append("passwordChanged", changed);
+        }
+        if let Some(custom) = custom {
+            w.append("customData", custom);
+        }
+        if let Some(roles) = roles {
+            w.append("roles", principals::role_array(roles).view());
+        }
+    })
 }
 
 fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
@@ -115,6 +133,7 @@ fn update(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> R
     }
     let credentials = given.password.map(|password| given.credentials(&cx.shared.parameters, &user.name, password)).transpose()?;
     let roles = given.roles.as_deref().map(principals::role_array);
+    cx.will_tell(|| about(&user, given.roles.as_deref(), given.custom, Some(given.password.is_some()), "updateUser"));
     let found = principals::change(&mut cx.op, Kind::User, &user, |old| {
         // Without a password the mechanisms can only become fewer.
         let fewer = given.mechanisms.as_deref().filter(|_| given.password.is_none()).map(|kept| only(old, kept)).transpose()?;
@@ -155,6 +174,7 @@ fn require(found: bool, user: &Principal) -> Result<()> {
 fn drop_user(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
     let user = named(cx, args)?;
     args.finish()?;
+    cx.will_tell(|| about(&user, None, None, None, "dropUser"));
     let found = principals::remove(&mut cx.op, Kind::User, &user)?;
     require(found, &user)?;
     end_work_of(cx, std::slice::from_ref(&user));
@@ -176,6 +196,7 @@ pub fn end_work_of(cx: &Cx<'_>, gone: &[Principal]) {
 fn drop_all(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {
     args.finish()?;
     let db = cx.db.clone();
+    cx.will_tell(|| Event::new("dropAllUsersFromDatabase", |w| { w.append("db", &*db); }));
     let gone = principals::remove_users(&mut cx.op, &db)?;
     end_work_of(cx, &gone);
     reply.append("n", gone.len() as i32);
@@ -191,6 +212,7 @@ fn change_roles(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>
     if grant {
         principals::check_roles(&mut cx.op, &roles)?;
     }
+    cx.will_tell(|| about(&user, Some(&roles), None, None, cx.command.name));
     let found = principals::change_roles(&mut cx.op, Kind::User, &user, &roles, grant)?;
     require(found, &user)
 }

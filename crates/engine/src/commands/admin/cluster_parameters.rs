@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{Doc, DocBuf, DocWriter, Result, Timestamp, Value, bail, number};
+use smongo_bson::{ArrayWriter, Doc, DocBuf, DocWriter, Result, Timestamp, Value, bail, number};
 use smongo_mql::access::Action;
 
 use crate::data::catalog::find_by_id;
 use crate::data::write;
+use crate::service::audit::{Event, Weight};
 use crate::service::cluster_parameters::{ClusterParameters, home};
 use crate::service::command::{ADMIN, Access, Args, Command, Cx};
 use crate::service::shared::Shared;
@@ -115,6 +116,11 @@ fn show(set: &ClusterParameters, parameter: &Parameter, w: &mut DocWriter<'_>) {
     (parameter.default)(w);
 }
 
+/// All of them, as the audit log tells them when the database is open.
+pub fn write_all(set: &ClusterParameters, w: &mut ArrayWriter<'_>) {
+    PARAMETERS.iter().for_each(|parameter| show(set, parameter, &mut w.document()));
+}
+
 /// Reads what was set before the database was opened.
 pub fn load(shared: &Arc<Shared>) -> Result<()> {
     let Some(coll) = shared.catalog.get(&home()) else { return Ok(()) };
@@ -151,6 +157,12 @@ fn get(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resul
     if wanted.is_empty() {
         bail!(BadValue, "Must supply at least one cluster server parameter name to getClusterParameter");
     }
+    let asked = args.first();
+    cx.tell(Weight::Note, || {
+        Event::new("getClusterParameter", |w| {
+            w.append("requestedClusterServerParameters", asked);
+        })
+    })?;
     // Fields that nobody knows are nothing to this command.
     args.rest();
     let mut list = reply.array("clusterParameters");
@@ -189,7 +201,14 @@ fn set(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Resu
     });
     checked?;
     let _alone = cx.shared.alone_in_settings(&mut cx.op)?;
-    write::put(&mut cx.op, &home(), document.as_doc())?;
+    let event = || {
+        Event::new("setClusterParameter", |w| {
+            show(&cx.shared.cluster_parameters, parameter, &mut w.document("originalClusterServerParameter"));
+            w.append("updatedClusterServerParameter", document.as_doc());
+        })
+    };
+    let event = event();
+    cx.told(|| event, |cx| write::put(&mut cx.op, &home(), document.as_doc()))?;
     cx.shared.cluster_parameters.take(parameter.name, document);
     cx.op.make_durable(true)
 }

@@ -5,6 +5,7 @@ use smongo_mql::access::Action;
 
 use crate::commands::rules;
 use crate::data::clock::now_millis;
+use crate::service::audit::Audit;
 use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT, READS, WRITES};
 
 pub const HOST_INFO: Command = Command::new("hostInfo", host_info, 0, Access::Cluster(&[Action::HostInfo]));
@@ -131,15 +132,18 @@ fn get_log(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> R
     Ok(())
 }
 
-/// There is no log file of the server's own to rotate, so rotating it is done at once.
-fn log_rotate(_cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
-    match args.first() {
-        Value::String("server") | Value::Bool(_) => {}
+/// There is no log file of the server's own to rotate, so rotating it is done at once; the audit log is begun anew.
+fn log_rotate(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {
+    let audit = match args.first() {
+        Value::String("server") => None,
+        Value::String("audit") if cx.shared.audit.is_some() => cx.shared.audit.as_ref(),
+        Value::Bool(_) => cx.shared.audit.as_ref(),
         Value::String(other) => bail!(NoSuchKey, "Unknown log type for rotate: '{other}'"),
-        v if v.is_number() => {}
+        v if v.is_number() => cx.shared.audit.as_ref(),
         v => return Err(args.wrong_type("logRotate", v, "bool, int, decimal, long, double, string")),
-    }
-    args.finish()
+    };
+    args.finish()?;
+    audit.map_or(Ok(()), Audit::rotate)
 }
 
 fn features(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Result<()> {

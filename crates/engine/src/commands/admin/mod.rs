@@ -1,5 +1,6 @@
 //! Running a database: settings, backup, space.
 
+pub mod application_message;
 pub mod apply_ops;
 pub mod backup;
 pub mod certificates;

@@ -97,6 +97,9 @@ fn get_cmd_line_opts(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter
     if let Some(path) = cx.shared.store.path() {
         parsed.document("storage").append("dbPath", &*path.to_string_lossy());
     }
+    if let Some(audit) = &cx.shared.options.audit {
+        parsed.append("auditLog", audit.startup.get("auditLog"));
+    }
     if cx.client.trust == Trust::Enforced {
         parsed.document("security").append("authorization", "enabled");
     }

@@ -9,6 +9,7 @@ use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
 use crate::data::oplog::Change;
 use crate::data::write;
+use crate::service::audit::Event;
 use crate::service::command::{ADMIN, Access, After, Args, Command, Cx, LIGHT};
 use crate::service::replica_set::{self, Facts};
 
@@ -144,7 +145,12 @@ fn reconfig(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) ->
     });
     let shared = cx.shared.clone();
     shared.catalog.create_own(&mut cx.op, &replica_set::home(), DocBuf::new())?;
-    write::put(&mut cx.op, &replica_set::home(), stored.as_doc())?;
+    let event = || {
+        Event::new("replSetReconfig", |w| {
+            w.append("old", old.as_doc()).append("new", stored.as_doc());
+        })
+    };
+    cx.told(event, |cx| write::put(&mut cx.op, &replica_set::home(), stored.as_doc()))?;
     replica_set::set_version(&cx.shared, next as i32);
     cx.op.make_durable(true)
 }

@@ -8,6 +8,7 @@ use crate::commands::rules;
 use crate::data::buckets;
 use crate::data::namespace::{self, Ns};
 use crate::data::oplog::uuid_bytes;
+use crate::service::audit::{Event, Weight};
 use crate::service::command::{ADMIN, Access, Args, Command, Cx, WRITES};
 
 pub const DROP: Command = Command::new("drop", drop, WRITES, Access::Named(&[Action::DropCollection]));
@@ -34,8 +35,14 @@ fn drop(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter<'_>) -> Resu
             return Ok(());
         }
         shared.catalog.drop_collection(&mut cx.op, &ns)?;
+        return Ok(());
     }
-    Ok(())
+    cx.tell(Weight::Note, || {
+        let event = Event::new("dropCollection", |w| {
+            w.append("ns", ns.as_str());
+        });
+        event.with(Code::NamespaceNotFound)
+    })
 }
 
 fn drop_database(cx: &mut Cx<'_>, args: &mut Args<'_>, _reply: &mut DocWriter<'_>) -> Result<()> {

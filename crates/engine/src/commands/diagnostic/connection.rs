@@ -3,6 +3,7 @@
 use smongo_bson::{Binary, DocWriter, Result, Value};
 use crate::commands::rules;
 use crate::service::auth::principals::{Kind, role_array};
+use crate::service::audit;
 use crate::service::auth::privileges;
 use crate::service::command::{ADMIN, Access, Args, Command, Cx, LIGHT};
 
@@ -95,11 +96,7 @@ fn connection_status(cx: &mut Cx<'_>, args: &mut Args<'_>, reply: &mut DocWriter
         info.append("authenticatedUserPrivileges", privileges::array(&privileges).view());
     }
     info.finish();
-    // The connection's number under the process's own id: unique, and the same as long as the connection lives.
-    let mut raw = [4; 17];
-    raw[1..13].copy_from_slice(&cx.shared.process.0);
-    raw[13..].copy_from_slice(&(cx.connection as u32).to_be_bytes());
-    reply.append("uuid", Value::Binary(Binary::from_raw(&raw)));
+    reply.append("uuid", Value::Binary(Binary::from_raw(&audit::uuid(cx.shared.process, cx.connection))));
     Ok(())
 }
 

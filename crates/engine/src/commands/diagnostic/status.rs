@@ -47,13 +47,14 @@ const SECTIONS: &[(&str, bool, Section)] = &[
     ("oplogTruncation", true, oplog_truncation),
     ("queues", true, |shared, w| tickets(shared, &mut w.document("execution"))),
     ("repl", true, repl),
-    ("security", true, |shared, w| shared.logins.write(|mechanism| shared.parameters.enables(mechanism), &mut w.document("authentication"))),
+    ("security", true, security),
     ("storageEngine", true, |shared, w| {
         w.append("name", "wiredTiger").append("supportsCommittedReads", true).append("persistent", shared.store.path().is_some());
         w.append("readOnly", false).append("backupCursorOpen", false);
         crate::data::damage::write_status(shared, w);
     }),
     ("transactions", true, transactions),
+    ("transportSecurity", true, |shared, w| shared.usage.write_encrypted(w)),
     ("wiredTiger", true, wired_tiger),
 ];
 
@@ -87,6 +88,13 @@ fn switches_on(value: Value<'_>) -> bool {
         v if v.is_number() || v.as_bool().is_some() => v.truthy(),
         _ => true,
     }
+}
+
+fn security(shared: &Shared, w: &mut DocWriter<'_>) {
+    if let Some(audit) = &shared.audit {
+        audit.write_status(&mut w.document("audit"));
+    }
+    shared.logins.write(|mechanism| shared.parameters.enables(mechanism), &mut w.document("authentication"));
 }
 
 fn asserts(shared: &Shared, w: &mut DocWriter<'_>) {

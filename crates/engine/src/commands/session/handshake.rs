@@ -7,6 +7,7 @@ use smongo_bson::{Array, Doc, DocBuf, DocWriter, ObjectId, Result, Value, bail, 
 use crate::commands::access::login;
 use crate::data::clock::now_millis;
 use crate::data::limits;
+use crate::service::audit::{self, Event, Weight};
 use crate::service::command::{Access, Args, Command, Cx, LIGHT};
 use crate::service::shared::Shared;
 
@@ -132,7 +133,12 @@ fn remember(cx: &mut Cx<'_>, metadata: Option<Doc<'_>>) -> Result<()> {
         }
     }
     *cx.metadata = Some(DocBuf::from(metadata));
-    Ok(())
+    cx.tell(Weight::Past, || {
+        Event::new("clientMetadata", |w| {
+            audit::write_end(Some(cx.client), false, &mut w.document("localEndpoint"));
+            w.append("clientMetadata", metadata);
+        })
+    })
 }
 
 /// An awaitable hello that knows the current topology sleeps until it changes, which for one member is at shutdown.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{Catalog, Collection, Index, State};
 use super::collection::ExclusiveGuard;
 use super::persist::define;
+use crate::data::above::Build;
 use crate::data::keys::{index_table, records_table};
 use crate::data::limits;
 use crate::data::namespace::Ns;
@@ -390,18 +391,20 @@ impl Catalog {
             bail!(CannotCreateIndex, "add index fails, too many indexes for {ns} key: {}", specs.first().map_or(Value::Missing, |s| s.get("key")));
         }
         let _alone = self.exclusive(op, &coll)?;
+        op.index_build(ns, &specs, Build::Started)?;
         let mut built = Vec::new();
-        let done = self.build_all(op, &coll, specs, &mut built);
+        let done = self.build_all(op, &coll, &specs, &mut built);
         if done.is_err() {
             self.doom(built.iter().map(|i: &Arc<Index>| i.table.clone()));
+            op.index_build(ns, &specs, Build::Aborted)?;
         }
         done
     }
 
     /// Builds indexes and publishes them; `built` are those whose tables are there, also when it fails.
-    fn build_all(&self, op: &mut OpCx, coll: &Arc<Collection>, specs: Vec<DocBuf>, built: &mut Vec<Arc<Index>>) -> Result<()> {
+    fn build_all(&self, op: &mut OpCx, coll: &Arc<Collection>, specs: &[DocBuf], built: &mut Vec<Arc<Index>>) -> Result<()> {
         for spec in specs {
-            let index = Arc::new(self.make_index(spec)?);
+            let index = Arc::new(self.make_index(spec.clone())?);
             built.push(index.clone());
             build(op, coll, &index).map_err(|e| e.context(format!("Index build failed: {}: Collection {} ( {} )", Uuid::new_v4(), coll.ns, coll.uuid)))?;
         }

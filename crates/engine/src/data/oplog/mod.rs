@@ -38,6 +38,8 @@ pub struct Pending {
     commands: bool,
     /// There may be changes of users or roles.
     users: bool,
+    /// Data definition that the oplog tells nothing of.
+    unlogged: Vec<DocBuf>,
     /// Bytes of the entries that [`Pending::write`] wrote.
     written: u64,
 }
@@ -77,7 +79,7 @@ thread_local! {
 impl Default for Pending {
     fn default() -> Pending {
         let (bytes, ends, taken) = SPARE.try_with(Cell::take).unwrap_or_default();
-        Pending { bytes, ends, taken, images: Vec::new(), origin: None, statement: None, commands: false, users: false, written: 0 }
+        Pending { bytes, ends, taken, images: Vec::new(), origin: None, statement: None, commands: false, users: false, unlogged: Vec::new(), written: 0 }
     }
 }
 
@@ -104,6 +106,7 @@ impl Pending {
         self.images.clear();
         self.commands = false;
         self.users = false;
+        self.unlogged.clear();
         self.written = 0;
     }
 
@@ -117,6 +120,21 @@ impl Pending {
         self.users
     }
 
+    /// Whether there is something to tell of before it is committed: data definition, or changes of users or roles.
+    pub fn defines(&self) -> bool {
+        self.commands || self.users || !self.unlogged.is_empty()
+    }
+
+    /// The entries that tell of it.
+    pub fn definitions(&self) -> Vec<DocBuf> {
+        let tells = |entry: &Doc<'_>| match entry.get("op").as_str() {
+            Some("c") => true,
+            Some("n") => false,
+            _ => self.users && entry.get("ns").as_str().is_some_and(|ns| matches!(ns, "admin.system.users" | "admin.system.roles")),
+        };
+        self.unlogged.iter().cloned().chain(self.iter().filter(tells).map(DocBuf::from)).collect()
+    }
+
     /// Keeps the document as it was before the change that is added next.
     pub fn pre_image(&mut self, old: Doc<'_>) {
         self.images.push((self.ends.len(), DocBuf::from(old)));
@@ -125,6 +143,11 @@ impl Pending {
     /// Adds the entry of a change, unless it is one that concerns nobody but this server. Order of fields as in MongoDB's oplog.
     pub fn add(&mut self, ns: &Ns, uuid: Option<&Uuid>, change: Change<'_>) {
         if ns.db() == LOCAL {
+            if let Change::Command { command, .. } = change {
+                self.unlogged.push(DocBuf::build(|w| {
+                    w.append("op", "c").append("ns", &*format!("{LOCAL}.$cmd")).append("o", command);
+                }));
+            }
             return;
         }
         if let Change::Insert { doc } = &change {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smongo_bson::{Error, Escaped, Result, bail, err};
+use smongo_bson::{Code, Error, Escaped, Result, bail, err};
 
 use super::attempts::Verdict;
 use super::conversation::Conversation;
@@ -11,6 +11,7 @@ use super::principals::Principal;
 use super::scram::{Keys, Mechanism};
 use super::users::{Account, User};
 use crate::data::op::KillSwitch;
+use crate::service::audit::{self, Event, Weight, Who};
 use crate::service::command::{Client, Trust};
 use crate::service::shared::Shared;
 
@@ -21,6 +22,8 @@ pub struct Connection {
     user: Option<Arc<User>>,
     /// The generation of users in which the user was read.
     generation: u64,
+    /// Somebody has proved who he is; else he was made it by who owns the data.
+    proved: bool,
 }
 
 /// Who is at the other end while it logs in.
@@ -42,36 +45,49 @@ impl Connection {
         self.user.as_ref().map(|user| user.uid)
     }
 
+    /// Whether the user has logged in, and was not made the connection's by who owns the data.
+    pub fn has_logged_in(&self) -> bool {
+        self.proved && self.user.is_some()
+    }
+
     /// Before every command: reads the user anew where users or roles have changed. Who is gone, was made again or may not come
-    /// from there any more is logged out.
+    /// from there any more is logged out, and answered.
     #[inline]
-    pub fn refresh(&mut self, shared: &Arc<Shared>, client: &Client) -> Result<()> {
-        if self.user.is_none() || self.generation == shared.users_generation() { Ok(()) } else { self.read_again(shared, client) }
+    pub fn refresh(&mut self, shared: &Arc<Shared>, client: &Client) -> Result<Option<Arc<User>>> {
+        if self.user.is_none() || self.generation == shared.users_generation() { Ok(None) } else { self.read_again(shared, client) }
     }
 
     #[cold]
-    fn read_again(&mut self, shared: &Arc<Shared>, client: &Client) -> Result<()> {
-        let Some(user) = &self.user else { return Ok(()) };
+    fn read_again(&mut self, shared: &Arc<Shared>, client: &Client) -> Result<Option<Arc<User>>> {
+        let Some(user) = self.user.clone() else { return Ok(None) };
         let generation = shared.users_generation();
         let now = shared.users.user(shared, &user.principal)?.filter(|now| now.user_id == user.user_id && now.admits(client));
         if now.is_none() {
             tracing::info!(target: "smongo::access", remote = client.remote, "{} is logged out: changed or gone", Escaped(&user.principal.to_string()));
         }
         (self.user, self.generation) = (now, generation);
-        Ok(())
+        Ok(self.user.is_none().then_some(user))
     }
 
     /// Ends what was begun and who was there.
-    pub fn log_out(&mut self) {
-        self.conversation = None;
+    pub fn log_out(&mut self, peer: &Peer<'_>) {
+        self.abandon(peer);
         self.user = None;
+    }
+
+    /// Ends a login in its middle.
+    pub fn abandon(&mut self, peer: &Peer<'_>) {
+        if let Some(conversation) = self.conversation.take() {
+            let (who, mechanism) = conversation.names();
+            peer.tell(None, Weight::Past, &audit::authenticate(Some(who), "", mechanism).with(Code::AuthenticationAbandoned)).ok();
+        }
     }
 
     /// Makes it the connection of a user, for callers in the same process who ask for no password.
     pub fn become_user(&mut self, shared: &Arc<Shared>, who: &Principal) -> Result<()> {
         let generation = shared.users_generation();
         match shared.users.user(shared, who)? {
-            Some(user) => (self.user, self.generation) = (Some(user), generation),
+            Some(user) => (self.user, self.generation, self.proved) = (Some(user), generation, false),
             None => bail!(UserNotFound, "Could not find user \"{}\" for db \"{}\"", who.name, who.db),
         }
         Ok(())
@@ -85,9 +101,10 @@ impl Connection {
         if !user.admits(peer.client) {
             return Err(peer.refuse(Some(&account.principal), mechanism, "the user may not come from there"));
         }
+        peer.tell(Some(&user), Weight::Before, &audit::authenticate(Some(&account.principal), "", mechanism))?;
         peer.admitted(&account.principal, mechanism);
         peer.shared.logins.succeeded(mechanism, speculative);
-        (self.user, self.generation) = (Some(user), generation);
+        (self.user, self.generation, self.proved) = (Some(user), generation, true);
         Ok(())
     }
 
@@ -116,7 +133,7 @@ impl Connection {
             return Err(peer.refuse(None, mechanism, "authenticate knows certificates only"));
         }
         if !peer.shared.parameters.enables(X509) {
-            bail!(MechanismUnavailable, "Received authentication for mechanism {mechanism} which is unknown or not enabled");
+            return Err(peer.unavailable(db, mechanism));
         }
         peer.shared.logins.received(X509, speculative);
         let Some(subject) = subject(peer.client) else { return Err(peer.refuse(None, X509, "the connection has no certificate")) };
@@ -157,14 +174,38 @@ impl Peer<'_> {
     pub(super) fn may_try(&self, who: &Principal, mechanism: &str) -> Result<()> {
         if self.counts() && self.shared.attempts.may_try(self.client.peer.way, who) == Verdict::Refuse {
             self.note(Some(who), mechanism, "refused: too many failed logins");
-            return Err(failure());
+            return Err(self.failed(Some(who), mechanism));
         }
         Ok(())
+    }
+
+    /// Tells the audit log, if there is one, of something that this peer does.
+    pub(super) fn tell(&self, user: Option<&User>, weight: Weight, event: &Event) -> Result<()> {
+        let Some(audit) = &self.shared.audit else { return Ok(()) };
+        let check = || match self.shared.shutting_down() {
+            true => bail!(InterruptedAtShutdown, "interrupted at shutdown"),
+            false => self.kill.check(),
+        };
+        audit.tell(&Who { client: Some(self.client), connection: self.connection, user, check: &check }, weight, event)
+    }
+
+    /// What a client hears of a login that failed, once the audit log has heard of it.
+    fn failed(&self, who: Option<&Principal>, mechanism: &str) -> Error {
+        let event = audit::authenticate(who, "", mechanism).with(Code::AuthenticationFailed);
+        self.tell(None, Weight::Note, &event).err().unwrap_or_else(failure)
+    }
+
+    /// Nobody can log in that way.
+    pub(super) fn unavailable(&self, db: &str, mechanism: &str) -> Error {
+        let event = audit::authenticate(None, db, mechanism).with(Code::MechanismUnavailable);
+        let told = self.tell(None, Weight::Note, &event);
+        told.err().unwrap_or_else(|| err!(MechanismUnavailable, "Received authentication for mechanism {mechanism} which is unknown or not enabled"))
     }
 
     /// A login failed. The log hears why, the client never does.
     pub(super) fn refuse(&self, who: Option<&Principal>, mechanism: &str, reason: &str) -> Error {
         self.note(who, mechanism, reason);
+        let failed = self.failed(who, mechanism);
         let fixed = self.shared.parameters.failed_login_delay();
         let delay = match who {
             Some(who) if self.counts() => self.shared.attempts.failed(self.client.peer.way, who).max(fixed),
@@ -173,7 +214,7 @@ impl Peer<'_> {
         if delay > Duration::ZERO {
             self.shared.wait_for_shutdown(delay, || self.kill.is_set());
         }
-        failure()
+        failed
     }
 
     fn admitted(&self, who: &Principal, mechanism: &str) {

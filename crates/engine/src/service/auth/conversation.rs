@@ -50,13 +50,20 @@ enum Step {
     End,
 }
 
+impl Conversation {
+    /// Who logs in, and how.
+    pub(super) fn names(&self) -> (&Principal, &'static str) {
+        (&self.who, self.mechanism.name())
+    }
+}
+
 impl Connection {
     /// Begins a conversation, in the place of the one that was under way.
     pub fn start(&mut self, peer: &Peer<'_>, start: SaslStart<'_>) -> Result<Answer> {
-        self.conversation = None;
+        self.abandon(peer);
         let enabled = Mechanism::of_name(start.mechanism).filter(|mechanism| peer.shared.parameters.enables(mechanism.name()));
         let Some(mechanism) = enabled else {
-            bail!(MechanismUnavailable, "Received authentication for mechanism {} which is unknown or not enabled", start.mechanism)
+            return Err(peer.unavailable(&start.db, start.mechanism));
         };
         let refuse = |who: Option<&Principal>, reason: &str| Err(peer.refuse(who, mechanism.name(), reason));
         if start.payload.len() > limits::LOGIN_BYTES {
@@ -82,7 +89,10 @@ impl Connection {
 
     /// The client's next message.
     pub fn proceed(&mut self, peer: &Peer<'_>, id: i32, payload: &[u8]) -> Result<Answer> {
-        let Some(conversation) = self.conversation.take().filter(|_| id == ID) else { bail!(ProtocolError, "No SASL session state found") };
+        if id != ID {
+            self.abandon(peer);
+        }
+        let Some(conversation) = self.conversation.take() else { bail!(ProtocolError, "No SASL session state found") };
         let Conversation { mechanism, who, account, skip_empty, speculative, since, step } = conversation;
         let refuse = |reason: &str| Err(peer.refuse(Some(&who), mechanism.name(), reason));
         if since.elapsed() > limits::LOGIN_TIME {

@@ -8,6 +8,7 @@ use smongo_mql::Host;
 use super::{After, Client, Command, Pass, ReadConcern, WriteConcern};
 use crate::data::lsid::Lsid;
 use crate::data::op::OpCx;
+use crate::service::audit::{self, Event, Weight};
 use crate::service::auth::Connection;
 use crate::service::operations::Place;
 use crate::service::shared::Shared;
@@ -42,6 +43,31 @@ pub struct Cx<'s> {
 }
 
 impl Cx<'_> {
+    /// Tells the audit log, where there is one, of something that the command does. An error keeps it from that.
+    pub fn tell(&self, weight: Weight, event: impl FnOnce() -> Event) -> Result<()> {
+        match &self.shared.audit {
+            Some(audit) => audit::speaking(self.shared, |who| audit.tell(who, weight, &event())),
+            None => Ok(()),
+        }
+    }
+
+    /// Does something that the audit log is told of before, and again should it fail.
+    pub fn told<T>(&mut self, event: impl FnOnce() -> Event, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.shared.audit.is_none() {
+            return run(self);
+        }
+        let event = event();
+        self.tell(Weight::Before, || event.clone())?;
+        run(self).inspect_err(|e| drop(self.tell(Weight::Past, || event.with(e.code()))))
+    }
+
+    /// The command will change users or roles: the audit log hears of it in these words when that is committed.
+    pub fn will_tell(&self, event: impl FnOnce() -> Event) {
+        if self.shared.audit.is_some() {
+            audit::will_tell(event());
+        }
+    }
+
     /// Fails when the operation was killed or its time is over.
     pub fn interrupt(&mut self) -> Result<()> {
         self.op.interrupt()

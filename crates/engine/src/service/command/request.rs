@@ -50,6 +50,8 @@ pub struct Peer {
     pub way: Way,
     /// The server listens where other machines reach it.
     pub exposed: bool,
+    /// The version of TLS that both ends speak, as `1.3`; `None` in plain text.
+    pub tls: Option<&'static str>,
     /// The subject of the certificate by which it has proved who it is, as RFC 2253.
     pub certificate: Option<String>,
 }

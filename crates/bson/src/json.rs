@@ -115,4 +115,26 @@ mod tests {
         assert!(parse_doc("[1]").is_err() && parse_doc("{").is_err());
         assert_eq!(value_to_relaxed(parse_value(r#"{"$numberDouble":"Infinity"}"#).unwrap_or(ValueBuf::MISSING()).view()), r#"{"$numberDouble":"Infinity"}"#);
     }
+
+    /// A double that is written and read again is the same to the last bit, in both notations.
+    #[test]
+    fn doubles_are_kept() {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        for n in 0..100_000u64 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            // Of any size, and between 0 and 1, where scores and shares lie.
+            let x = if n % 2 == 0 { f64::from_bits(state) } else { state as f64 / u64::MAX as f64 };
+            if !x.is_finite() {
+                continue;
+            }
+            let doc = DocBuf::build(|w| {
+                w.append("x", x);
+            });
+            for text in [to_relaxed(doc.as_doc()), to_canonical(doc.as_doc())] {
+                assert_eq!(parse_doc(&text).unwrap_or_default().as_bytes(), doc.as_bytes(), "{text}");
+            }
+        }
+    }
 }

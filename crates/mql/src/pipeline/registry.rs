@@ -3,7 +3,7 @@
 use smongo_bson::{Doc, Result, Value, bail};
 
 use super::access::{self, Rule};
-use super::{Stage, basic, bucket, bucket_auto, change_stream, densify, documents, facet, fill, geo_near, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, source, union_with, unwind, window};
+use super::{Stage, basic, bucket, bucket_auto, change_stream, densify, documents, facet, fill, fusion, geo_near, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, score, source, union_with, unwind, window};
 use crate::cx::CompileCx;
 use crate::sort::SortPattern;
 
@@ -104,12 +104,13 @@ const ROWS: &[Row] = &[
     row("$project", basic::parse_project, access::nothing),
     first("$querySettings", source::parse_query_settings, From::Database, access::query_settings),
     first("$queryStats", source::parse_query_stats, From::Database, access::query_stats),
-    first("$rankFusion", source::unsupported_rank_fusion, From::Itself, access::fusion),
+    Row { facet: true, ..first("$rankFusion", fusion::parse_rank, From::Itself, access::fusion) },
     row("$redact", redact::parse, access::nothing),
     row("$replaceRoot", replace_root::parse_replace_root, access::nothing),
     row("$replaceWith", replace_root::parse_replace_with, access::nothing),
     row("$sample", sample::parse, access::nothing),
-    first("$scoreFusion", source::unsupported_score_fusion, From::Itself, access::fusion),
+    row("$score", score::parse, access::nothing),
+    Row { facet: true, ..first("$scoreFusion", fusion::parse_score, From::Itself, access::fusion) },
     first("$search", source::unsupported_search, From::Itself, access::find),
     first("$searchMeta", source::unsupported_search_meta, From::Itself, access::find),
     row("$set", basic::parse_set, access::nothing),
@@ -182,6 +183,9 @@ pub(super) fn check_places(stages: &[Doc<'_>], cx: &CompileCx, within: Within) -
         if row.name == "$geoNear" && !stages[..at].iter().all(|s| is_empty_match(*s)) {
             bail!(40603, "$geoNear was not the first stage in the pipeline.");
         }
+        if at != 0 && fusion::is_fusion(*stage) {
+            bail!(10170100, "{} is only valid as the first stage in a pipeline", row.name);
+        }
         if row.place == Place::First && row.name != "$geoNear" && at != 0 {
             bail!(40602, "{} is only valid as the first stage in a pipeline", row.name);
         }
@@ -253,6 +257,10 @@ pub(super) fn check_meta(stages: &[Doc<'_>]) -> Result<()> {
     let first = stages.first().and_then(|s| s.get("$match").as_doc());
     if !first.is_some_and(has_text) && stages.iter().any(|s| makes_fields(s) && reads_meta(Value::Document(*s), "textScore")) {
         bail!(40218, "query requires text score metadata, but it is not available");
+    }
+    let detailed = |stage: &Doc<'_>| stage.first().and_then(|e| e.value().as_doc()).is_some_and(|spec| matches!(spec.get("scoreDetails"), Value::Bool(true)));
+    if stages.first().is_some_and(|first| fusion::is_fusion(*first) && !detailed(first)) && stages.iter().any(|s| makes_fields(s) && reads_meta(Value::Document(*s), "scoreDetails")) {
+        bail!(40218, "query requires scoreDetails metadata, but it is not available");
     }
     let mut sorted = false;
     for stage in stages {

@@ -296,11 +296,3 @@ pub(super) fn unsupported_search_meta(_arg: Value<'_>, _cx: &CompileCx, _out: Ou
 pub(super) fn unsupported_vector_search(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
     no_search("$vectorSearch")
 }
-
-pub(super) fn unsupported_rank_fusion(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
-    bail!(NotImplemented, "$rankFusion is not implemented")
-}
-
-pub(super) fn unsupported_score_fusion(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
-    bail!(NotImplemented, "$scoreFusion is not implemented")
-}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
-use smongo_mql::pipeline::{Stage, optimize, stage_array};
+use smongo_mql::pipeline::{Stage, is_fusion, optimize, stage_array};
 use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Pipeline, Stream};
 
@@ -36,6 +36,11 @@ pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<R
         };
         if !same_collation(cx, &coll) {
             bail!(OptionNotSupportedOnView, "Cannot override a view's default collation{}", coll.ns);
+        }
+        // A fusion's inputs read the view themselves.
+        if resolved.stages.first().is_some_and(|first| is_fusion(first.as_doc())) {
+            resolved.coll = Some(coll);
+            return Ok(resolved);
         }
         if let Some(made) = &view.made {
             resolved.made.clone_from(made);
@@ -124,7 +129,11 @@ pub fn prepare(op: &mut OpCx, db: &str, coll: &str, stages: &[DocBuf], cx: &Comp
         _ => resolve(op, Ns::unchecked(db, coll), stages, cx)?,
     };
     // A view's own stages are about what the view is made of.
-    let of_view = resolved.stages.len() > stages.len() && resolved.stages.first().is_some_and(|first| first.as_doc().contains("$collStats"));
+    let fuses = resolved.stages.first().is_some_and(|first| is_fusion(first.as_doc()));
+    let of_view = resolved.stages.len() > stages.len() && (fuses || resolved.stages.first().is_some_and(|first| first.as_doc().contains("$collStats")));
+    if fuses && resolved.coll.as_ref().is_some_and(|coll| coll.timeseries.is_some() || coll.view().is_some_and(|view| view.buckets_of.is_some())) {
+        bail!(10557301, "hybrid searches are not supported on the time-series collection {}", resolved.ns);
+    }
     let below = resolved.ns.clone();
     let coll = if of_view { below.coll() } else { coll };
     let own;

@@ -30,6 +30,15 @@
 //! - [`save`](vector::Graph::save) writes the links, [`Loader`](vector::Loader) takes them back against the rows that there are; whatever is wrong with
 //!   a file is a [`FileError`](vector::FileError) or a row that must be inserted, never a wrong answer.
 //! - When [`dead_share`](vector::Graph::dead_share) is above a quarter, make a new graph from the rows.
+//!
+//! # Stages and indexes
+//!
+//! [`definition`] reads what an index is to hold, [`request`] what `$vectorSearch` asks for, [`filter`] what documents it may find; [`spec`] is how
+//! all of them read, and how errors name what is wrong.
 #![forbid(unsafe_code)]
 
+pub mod definition;
+pub mod filter;
+pub mod request;
+pub mod spec;
 pub mod vector;

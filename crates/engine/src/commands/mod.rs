@@ -14,7 +14,7 @@ use admin::{application_message, apply_ops, backup, certificates, cluster_parame
 use crud::{aggregate, bulk_write, count, delete, distinct, explain, find, find_and_modify, get_more, insert, update};
 use definition::{capped, coll_mod, create, drop, encryption, lists, validate, validate_metadata};
 use diagnostic::{build_info, connection, grid_fs, stats, status};
-use index::indexes;
+use index::{indexes, search_indexes};
 use session::{handshake, kill, session_commands};
 use crate::service::command::{Command, TODO};
 pub use cluster_parameters::{load as load_cluster_parameters, write_all as write_cluster_parameters};
@@ -49,6 +49,7 @@ pub static COMMANDS: &[Command] = &[
     create::CREATE,
     indexes::CREATE_INDEXES,
     roles::CREATE,
+    search_indexes::CREATE,
     users::CREATE,
     kill::CURRENT_OP,
     stats::DATA_SIZE,
@@ -67,6 +68,7 @@ pub static COMMANDS: &[Command] = &[
     drop::DROP_DATABASE,
     indexes::DROP_INDEXES,
     roles::DROP,
+    search_indexes::DROP,
     users::DROP,
     session_commands::END_SESSIONS,
     explain::EXPLAIN,
@@ -106,6 +108,7 @@ pub static COMMANDS: &[Command] = &[
     host::LIST_COMMANDS,
     lists::LIST_DATABASES,
     indexes::LIST_INDEXES,
+    search_indexes::LIST,
     status::LOCK_INFO,
     application_message::LOG,
     host::LOG_ROTATE,
@@ -153,6 +156,7 @@ pub static COMMANDS: &[Command] = &[
     status::TOP,
     update::UPDATE,
     roles::UPDATE,
+    search_indexes::UPDATE,
     users::UPDATE,
     users::INFO,
     validate::VALIDATE,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use smongo_bson::{Binary, Doc, DocBuf, Error, Result, Value};
+use smongo_bson::{Binary, Doc, DocBuf, Error, Result, Value, bail, err};
 use smongo_mql::stream::{Docs, Sink, SourceSpec, WriteSpec};
 use smongo_mql::{CompileCx, Stream};
 
@@ -38,6 +38,8 @@ impl Above for Shared {
                 self.query_settings.all().iter().map(|setting| DocBuf::build(|w| setting.write(w, debug))).collect()
             }
             "$listLocalSessions" | "$listSessions" => sessions(self, op.held_to, spec),
+            name @ ("$search" | "$searchMeta" | "$vectorSearch" | "$listSearchIndexes") if !self.parameters.searches() => return Err(search_off(name)),
+            name @ ("$search" | "$searchMeta") => bail!(NotImplemented, "the stage {name} is not implemented"),
             _ => return exec::open_source(op, source, &|ns, histograms, w| self.usage.write_latencies(ns, histograms, w)),
         };
         Ok(Box::new(Docs::new(docs)))
@@ -99,4 +101,13 @@ fn sessions(shared: &Shared, own: Option<Uid>, spec: Doc<'_>) -> Vec<DocBuf> {
         })
     };
     shared.sessions.ids().iter().filter(|id| meant(id)).map(one).collect()
+}
+
+/// What a server without search answers; clients find out by it.
+pub fn search_off(what: &str) -> Error {
+    let what = match what {
+        "$search" | "$searchMeta" | "$vectorSearch" => "$search and $vectorSearch aggregation stages",
+        _ => "Atlas Search Database Commands and the $listSearchIndexes aggregation stage",
+    };
+    err!(31082, "Using {what} requires additional configuration. Please connect to Atlas or an AtlasCLI local deployment to enable.")
 }

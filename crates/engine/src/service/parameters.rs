@@ -39,6 +39,8 @@ pub struct Parameters {
     quiet: AtomicBool,
     /// Whom automation is told to be run by; hello says it.
     automation: Mutex<String>,
+    /// Where searches are answered: here, whatever it says, but for an empty one, which is a server without search.
+    mongot: Mutex<String>,
     components: Components,
     /// The version whose features the database may use.
     compatibility: Mutex<&'static str>,
@@ -129,6 +131,7 @@ pub static PARAMETERS: &[Row] = &[
     }),
     changeable("maxTransactionLockRequestTimeoutMillis", Kind::Int(|p| &p.tuning.lock_wait_ms, -1, i32::MAX as i64)),
     changeable("minSnapshotHistoryWindowInSeconds", Kind::Int(|p| &p.snapshot_window, 0, i32::MAX as i64)),
+    at_startup("mongotHost", Kind::Text(|p| &p.mongot, 256)),
     changeable("notablescan", Kind::Bool(|p| &p.tuning.no_table_scan)),
     changeable("quiet", Kind::Bool(|p| &p.quiet)),
     changeable("requireApiVersion", Kind::Bool(|p| &p.require_api_version)),
@@ -157,6 +160,7 @@ impl Parameters {
             tuning: Arc::default(),
             quiet: false.into(),
             automation: Mutex::default(),
+            mongot: Mutex::new("localhost:27028".to_owned()),
             components: Components::default(),
             compatibility: Mutex::new(FEATURE_COMPATIBILITY),
             audit_successes: false.into(),
@@ -329,6 +333,11 @@ impl Parameters {
     /// Connections that come and go are not logged.
     pub fn quiet(&self) -> bool {
         self.quiet.load(Ordering::Relaxed)
+    }
+
+    /// Whether search indexes and searches are there at all.
+    pub fn searches(&self) -> bool {
+        !self.mongot.lock().is_empty()
     }
 
     pub fn automation(&self) -> String {

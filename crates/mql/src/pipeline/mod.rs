@@ -31,6 +31,7 @@ mod registry;
 mod replace_root;
 mod sample;
 mod score;
+mod search;
 mod set_path;
 mod sort;
 mod source;
@@ -52,6 +53,7 @@ use crate::sort::SortPattern;
 use crate::stream::{SourceSpec, Stream};
 
 pub use fusion::is_fusion;
+pub use search::is_search;
 pub use geo_near::GeoNear;
 pub use needs::Needs;
 pub use optimize::optimize;

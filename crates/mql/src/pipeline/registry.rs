@@ -3,7 +3,7 @@
 use smongo_bson::{Doc, Result, Value, bail};
 
 use super::access::{self, Rule};
-use super::{Stage, basic, bucket, bucket_auto, change_stream, densify, documents, facet, fill, fusion, geo_near, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, score, source, union_with, unwind, window};
+use super::{Stage, basic, bucket, bucket_auto, change_stream, densify, documents, facet, fill, fusion, geo_near, graph_lookup, group, lookup, merge, out, redact, replace_root, sample, score, search, source, union_with, unwind, window};
 use crate::cx::CompileCx;
 use crate::sort::SortPattern;
 
@@ -111,8 +111,8 @@ const ROWS: &[Row] = &[
     row("$sample", sample::parse, access::nothing),
     row("$score", score::parse, access::nothing),
     Row { facet: true, ..first("$scoreFusion", fusion::parse_score, From::Itself, access::fusion) },
-    first("$search", source::unsupported_search, From::Itself, access::find),
-    first("$searchMeta", source::unsupported_search_meta, From::Itself, access::find),
+    first("$search", search::parse_search, From::Itself, access::find),
+    first("$searchMeta", search::parse_search_meta, From::Itself, access::find),
     row("$set", basic::parse_set, access::nothing),
     row("$setWindowFields", window::parse, access::nothing),
     row("$skip", basic::parse_skip, access::nothing),
@@ -121,7 +121,7 @@ const ROWS: &[Row] = &[
     row("$unionWith", union_with::parse, access::union_with),
     row("$unset", basic::parse_unset, access::nothing),
     row("$unwind", unwind::parse, access::nothing),
-    first("$vectorSearch", source::unsupported_vector_search, From::Itself, access::find),
+    first("$vectorSearch", search::parse_vector_search, From::Itself, access::find),
 ];
 
 /// Names of all stages, sorted.
@@ -157,6 +157,7 @@ pub(super) fn compile(stage: Doc<'_>, cx: &CompileCx, within: Within, out: &mut 
     let of_collection = matches!(row.name, "$listClusterCatalog" | "$listLocalSessions") && !cx.coll.is_empty();
     match within {
         Within::Lookup if row.place == Place::Last => bail!(51047, "{} is not allowed within a $lookup's sub-pipeline", row.name),
+        Within::Lookup if row.name == "$vectorSearch" => bail!(51047, "{} is not allowed within a $lookup's sub-pipeline", row.name),
         Within::UnionWith if row.place == Place::Last => bail!(31441, "{} is not allowed within a $unionWith's sub-pipeline", row.name),
         Within::Lookup | Within::UnionWith if row.name == "$changeStream" && !cx.within_facet => {
             bail!(40573, "$changeStream is only valid as the first stage in a pipeline")

@@ -48,6 +48,12 @@ impl Stream for SourceStream {
     fn doc(&self) -> Doc<'_> {
         self.inner.as_ref().map_or(Doc::EMPTY, |s| s.doc())
     }
+    fn meta(&self) -> Doc<'_> {
+        self.inner.as_ref().map_or(Doc::EMPTY, |s| s.meta())
+    }
+    fn passes(&self) -> u32 {
+        self.inner.as_ref().map_or(0, |s| s.passes() + 1)
+    }
     fn park(&mut self, host: &mut dyn Host) {
         if let Some(s) = &mut self.inner {
             s.park(host);
@@ -230,7 +236,17 @@ pub(super) fn parse_list_local_sessions(arg: Value<'_>, cx: &CompileCx, out: Out
 }
 
 pub(super) fn parse_list_search_indexes(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
-    document("$listSearchIndexes", arg)?;
+    let spec = document("$listSearchIndexes", arg)?;
+    for field in spec {
+        match (field.name(), field.value()) {
+            ("name" | "id", Value::String(_)) => {}
+            (name @ ("name" | "id"), v) => bail!(TypeMismatch, "BSON field '$listSearchIndexes.{name}' is the wrong type '{}', expected type 'string'", v.type_name()),
+            (other, _) => bail!(40415, "BSON field '$listSearchIndexes.{other}' is an unknown field."),
+        }
+    }
+    if spec.contains("name") && spec.contains("id") {
+        bail!(UnknownError, "only one of [id, name] may be present");
+    }
     push("$listSearchIndexes", arg, cx, out)
 }
 
@@ -278,21 +294,4 @@ pub(super) fn parse_query_settings(arg: Value<'_>, cx: &CompileCx, out: Out<'_>)
 pub(super) fn parse_query_stats(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
     document("$queryStats", arg)?;
     push("$queryStats", arg, cx, out)
-}
-
-/// What MongoDB without a search process answers.
-fn no_search(name: &str) -> Result<()> {
-    bail!(31082, "Using {name} and $vectorSearch aggregation stages requires additional configuration. Please connect to Atlas or an AtlasCLI local deployment to enable.")
-}
-
-pub(super) fn unsupported_search(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
-    no_search("$search")
-}
-
-pub(super) fn unsupported_search_meta(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
-    no_search("$searchMeta")
-}
-
-pub(super) fn unsupported_vector_search(_arg: Value<'_>, _cx: &CompileCx, _out: Out<'_>) -> Result<()> {
-    no_search("$vectorSearch")
 }

@@ -83,6 +83,9 @@ impl Stream for UnionStream {
     fn doc(&self) -> Doc<'_> {
         self.other.as_ref().unwrap_or(&self.input).doc()
     }
+    fn meta(&self) -> Doc<'_> {
+        self.other.as_ref().unwrap_or(&self.input).meta()
+    }
     fn passes(&self) -> u32 {
         self.input.passes() + 1
     }

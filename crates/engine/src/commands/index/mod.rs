@@ -2,3 +2,4 @@
 
 pub mod index_spec;
 pub mod indexes;
+pub mod search_indexes;

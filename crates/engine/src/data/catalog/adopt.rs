@@ -24,7 +24,7 @@ impl Catalog {
             let ns = Ns::unchecked("local", &format!("orphan.{name}"));
             let index = self.make_index(id_spec(smongo_bson::Doc::EMPTY, IdIndex::default()))?;
             let state = State::new(record_id(&last), State::UNKNOWN, 0);
-            let coll = define(ns.clone(), Uuid::new_v4(), DocBuf::new(), Some((number_of(name), table)), vec![Arc::new(index)], Arc::new(state))?;
+            let coll = define(ns.clone(), Uuid::new_v4(), DocBuf::new(), Some((number_of(name), table)), vec![Arc::new(index)], Vec::new(), Arc::new(state))?;
             session.begin(Begin::default())?;
             self.save(session, &coll)?;
             session.commit(Durability::Durable)?;

@@ -32,7 +32,7 @@ impl Catalog {
             w.append("convertToCapped", ns.coll()).append("size", options.get("size"));
         });
         let state = Arc::new(State::new(0, 0, 0));
-        let new = Arc::new(define(ns.clone(), Uuid::new_v4(), options, Some((id, records)), vec![index.clone()], state)?);
+        let new = Arc::new(define(ns.clone(), Uuid::new_v4(), options, Some((id, records)), vec![index.clone()], Vec::new(), state)?);
         let filled = first_that_fits(op, storage, &new).and_then(|first| copy(op, storage, first, &new)).and_then(|()| build(op, &new, &index));
         let done = filled.and_then(|()| {
             self.change(op, |op| {

@@ -11,6 +11,7 @@ use smongo_mql::collation::Collation;
 use smongo_storage::Table;
 use uuid::Uuid;
 
+use super::search::SearchIndex;
 use super::{Index, PlanMemory};
 use crate::data::keys::RecordId;
 use crate::data::namespace::Ns;
@@ -33,6 +34,7 @@ pub struct Collection {
     pub timeseries: Option<TimeSeries>,
     /// The `_id` index first. Empty for views; time-series collections have no index on `_id`.
     pub indexes: Vec<Arc<Index>>,
+    pub search: Vec<Arc<SearchIndex>>,
     pub state: Arc<State>,
 }
 
@@ -175,7 +177,7 @@ impl Collection {
     /// The collection of buckets of a time-series collection, which is made of it for each command that asks for it.
     pub fn buckets(ns: Ns, series: &Arc<Collection>) -> Collection {
         let view = View { on: series.ns.coll().to_owned(), pipeline: Vec::new(), buckets_of: Some(series.clone()), made: None };
-        Collection { ns, kind: Kind::View(view), timeseries: None, validator: None, indexes: Vec::new(), ..series.copy() }
+        Collection { ns, kind: Kind::View(view), timeseries: None, validator: None, indexes: Vec::new(), search: Vec::new(), ..series.copy() }
     }
 
     /// Of the collection of buckets of a time-series collection: that collection.
@@ -241,6 +243,11 @@ impl Collection {
         Collection { indexes, ..self.copy() }
     }
 
+    /// The same collection with other search indexes.
+    pub fn with_search(&self, search: Vec<Arc<SearchIndex>>) -> Collection {
+        Collection { search, ..self.copy() }
+    }
+
     fn copy(&self) -> Collection {
         Collection {
             ns: self.ns.clone(),
@@ -252,6 +259,7 @@ impl Collection {
             pre_images: self.pre_images,
             timeseries: self.timeseries.clone(),
             indexes: self.indexes.clone(),
+            search: self.search.clone(),
             state: self.state.clone(),
         }
     }

@@ -150,7 +150,7 @@ impl Catalog {
     pub(super) fn make(&self, ns: &Ns, options: DocBuf, id_index: IdIndex) -> Result<Collection> {
         let uuid = Uuid::new_v4();
         if options.as_doc().contains("viewOn") {
-            return define(ns.clone(), uuid, options, None, Vec::new(), Arc::default());
+            return define(ns.clone(), uuid, options, None, Vec::new(), Vec::new(), Arc::default());
         }
         let id = self.new_id()?;
         let records = self.store.create_table(&records_table(id), TableKind::Records)?;
@@ -162,7 +162,7 @@ impl Catalog {
         if let Some(spec) = spec {
             indexes.push(Arc::new(self.make_index(spec)?));
         }
-        define(ns.clone(), uuid, options, Some((id, records)), indexes, Arc::new(State::new(0, 0, 0)))
+        define(ns.clone(), uuid, options, Some((id, records)), indexes, Vec::new(), Arc::new(State::new(0, 0, 0)))
     }
 
     /// Makes an index with its table, which nothing names yet.
@@ -337,7 +337,7 @@ impl Catalog {
         let coll = self.require(ns)?;
         let _alone = self.exclusive(op, &coll)?;
         let records = coll.storage().map(|s| (s.id, s.records.clone()));
-        let changed = Arc::new(define(ns.clone(), coll.uuid, options, records, coll.indexes.clone(), coll.state.clone())?);
+        let changed = Arc::new(define(ns.clone(), coll.uuid, options, records, coll.indexes.clone(), coll.search.clone(), coll.state.clone())?);
         self.replace(op, &coll, &changed, Some(command))
     }
 
@@ -365,7 +365,7 @@ impl Catalog {
         if let Some(index) = indexes.first_mut() {
             *index = Arc::new(index.with_spec(id_spec(options.as_doc(), IdIndex::default()))?);
         }
-        self.replace(op, &coll, &Arc::new(define(ns.clone(), coll.uuid, options, records, indexes, coll.state.clone())?), Some(command))
+        self.replace(op, &coll, &Arc::new(define(ns.clone(), coll.uuid, options, records, indexes, coll.search.clone(), coll.state.clone())?), Some(command))
     }
 
     pub(super) fn replace(&self, op: &mut OpCx, old: &Collection, changed: &Arc<Collection>, command: Option<Doc<'_>>) -> Result<()> {

@@ -12,6 +12,7 @@ mod index;
 mod options;
 mod persist;
 mod plan_memory;
+mod search;
 mod special;
 mod transaction;
 mod unique;
@@ -35,6 +36,7 @@ pub use special::{TERM_PART, wildcard_scope};
 pub use options::{compact_number, round_up, write_capped};
 pub use persist::{COUNTS, own_table};
 pub use plan_memory::{IndexFilter, PlanMemory};
+pub use search::SearchIndex;
 pub use transaction::Created;
 pub use views::{NAME as SYSTEM_VIEWS, made_of as made};
 
@@ -116,7 +118,7 @@ impl Catalog {
             w.append("capped", true).append("size", bytes as i64).append("autoIndexId", false);
         });
         let state = self.oplog.clone();
-        let oplog = persist::define(Ns::unchecked("local", "oplog.rs"), Uuid::nil(), options, Some((0, table.clone())), Vec::new(), state)?;
+        let oplog = persist::define(Ns::unchecked("local", "oplog.rs"), Uuid::nil(), options, Some((0, table.clone())), Vec::new(), Vec::new(), state)?;
         self.publish(Arc::new(oplog));
         Ok(())
     }

@@ -12,6 +12,7 @@ use smongo_mql::{CompileCx, Matcher};
 use smongo_storage::{Begin, Durability, ErrorKind, Session, Store, Table, TableKind};
 use uuid::Uuid;
 
+use super::search::{self, SearchIndex};
 use super::{Catalog, Collection, Index, Kind, State, View};
 use super::collection::{Capped, Storage, TimeSeries, Validator};
 use crate::data::keys::{CATALOG, META, index_table, record_id, records_table};
@@ -252,6 +253,9 @@ fn write_entry(coll: &Collection, grown: Option<(u64, &Multikey)>) -> DocBuf {
             }
             Kind::Collection(storage) => {
                 w.append("type", "collection").append("id", storage.id as i64);
+                if !coll.search.is_empty() {
+                    w.append("search", search::write(&coll.search).view());
+                }
                 let mut indexes = w.array("indexes");
                 for index in &coll.indexes {
                     let mut w = indexes.document();
@@ -275,7 +279,7 @@ fn read_entry(store: &Store, session: &mut Session, entry: Doc<'_>, counts: Doc<
     let options = DocBuf::from(entry.get("options").as_doc().ok_or_else(damaged)?);
     let id = |v: Value<'_>| number::to_i64_exact(v).map(|n| n as u64);
     if entry.get("type").as_str() == Some("view") {
-        return define(ns, uuid, options, None, Vec::new(), Arc::default());
+        return define(ns, uuid, options, None, Vec::new(), Vec::new(), Arc::default());
     }
     let coll_id = id(entry.get("id")).ok_or_else(damaged)?;
     let records = open_table(store, &records_table(coll_id))?;
@@ -299,7 +303,7 @@ fn read_entry(store: &Store, session: &mut Session, entry: Doc<'_>, counts: Doc<
         }
         last => drop(last?),
     }
-    define(ns, uuid, options, Some((coll_id, records)), indexes, Arc::new(state))
+    define(ns, uuid, options, Some((coll_id, records)), indexes, search::read(entry)?, Arc::new(state))
 }
 
 /// Makes a collection of its stored definition: compiles what its options mean.
@@ -309,6 +313,7 @@ pub(super) fn define(
     options: DocBuf,
     records: Option<(u64, smongo_storage::Table)>,
     indexes: Vec<Arc<Index>>,
+    search: Vec<Arc<SearchIndex>>,
     state: Arc<State>,
 ) -> Result<Collection> {
     let collation = match options.get("collation") {
@@ -345,5 +350,5 @@ pub(super) fn define(
         meta: spec.get("metaField").as_str().map(str::to_owned),
         expire_after: number::to_i64_exact(options.get("expireAfterSeconds")),
     });
-    Ok(Collection { ns, uuid, kind, options, collation, validator, pre_images, timeseries, indexes, state })
+    Ok(Collection { ns, uuid, kind, options, collation, validator, pre_images, timeseries, indexes, search, state })
 }

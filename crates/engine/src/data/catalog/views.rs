@@ -27,7 +27,7 @@ pub(super) fn collection(catalog: &Catalog, ns: &Ns) -> Option<Arc<Collection>> 
 pub fn made_of(ns: &Ns, made: Vec<DocBuf>) -> Option<Arc<Collection>> {
     // The same each time, without being remembered.
     let uuid = Builder::from_md5_bytes(Md5::digest(ns.as_str()).into()).into_uuid();
-    let coll = define(ns.clone(), uuid, DocBuf::new(), None, Vec::new(), Arc::new(State::default())).ok()?;
+    let coll = define(ns.clone(), uuid, DocBuf::new(), None, Vec::new(), Vec::new(), Arc::new(State::default())).ok()?;
     let view = View { on: String::new(), pipeline: Vec::new(), buckets_of: None, made: Some(made) };
     Some(Arc::new(coll.with_kind(Kind::View(view))))
 }

@@ -18,6 +18,7 @@ mod shape;
 mod sort;
 mod source;
 mod text;
+mod vector_search;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::query::plan::{Filter, IndexScan, Plan, PlanNode, Query};
 pub use cursor::Held;
 pub use pipeline::{Prepared, finds, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
-pub use source::{open as open_source, storage_stats};
+pub use source::{list_search_indexes, open as open_source, storage_stats};
 
 /// How many keys or documents are looked at between two looks at the clock; whether the operation was killed is looked at each
 /// time, since one document may take its time (a polygon with thousands of corners).

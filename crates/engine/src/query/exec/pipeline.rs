@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smongo_bson::{Doc, DocBuf, Result, Value, bail};
-use smongo_mql::pipeline::{Stage, is_fusion, optimize, stage_array};
+use smongo_mql::pipeline::{Stage, is_fusion, is_search, optimize, stage_array};
 use smongo_mql::stream::Docs;
 use smongo_mql::{CompileCx, Matcher, Pipeline, Stream};
 
@@ -37,8 +37,8 @@ pub fn resolve(op: &OpCx, ns: Ns, stages: &[DocBuf], cx: &CompileCx) -> Result<R
         if !same_collation(cx, &coll) {
             bail!(OptionNotSupportedOnView, "Cannot override a view's default collation{}", coll.ns);
         }
-        // A fusion's inputs read the view themselves.
-        if resolved.stages.first().is_some_and(|first| is_fusion(first.as_doc())) {
+        // A fusion's inputs read the view themselves, and search indexes are the view's own.
+        if resolved.stages.first().is_some_and(|first| is_fusion(first.as_doc()) || is_search(first.as_doc())) {
             resolved.coll = Some(coll);
             return Ok(resolved);
         }

@@ -7,7 +7,7 @@ use smongo_bson::{Doc, DocBuf, DocWriter, Result, Value, bail, err, number};
 use smongo_mql::Stream;
 use smongo_mql::stream::{Docs, SourceSpec};
 
-use crate::data::catalog::Collection;
+use crate::data::catalog::{Collection, SearchIndex};
 use crate::data::clock::now_millis;
 use crate::data::namespace::Ns;
 use crate::data::op::OpCx;
@@ -19,6 +19,7 @@ pub fn open(op: &mut OpCx, source: &SourceSpec, latencies: Latencies<'_>) -> Res
     let spec = source.spec.view().as_doc().unwrap_or(Doc::EMPTY);
     let ns = Ns::unchecked(&source.db, &source.coll);
     let docs = match source.name {
+        "$vectorSearch" => return super::vector_search::open(op, source),
         "$collStats" => vec![coll_stats(op, &ns, spec, latencies)?],
         "$indexStats" => index_stats(op, &ns)?,
         "$listCatalog" => catalog(op, source),
@@ -33,10 +34,41 @@ pub fn open(op: &mut OpCx, source: &SourceSpec, latencies: Latencies<'_>) -> Res
             coll.state.plans.describe(&host())
         }
         "$listSampledQueries" | "$queryStats" => Vec::new(),
+        "$listSearchIndexes" => list_search_indexes(op, &ns, spec)?,
         "$listClusterCatalog" => cluster_catalog(op, source),
         name => bail!(NotImplemented, "the stage {name} is not implemented"),
     };
     Ok(Box::new(Docs::new(docs)))
+}
+
+/// The search indexes of a collection, or one of them by `name` or `id`, in the order of their names.
+pub fn list_search_indexes(op: &mut OpCx, ns: &Ns, spec: Doc<'_>) -> Result<Vec<DocBuf>> {
+    let (name, id) = (spec.get("name").as_str(), spec.get("id").as_str());
+    let Some(coll) = op.collection(ns)? else { return Ok(Vec::new()) };
+    let documents = coll.state.known_documents().unwrap_or(0);
+    let mut found: Vec<_> = coll.search.iter().filter(|index| name.is_none_or(|name| index.name == name) && id.is_none_or(|id| index.id == id)).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found.into_iter().map(|index| describe_search_index(index, documents)).collect())
+}
+
+/// Searches read the documents themselves, so that an index is ready when it is there.
+fn describe_search_index(index: &SearchIndex, documents: i64) -> DocBuf {
+    DocBuf::build(|w| {
+        w.append("id", &*index.id).append("name", &*index.name).append("type", index.kind.name()).append("status", "READY").append("queryable", true);
+        w.document("latestDefinitionVersion").append("version", index.version).append("createdAt", Value::DateTime(index.created));
+        w.append("latestDefinition", index.definition.as_doc());
+        let mut details = w.array("statusDetail");
+        let mut detail = details.document();
+        detail.append("hostname", &*host()).append("status", "READY").append("queryable", true);
+        let mut main = detail.document("mainIndex");
+        main.append("status", "READY").append("queryable", true);
+        main.document("definitionVersion").append("version", index.version).append("createdAt", Value::DateTime(index.created));
+        main.append("definition", index.definition.as_doc());
+        drop(main);
+        drop(detail);
+        drop(details);
+        w.append("numDocs", documents);
+    })
 }
 
 /// The name this process goes by, as host:port where there is one.

@@ -1,0 +1,72 @@
+//! The stages that search: what of them is checked before anything is looked up. The rest is read when they run, where they run.
+
+use smongo_bson::{Doc, Result, Value, bail, number};
+
+use super::Stage;
+use super::source::push;
+use crate::cx::CompileCx;
+use crate::matcher::Matcher;
+
+type Out<'o> = &'o mut Vec<Stage>;
+
+/// Whether a stage reads the search indexes of its namespace, be that a view.
+pub fn is_search(stage: Doc<'_>) -> bool {
+    stage.first().is_some_and(|first| matches!(first.name(), "$listSearchIndexes" | "$search" | "$searchMeta" | "$vectorSearch"))
+}
+
+fn specification<'v>(name: &'static str, arg: Value<'v>) -> Result<Doc<'v>> {
+    match arg {
+        Value::Document(spec) => Ok(spec),
+        Value::Array(_) => bail!(FailedToParse, "the {name} stage specification must be an object, but found array"),
+        other => bail!(10065, "{name} value must be an object. Found: {}", other.type_name()),
+    }
+}
+
+pub(super) fn parse_search(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    text("$search", arg, cx, out)
+}
+
+pub(super) fn parse_search_meta(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    text("$searchMeta", arg, cx, out)
+}
+
+fn text(name: &'static str, arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let spec = specification(name, arg)?;
+    for flag in ["scoreDetails", "returnStoredSource"] {
+        match spec.get(flag) {
+            Value::Missing | Value::Bool(_) => {}
+            other => bail!(13111, "{name}.{flag} must be a boolean, but is of type {}", other.type_name()),
+        }
+    }
+    push(name, arg, cx, out)
+}
+
+pub(super) fn parse_vector_search(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
+    let spec = specification("$vectorSearch", arg)?;
+    match spec.get("limit") {
+        Value::Missing | Value::Null | Value::Undefined => {}
+        limit if !limit.is_number() => bail!(8575100, "Expected limit to be a number, but found: {}", limit.type_name()),
+        limit if number::to_f64(limit).is_none_or(|limit| limit.is_nan() || limit <= 0.0) => bail!(7912700, "The limit of $vectorSearch must be positive"),
+        _ => {}
+    }
+    match spec.get("filter") {
+        Value::Missing | Value::Null | Value::Undefined => {}
+        Value::Document(filter) => {
+            let matcher = Matcher::compile(filter, cx)?;
+            if matcher.near().is_some() || has_geo(filter) {
+                bail!(5626500, "Geospatial operators are not allowed in the filter of $vectorSearch");
+            }
+        }
+        other => bail!(10065, "the filter of $vectorSearch must be an object. Found: {}", other.type_name()),
+    }
+    push("$vectorSearch", arg, cx, out)
+}
+
+fn has_geo(filter: Doc<'_>) -> bool {
+    filter.iter().any(|field| match (field.name(), field.value()) {
+        ("$geoWithin" | "$geoIntersects" | "$within" | "$near" | "$nearSphere" | "$geoNear", _) => true,
+        (_, Value::Document(inner)) => has_geo(inner),
+        (_, Value::Array(list)) => list.iter().any(|v| v.as_doc().is_some_and(has_geo)),
+        _ => false,
+    })
+}

@@ -5,6 +5,7 @@
 
 mod access;
 mod command;
+mod graph;
 mod login;
 
 use std::cmp::Ordering;
@@ -16,6 +17,7 @@ use smongo_server::{compress, legacy, message};
 
 pub use access::{needs, privilege};
 pub use command::{command, seeds as command_seeds};
+pub use graph::{graph_file, graph_file_seeds};
 pub use login::{conversation, scram, scram_seeds};
 
 /// A certificate: the name it is known by, if it has one, can be taken apart into attributes again, and has nothing in it that

@@ -206,6 +206,12 @@ fn dn() {
 }
 
 #[test]
+fn graph_file() {
+    let seeds = targets::graph_file_seeds();
+    run(targets::graph_file, |rng| rng.mutate(&seeds));
+}
+
+#[test]
 fn conversation() {
     run(targets::conversation, |rng| (0..rng.below(40)).map(|_| rng.next() as u8).collect());
 }

@@ -113,7 +113,7 @@ impl World {
             let best = ask(&self.graph, &self.rows, &query, 64);
             let own = query.score(row.vector(), norm(row.vector())).unwrap();
             asked += 1;
-            found += usize::from(best.first().is_some_and(|hit| hit.0 >= own - 1e-6));
+            found += usize::from(best.first().is_some_and(|hit| hit.0 >= own));
         }
         if asked == 0 { 1.0 } else { f64::from(found as u32) / f64::from(asked) }
     }
@@ -248,7 +248,15 @@ fn four_builders_are_as_good_as_one() {
         });
         assert_eq!(world.graph.len(), 8000);
         let (recall, found) = (world.recall(100), world.found(2000));
-        assert!(recall >= 0.95 && found >= 0.999, "{distribution:?}: recall {recall}, found by their own vector {found}");
+        assert!(recall >= 0.95, "{distribution:?}: recall {recall}");
+        world.graph = Graph::new(world.params);
+        for (record, row) in &world.rows {
+            world.graph.insert(*record, row.hash(), row.vector()).unwrap();
+        }
+        // Of vectors that are there 27 times 64 results are two and a half: a walk among so few may end beside its goal, whoever built.
+        let one = world.found(2000);
+        let least = if distribution == Distribution::Copies { one - 0.01 } else { 0.999 };
+        assert!(found >= least, "{distribution:?}: found by their own vector {found}, built by one {one}");
     }
 }
 

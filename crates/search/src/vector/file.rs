@@ -360,16 +360,23 @@ impl Core {
 
     /// Counts the links, and links those anew to which none leads.
     fn relink_unreached(&mut self) {
+        let mut reached = vec![false; self.len as usize];
         for node in 0..self.len {
+            let hash = self.node(node).hash;
             for n in 0..self.links(node, 0).0.len() {
-                if let Some(link) = self.links(node, 0).0.get(n).copied() {
+                let Some(link) = self.links(node, 0).0.get(n).copied() else { break };
+                if let Some(reached) = reached.get_mut(link as usize) {
+                    *reached = true;
+                }
+                // Links between equal vectors do not count; here their hashes tell.
+                if self.node(link).hash != hash {
                     self.count_link(link);
                 }
             }
         }
         let mut scratch = super::walk::Scratch::default();
-        for node in 0..self.len {
-            if node != self.entry && self.node(node).reach == 0 {
+        for (node, reached) in (0..self.len).zip(reached) {
+            if node != self.entry && !reached {
                 self.relink(node, &mut scratch);
             }
         }

@@ -50,7 +50,7 @@ pub(crate) struct Node {
     /// The first of its lists above level 0 in `upper`; level 1's, then level 2's.
     pub upper: u32,
     pub level: u8,
-    /// How many links of level 0 lead here; 255 stands for that many and more, and stays.
+    /// How many links of level 0 lead here from nodes with other vectors; 255 stands for that many and more, and stays.
     pub reach: u8,
 }
 
@@ -132,14 +132,14 @@ impl Core {
         *head = count as u32 | (diverse.min(count) as u32) << 16;
     }
 
-    /// Counts a link of level 0 to a node.
+    /// Counts a link of level 0 to a node from one with another vector.
     pub fn count_link(&mut self, node: u32) {
         if let [node] = self.nodes.row_mut(node) {
             node.reach = node.reach.saturating_add(1);
         }
     }
 
-    /// Counts that a link of level 0 to a node goes; false when it is the only one, which must stay.
+    /// Counts that such a link goes; false when it is the only one, which stays.
     pub fn let_go(&mut self, node: u32) -> bool {
         let [node] = self.nodes.row_mut(node) else { return true };
         match node.reach {
@@ -148,6 +148,13 @@ impl Core {
             _ => node.reach -= 1,
         }
         true
+    }
+
+    /// Counts that the only one goes, too.
+    pub fn let_last_go(&mut self, node: u32) {
+        if let [node] = self.nodes.row_mut(node) {
+            node.reach = 0;
+        }
     }
 
     /// Adds a link at the end of a list; false when it is full.

@@ -104,9 +104,13 @@ impl Core {
     /// Whether vectors at this distance are the same. Of twins only a few are linked to each
     /// other, the newest, and they are not compared with other candidates: a thousand equal vectors would have links to nobody else.
     fn is_twin(&self, distance: f32) -> bool {
+        distance < self.twins_below()
+    }
+
+    fn twins_below(&self) -> f32 {
         match self.rows.metric {
-            Metric::FloatL2 | Metric::ByteL2 | Metric::Hamming => distance <= 0.0,
-            Metric::FloatDot | Metric::ByteDot | Metric::ByteCosine => distance <= SAME_DIRECTION,
+            Metric::FloatL2 | Metric::ByteL2 | Metric::Hamming => f32::MIN_POSITIVE,
+            Metric::FloatDot | Metric::ByteDot | Metric::ByteCosine => SAME_DIRECTION,
         }
     }
 
@@ -181,7 +185,7 @@ impl Core {
         for (on, chosen) in chosen.iter().enumerate().take(levels) {
             self.set_own_links(node, on, chosen, chooser);
             for chosen in chosen {
-                self.link_back(unpack(*chosen).1, on, node, chooser);
+                self.link_back(*chosen, on, node, chooser);
             }
         }
         if !had_entry || level > top {
@@ -219,7 +223,7 @@ impl Core {
                 self.set_own_links(node, on, chosen, &mut plan.chooser);
             }
             for chosen in chosen {
-                self.link_back(unpack(*chosen).1, on, node, &mut plan.chooser);
+                self.link_back(*chosen, on, node, &mut plan.chooser);
             }
         }
         scratch.plan = plan;
@@ -229,17 +233,24 @@ impl Core {
         chooser.ids.clear();
         chooser.ids.extend(chosen.iter().map(|chosen| unpack(*chosen).1));
         self.set_links(node, level, &chooser.ids, chooser.ids.len());
-        if level == 0 {
-            chooser.ids.iter().for_each(|link| self.count_link(*link));
+        for (distance, link) in chosen.iter().map(|chosen| unpack(*chosen)) {
+            if level == 0 && !self.is_twin(distance) {
+                self.count_link(link);
+            }
         }
     }
 
-    /// Links `node` to a new neighbour. A full list is cut down, but no node loses the last link that leads to it.
-    fn link_back(&mut self, node: u32, level: usize, new: u32, chooser: &mut Chooser) {
+    /// Links a neighbour, packed with its distance, to a new node. A full list is cut down.
+    ///
+    /// No vector loses the last link of level 0 that leads to it from another one: of twins, which lead to each other, the newest is
+    /// linked to from outside, and one that has such a link gives it up only to a twin.
+    fn link_back(&mut self, neighbour: u64, level: usize, new: u32, chooser: &mut Chooser) {
+        let (distance, node) = unpack(neighbour);
+        let counts = level == 0 && !self.is_twin(distance);
+        if counts {
+            self.count_link(new);
+        }
         if self.add_link(node, level, new) {
-            if level == 0 {
-                self.count_link(new);
-            }
             return;
         }
         let (links, diverse) = self.links(node, level);
@@ -250,19 +261,30 @@ impl Core {
         self.choose_links(node, diverse, full * 3 / 4, chooser);
         let diverse = chooser.ids.len();
         if level == 0 {
-            self.count_link(new);
-            // What was kept is a part of the candidates, in their order.
-            let mut kept = chooser.kept.iter().peekable();
-            for (candidate, _) in &chooser.candidates {
-                if kept.next_if_eq(&candidate).is_none() {
-                    let link = unpack(*candidate).1;
-                    if !self.let_go(link) && chooser.ids.len() + 1 < full {
-                        chooser.ids.push(link);
-                    }
-                }
-            }
+            self.let_dropped_go(full, chooser);
         }
         self.set_links(node, level, &chooser.ids, diverse);
+    }
+
+    /// Counts the links that go with the candidates that were not kept, and adds to `ids` those that must stay.
+    fn let_dropped_go(&mut self, full: usize, chooser: &mut Chooser) {
+        let Chooser { candidates, kept, ids, .. } = chooser;
+        // What was kept is a part of the candidates, in their order.
+        let mut kept = kept.iter().peekable();
+        for (candidate, _) in candidates.iter() {
+            if kept.next_if_eq(&candidate).is_some() {
+                continue;
+            }
+            let (distance, link) = unpack(*candidate);
+            if self.is_twin(distance) || self.let_go(link) {
+                continue;
+            }
+            if ids.len() + 1 >= full || self.rows.any_nearer(self.rows.probe(link), ids, self.twins_below()) {
+                self.let_last_go(link);
+            } else {
+                ids.push(link);
+            }
+        }
     }
 
     /// Cuts a list for `node` down to at most `max` that are diverse.

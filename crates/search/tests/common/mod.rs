@@ -163,7 +163,7 @@ pub fn recall(found: &[(f32, i64)], answer: &[(f32, i64)]) -> f64 {
     if wanted == 0 {
         return 1.0;
     }
-    let bound = answer[wanted - 1].0 - 1e-6;
+    let bound = answer[wanted - 1].0;
     found.iter().filter(|hit| hit.0 >= bound).count().min(wanted) as f64 / wanted as f64
 }
 

@@ -1,6 +1,6 @@
 //! Definitions of search indexes: what of a document is in them.
 
-use smongo_bson::{Doc, DocBuf, Result, Value, bail};
+use smongo_bson::{Doc, Result, Value, bail};
 
 use crate::spec::{Spec, wrong};
 use crate::vector::{MAX_DIMS, Similarity};
@@ -19,9 +19,12 @@ pub enum Definition {
 #[derive(Clone, Debug, Default)]
 pub struct VectorDefinition {
     pub vectors: Vec<VectorField>,
+    /// The array whose elements have the vectors below it, each of its own.
+    pub nested_root: Option<String>,
     /// The paths that may be filtered by.
     pub filters: Vec<String>,
-    pub stored: Option<StoredSource>,
+    /// `storedSource` is there. Documents are read as they are, so that which of their fields it names makes no difference.
+    pub stored: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -29,13 +32,6 @@ pub struct VectorField {
     pub path: String,
     pub dims: usize,
     pub similarity: Similarity,
-}
-
-/// `storedSource`: which fields `returnStoredSource` gives back, beside `_id`.
-#[derive(Clone, Debug)]
-pub enum StoredSource {
-    Include(Vec<String>),
-    Exclude(Vec<String>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +92,10 @@ impl VectorDefinition {
             return Err(wrong("fields", format_args!("may have at most {MAX_VECTORS} fields of type vector")));
         }
         if let Some(root) = nested {
-            let inside = |path: &str| path.strip_prefix(root).is_some_and(|rest| rest.starts_with('.'));
-            if !found.vectors.iter().any(|field| inside(&field.path)) {
+            if !found.vectors.iter().any(|field| below(root, &field.path).is_some()) {
                 bail!(CommandFailed, "\"nestedRoot\" must be an ancestor of a vector's path: {root}");
             }
-            bail!(NotImplemented, "vectors below a nestedRoot are not implemented");
+            found.nested_root = Some(root.to_owned());
         }
         Ok(found)
     }
@@ -142,43 +137,30 @@ impl VectorDefinition {
     }
 }
 
-fn stored_source(spec: &Spec<'_>) -> Result<Option<StoredSource>> {
+/// What follows in a path on the path of one of its ancestors.
+pub(crate) fn below<'p>(root: &str, path: &'p str) -> Option<&'p str> {
+    path.strip_prefix(root)?.strip_prefix('.')
+}
+
+fn stored_source(spec: &Spec<'_>) -> Result<bool> {
     let stored = match spec.get("storedSource") {
-        None | Some(Value::Bool(false)) => return Ok(None),
+        None | Some(Value::Bool(false)) => return Ok(false),
         Some(Value::Document(stored)) => Spec::new(spec.path("storedSource"), stored),
         Some(_) => return Err(spec.wrong("storedSource", "must be false or a document")),
     };
     let (include, exclude) = (stored.array("include")?, stored.array("exclude")?);
-    let paths = |name: &str, list: smongo_bson::Array<'_>| {
-        let all: Option<Vec<String>> = list.iter().map(|v| v.as_str().filter(|path| !path.is_empty()).map(str::to_owned)).collect();
-        all.filter(|all| !all.is_empty()).ok_or_else(|| stored.wrong(name, "must be an array of paths"))
+    let check = |name: &str, list: smongo_bson::Array<'_>| {
+        let are_paths = list.iter().all(|v| v.as_str().is_some_and(|path| !path.is_empty()));
+        if are_paths && !list.is_empty() { Ok(()) } else { Err(stored.wrong(name, "must be an array of paths")) }
     };
-    let found = match (include, exclude) {
-        (Some(list), None) => StoredSource::Include(paths("include", list)?),
-        (None, Some(list)) => StoredSource::Exclude(paths("exclude", list)?),
+    match (include, exclude) {
+        (Some(list), None) => check("include", list)?,
+        (None, Some(list)) => check("exclude", list)?,
         (None, None) => return Err(wrong(&spec.path("storedSource"), "one of [include, exclude] must be present")),
         (Some(_), Some(_)) => return Err(wrong(&spec.path("storedSource"), "only one of [include, exclude] may be present")),
-    };
-    stored.finish()?;
-    Ok(Some(found))
-}
-
-impl StoredSource {
-    /// As a projection, which keeps `_id` in any case.
-    pub fn projection(&self) -> DocBuf {
-        DocBuf::build(|w| {
-            let (paths, keep) = match self {
-                StoredSource::Include(paths) => (paths, 1),
-                StoredSource::Exclude(paths) => (paths, 0),
-            };
-            for path in paths.iter().filter(|path| *path != "_id") {
-                w.append(path, keep);
-            }
-            if paths.iter().all(|path| path == "_id") && keep == 1 {
-                w.append("_id", 1);
-            }
-        })
     }
+    stored.finish()?;
+    Ok(true)
 }
 
 /// As much of a text index's definition as tells that it is one.

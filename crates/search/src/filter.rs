@@ -152,7 +152,11 @@ fn literals(place: &str, value: Value<'_>) -> Result<Vec<Literal>> {
     if list.is_empty() {
         return Err(wrong(place, "cannot be empty"));
     }
-    let all = list.iter().enumerate().map(|(at, value)| literal(&format!("{place}[{at}]"), value)).collect::<Result<Vec<_>>>()?;
+    let one = |(at, value): (usize, Value<'_>)| match value {
+        Value::Null => Err(wrong(&format!("{place}[{at}]"), "cannot be null")),
+        value => literal(&format!("{place}[{at}]"), value),
+    };
+    let all = list.iter().enumerate().map(one).collect::<Result<Vec<_>>>()?;
     if all.windows(2).any(|pair| std::mem::discriminant(&pair[0]) != std::mem::discriminant(&pair[1])) {
         return Err(wrong(place, "must have values of one type"));
     }
@@ -160,14 +164,17 @@ fn literals(place: &str, value: Value<'_>) -> Result<Vec<Literal>> {
 }
 
 impl Filter {
-    pub fn matches(&self, doc: Doc<'_>) -> bool {
+    /// Whether a document is found; `within` says where in it a path leads, if it leads there at all.
+    pub fn matches<'p>(&'p self, doc: Doc<'_>, within: &dyn Fn(&'p str) -> Option<&'p str>) -> bool {
         match self {
-            Filter::And(all) => all.iter().all(|filter| filter.matches(doc)),
-            Filter::Or(some) => some.iter().any(|filter| filter.matches(doc)),
-            Filter::Not(filter) => !filter.matches(doc),
+            Filter::And(all) => all.iter().all(|filter| filter.matches(doc, within)),
+            Filter::Or(some) => some.iter().any(|filter| filter.matches(doc, within)),
+            Filter::Not(filter) => !filter.matches(doc, within),
             Filter::Leaf(path, test) => {
                 let mut found = false;
-                visit(Value::Document(doc), path, &mut |value| found |= test.matches(value));
+                if let Some(path) = within(path) {
+                    visit(Value::Document(doc), path, &mut |value| found |= test.matches(value));
+                }
                 found
             }
         }

@@ -2,10 +2,10 @@
 
 use smongo_bson::{Array, Doc, Result, Value, bail, number};
 
-use crate::definition::VectorDefinition;
+use crate::definition::{VectorDefinition, below};
 use crate::filter::{self, Filter};
 use crate::spec::{Spec, wrong};
-use crate::vector::{Kind, Query, QueryError, Vector};
+use crate::vector::{Kind, Query, QueryError, Vector, norm};
 
 /// The most candidates that a search may look at.
 const MAX_CANDIDATES: i32 = 10_000;
@@ -21,8 +21,10 @@ pub struct Request<'a> {
     /// How many candidates an approximate search looks at; `None` for an exact one.
     pub candidates: Option<usize>,
     filter: Option<Doc<'a>>,
-    pub stored_source: bool,
-    nested: bool,
+    parent_filter: Option<Doc<'a>>,
+    stored_source: bool,
+    /// `nestedOptions.scoreMode`: the mean of the elements' scores, and not the best; `None` without such options.
+    mean: Option<bool>,
 }
 
 /// A vector with its values.
@@ -45,8 +47,13 @@ impl Owned {
 
 /// A search that suits its index.
 pub struct Search {
-    pub query: Query,
-    pub filter: Option<Filter>,
+    query: Query,
+    /// The vector's path, in the element of an array where `root` is one.
+    path: String,
+    root: Option<String>,
+    filter: Option<Filter>,
+    parent_filter: Option<Filter>,
+    mean: bool,
 }
 
 impl<'a> Request<'a> {
@@ -73,27 +80,24 @@ impl<'a> Request<'a> {
         }
         let filter = spec.document("filter")?;
         let parent = spec.document("parentFilter")?;
-        let nested = match spec.document("nestedOptions")? {
-            None => parent.is_some(),
+        let mean = match spec.document("nestedOptions")? {
+            None => None,
             Some(options) => {
                 let options = Spec::new("nestedOptions", options);
-                options.one_of("scoreMode", &[("max", ()), ("avg", ())])?;
+                let mean = options.one_of("scoreMode", &[("max", false), ("avg", true)])?;
                 options.finish()?;
-                true
+                Some(mean.unwrap_or(false))
             }
         };
         let stored_source = spec.bool("returnStoredSource")?.unwrap_or(false);
-        if let Some(options) = spec.document("explainOptions")? {
-            let options = Spec::new("explainOptions", options);
-            options.require("traceDocumentIds", options.array("traceDocumentIds")?)?;
-            options.finish()?;
+        if spec.document("explainOptions")?.is_some() {
+            return Err(spec.wrong("explainOptions", "may only be present in an explain"));
         }
         if let Some(preference) = spec.document("searchNodePreference")? {
             let preference = Spec::new("searchNodePreference", preference);
             preference.require("key", preference.text("key")?)?;
-            preference.finish()?;
         }
-        Ok(Request { index, path, vector, limit: limit as usize, candidates: candidates.map(|n| n as usize), filter, stored_source, nested })
+        Ok(Request { index, path, vector, limit: limit as usize, candidates: candidates.map(|n| n as usize), filter, parent_filter: parent, stored_source, mean })
     }
 
     /// Checks the request against the index it names.
@@ -103,10 +107,11 @@ impl<'a> Request<'a> {
         if dims != field.dims {
             bail!(UnknownError, "vector field is indexed with {} dimensions but queried with {dims}", field.dims);
         }
-        if self.nested {
-            bail!(UnknownError, "\"parentFilter\" and \"nestedOptions\" need an index with a \"nestedRoot\"");
+        let nested = definition.nested_root.as_ref().and_then(|root| Some((root.clone(), below(root, self.path)?)));
+        if self.mean.is_some() && nested.is_none() {
+            bail!(UnknownError, "\"nestedOptions\" needs an index with a \"nestedRoot\" above the vector");
         }
-        if self.stored_source && definition.stored.is_none() {
+        if self.stored_source && !definition.stored {
             bail!(UnknownError, "\"returnStoredSource\" needs an index with a \"storedSource\"");
         }
         let query = Query::new(field.similarity, self.vector.view()).map_err(|e| match e {
@@ -114,7 +119,49 @@ impl<'a> Request<'a> {
             QueryError::BitsNeedEuclidean => smongo_bson::err!(UnknownError, "vectors of bits need the similarity euclidean"),
         })?;
         let filter = self.filter.map(|filter| filter::parse("filter", filter, &definition.filters)).transpose()?;
-        Ok(Search { query, filter })
+        let parent_filter = self.parent_filter.map(|filter| filter::parse("parentFilter", filter, &definition.filters)).transpose()?;
+        let path = nested.as_ref().map_or(self.path, |(_, path)| path).to_owned();
+        Ok(Search { query, path, root: nested.map(|(root, _)| root), filter, parent_filter, mean: self.mean.unwrap_or(false) })
+    }
+}
+
+impl Search {
+    /// A document's score; `None` when it is not found.
+    pub fn score(&self, doc: Doc<'_>) -> Option<f32> {
+        let Some(root) = &self.root else {
+            let passes = |filter: &Option<Filter>| filter.as_ref().is_none_or(|filter| filter.matches(doc, &|path| Some(path)));
+            return self.of(doc).filter(|_| passes(&self.filter) && passes(&self.parent_filter));
+        };
+        // The one filter is about the elements, the other about what is not in them.
+        let outside = |path| if below(root, path).is_some() { None } else { Some(path) };
+        if self.parent_filter.as_ref().is_some_and(|filter| !filter.matches(doc, &outside)) {
+            return None;
+        }
+        let elements = root.split('.').try_fold(Value::Document(doc), |value, name| Some(value.as_doc()?.get(name)))?;
+        let (mut best, mut sum, mut n) = (f32::NEG_INFINITY, 0.0, 0u32);
+        let mut one = |element: Doc<'_>| {
+            if self.filter.as_ref().is_none_or(|filter| filter.matches(element, &|path| below(root, path)))
+                && let Some(score) = self.of(element)
+            {
+                (best, sum, n) = (best.max(score), sum + score, n + 1);
+            }
+        };
+        match elements {
+            Value::Document(element) => one(element),
+            Value::Array(list) => list.iter().filter_map(|v| v.as_doc()).for_each(one),
+            _ => {}
+        }
+        match (n, self.mean) {
+            (0, _) => None,
+            (n, true) => Some(sum / n as f32),
+            (_, false) => Some(best),
+        }
+    }
+
+    fn of(&self, doc: Doc<'_>) -> Option<f32> {
+        let wanted = self.query.vector();
+        let vector = vector_of(doc, &self.path, wanted.kind(), wanted.dims())?;
+        self.query.score(vector.view(), norm(vector.view()))
     }
 }
 
@@ -156,7 +203,7 @@ fn binary_vector(binary: smongo_bson::Binary<'_>) -> Option<Owned> {
 }
 
 /// The vector that a document has at a path, which leads through documents only; of a kind and with as many dimensions as are asked for.
-pub fn vector_of(doc: Doc<'_>, path: &str, kind: Kind, dims: usize) -> Option<Owned> {
+fn vector_of(doc: Doc<'_>, path: &str, kind: Kind, dims: usize) -> Option<Owned> {
     let value = path.split('.').try_fold(Value::Document(doc), |value, name| Some(value.as_doc()?.get(name)))?;
     let vector = match value {
         Value::Array(list) if kind == Kind::Float => numbers(list)?,

@@ -44,15 +44,20 @@ fn text(name: &'static str, arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Res
 pub(super) fn parse_vector_search(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) -> Result<()> {
     let spec = specification("$vectorSearch", arg)?;
     match spec.get("limit") {
-        Value::Missing | Value::Null | Value::Undefined => {}
+        Value::Missing => {}
         limit if !limit.is_number() => bail!(8575100, "Expected limit to be a number, but found: {}", limit.type_name()),
-        limit if number::to_f64(limit).is_none_or(|limit| limit.is_nan() || limit <= 0.0) => bail!(7912700, "The limit of $vectorSearch must be positive"),
+        limit if number::to_f64(limit).is_none_or(|limit| limit.is_nan() || limit < 1.0) => bail!(7912700, "The limit of $vectorSearch must be positive"),
         _ => {}
     }
     match spec.get("filter") {
-        Value::Missing | Value::Null | Value::Undefined => {}
+        Value::Missing => {}
+        // The search's own reader refuses it.
+        Value::Array(list) if list.is_empty() => {}
         Value::Document(filter) => {
             let matcher = Matcher::compile(filter, cx)?;
+            if let Some(refused) = filter.iter().find(|field| matches!(field.name(), "$text" | "$comment")) {
+                bail!(BadValue, "{} is not allowed in the filter of $vectorSearch", refused.name());
+            }
             if matcher.near().is_some() || has_geo(filter) {
                 bail!(5626500, "Geospatial operators are not allowed in the filter of $vectorSearch");
             }

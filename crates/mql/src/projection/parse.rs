@@ -159,6 +159,10 @@ impl<'c> Parser<'c> {
             "$elemMatch" => bail!(InvalidPipelineOperator, "Unrecognized expression '$elemMatch'"),
             "$meta" => {
                 let expr = Expr::compile(Value::Document(spec), self.cx)?;
+                // In a stage it is an expression as others are, in a find's projection it decides nothing.
+                if !self.find && self.mode.is_none() {
+                    self.mode = Some(Mode::Inclusion);
+                }
                 self.insert(path, Rule::Compute(expr), false)
             }
             _ => self.expression(path, spec),

@@ -3,10 +3,9 @@
 use smongo_bson::{Doc, DocBuf, Error, Result, Value, keystring};
 use smongo_mql::pipeline::spill::{Sorted, Sorter};
 use smongo_mql::stream::{Docs, SourceSpec};
-use smongo_mql::{Arena, CompileCx, Host, Projection, Stream};
+use smongo_mql::{CompileCx, Host, Stream};
 use smongo_search::definition::Definition;
-use smongo_search::request::{Request, Search, vector_of};
-use smongo_search::vector::norm;
+use smongo_search::request::{Request, Search};
 
 use super::INTERRUPT_EVERY;
 use crate::data::namespace::Ns;
@@ -28,29 +27,14 @@ pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
         return Err(in_search(smongo_bson::err!(UnknownError, "{} is not indexed as vector", request.path)));
     };
     let search = request.on(definition).map_err(in_search)?;
-    let stored = definition.stored.as_ref().filter(|_| request.stored_source);
-    let projection = stored.map(|stored| Projection::compile_project(stored.projection().as_doc(), &CompileCx::default())).transpose()?;
-    Ok(Box::new(VectorSearch {
-        ns,
-        path: request.path.to_owned(),
-        limit: request.limit as u64,
-        search,
-        projection,
-        found: None,
-        doc: DocBuf::new(),
-        meta: DocBuf::new(),
-    }))
+    Ok(Box::new(VectorSearch { ns, limit: request.limit as u64, search, found: None, meta: DocBuf::new() }))
 }
 
 struct VectorSearch {
     ns: Ns,
-    path: String,
     limit: u64,
     search: Search,
-    /// What the index keeps of documents, where only that is wanted.
-    projection: Option<Projection>,
     found: Option<Sorted>,
-    doc: DocBuf,
     meta: DocBuf,
 }
 
@@ -61,8 +45,6 @@ impl VectorSearch {
     fn run(&self, host: &mut dyn Host) -> Result<Sorted> {
         let cx = CompileCx { db: self.ns.db().to_owned(), coll: self.ns.coll().to_owned(), depth: 1, ..CompileCx::default() };
         let mut documents = host.open(self.ns.db(), self.ns.coll(), &[], &cx)?;
-        let query = &self.search.query;
-        let (kind, dims) = (query.vector().kind(), query.vector().dims());
         let mut sorter = Sorter::new("$vectorSearch", true, Some(self.limit));
         let (mut key, mut row) = (Vec::new(), Vec::new());
         let mut seen = 0u64;
@@ -72,11 +54,7 @@ impl VectorSearch {
                 host.interrupt()?;
             }
             let doc = documents.doc();
-            let Some(vector) = vector_of(doc, &self.path, kind, dims) else { continue };
-            if self.search.filter.as_ref().is_some_and(|filter| !filter.matches(doc)) {
-                continue;
-            }
-            let Some(score) = query.score(vector.view(), norm(vector.view())) else { continue };
+            let Some(score) = self.search.score(doc) else { continue };
             key.clear();
             keystring::append(&mut key, Value::Double(f64::from(score)), true, None);
             row.clear();
@@ -97,17 +75,7 @@ impl Stream for VectorSearch {
         if !found.advance()? {
             return Ok(false);
         }
-        let Some((score, doc)) = found.payload().split_first_chunk::<SCORE>() else { return Ok(false) };
-        let score = f64::from(f32::from_le_bytes(*score));
-        let doc = Doc::from_checked(doc);
-        self.doc = match &self.projection {
-            Some(projection) => {
-                let mut out = Vec::new();
-                projection.apply(doc, None, &Arena::new(), &mut out)?;
-                DocBuf::from_checked(out)
-            }
-            None => DocBuf::from(doc),
-        };
+        let score = found.payload().first_chunk::<SCORE>().map_or(0.0, |score| f64::from(f32::from_le_bytes(*score)));
         self.meta = DocBuf::build(|w| {
             w.append("vectorSearchScore", score).append("score", score);
         });
@@ -115,7 +83,8 @@ impl Stream for VectorSearch {
     }
 
     fn doc(&self) -> Doc<'_> {
-        self.doc.as_doc()
+        let row = self.found.as_ref().map_or(&[][..], Sorted::payload);
+        row.get(SCORE..).filter(|doc| !doc.is_empty()).map_or(Doc::EMPTY, Doc::from_checked)
     }
 
     fn meta(&self) -> Doc<'_> {

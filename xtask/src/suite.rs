@@ -14,6 +14,7 @@ pub fn test() -> Result<(), String> {
     run("cargo", &RUST_TESTS)?;
     python()?;
     run("python3", &["tests/drivers/run.py", "--bin", "target/release/smongo"])?;
+    no_secrets()?;
     kill9()?;
     soak()?;
     damage()?;
@@ -81,6 +82,12 @@ fn venv() -> Result<(), String> {
     }
     let requirements = "tests/requirements.txt";
     run(&format!("{VENV}/bin/pip"), &["install", "--quiet", "--disable-pip-version-check", "-r", requirements])
+}
+
+/// A word in every field that holds a secret is found nowhere.
+fn no_secrets() -> Result<(), String> {
+    venv()?;
+    run(&format!("{VENV}/bin/python"), &["tests/drivers/no_secrets.py", "--bin", "target/release/smongo"])
 }
 
 /// kill -9 of servers and of embedding programs under writers, transactions and data definition; the full run is 1,000 kills of each.

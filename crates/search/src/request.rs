@@ -57,9 +57,11 @@ pub struct Search {
 }
 
 impl<'a> Request<'a> {
+    /// `explained`: it is not to run, and may say what of it is to be traced.
+    ///
     /// # Errors
     /// UnknownError, with the path of what is wrong.
-    pub fn parse(stage: Doc<'a>) -> Result<Request<'a>> {
+    pub fn parse(stage: Doc<'a>, explained: bool) -> Result<Request<'a>> {
         let spec = Spec::new("", stage);
         if let Some(unsupported) = ["query", "model"].into_iter().find(|name| spec.get(name).is_some()) {
             return Err(spec.wrong(unsupported, "is for indexes that embed text, which are not supported"));
@@ -90,8 +92,19 @@ impl<'a> Request<'a> {
             }
         };
         let stored_source = spec.bool("returnStoredSource")?.unwrap_or(false);
-        if spec.document("explainOptions")?.is_some() {
-            return Err(spec.wrong("explainOptions", "may only be present in an explain"));
+        if let Some(options) = spec.document("explainOptions")? {
+            if !explained {
+                return Err(spec.wrong("explainOptions", "may only be present in an explain"));
+            }
+            let options = Spec::new("explainOptions", options);
+            let traced = options.require("traceDocumentIds", options.array("traceDocumentIds")?)?;
+            if traced.is_empty() {
+                return Err(options.wrong("traceDocumentIds", "cannot be empty"));
+            }
+            if traced.iter().any(|id| matches!(id, Value::Null)) {
+                return Err(options.wrong("traceDocumentIds", "cannot have a null"));
+            }
+            options.finish()?;
         }
         if let Some(preference) = spec.document("searchNodePreference")? {
             let preference = Spec::new("searchNodePreference", preference);

@@ -84,7 +84,7 @@ static COUNTED: Mutex<Option<Instant>> = Mutex::new(None);
 pub fn take(need: Need) -> Result<()> {
     let reserve = need.reserve(limit().min(MOST) as i64);
     let left = FREE.fetch_sub(1, Ordering::Relaxed) - 1;
-    if (left < reserve || left < STALE.load(Ordering::Relaxed)) && count() - 1 < reserve {
+    if (left < reserve || left < STALE.load(Ordering::Relaxed)) && count(need) - 1 < reserve {
         let message = format!(
             "too many open files: nothing is left for {}; this process may open {} (RLIMIT_NOFILE, see ulimit -n)",
             need.what(),
@@ -103,12 +103,14 @@ pub fn take_connection(open: usize) -> Result<()> {
     take(if (open as u64) < limit() / 8 { Need::FirstConnection } else { Need::Connection })
 }
 
-/// How many are free.
+/// How many are free. Connections come and go by the thousand and are refused by what was counted last, from which those that went
+/// since are missing; a table is refused by what is so.
 #[cold]
-fn count() -> i64 {
+fn count(need: Need) -> i64 {
     let mut counted = COUNTED.lock();
     let began = Instant::now();
-    if counted.is_none_or(|next| next <= began) {
+    let connects = matches!(need, Need::Connection | Need::FirstConnection);
+    if !connects || counted.is_none_or(|next| next <= began) {
         let free = match open() {
             Some(open) => limit().min(MOST) as i64 - open,
             // Nobody tells: what is asked for is given.

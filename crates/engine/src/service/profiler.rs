@@ -183,8 +183,17 @@ impl Profiled<'_> {
 }
 
 /// Inserts an entry into `system.profile`, which is made when there is none. It is nothing to replicate.
+/// How long a reply is kept back for its profile where that has to wait for a lock.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Writes an entry. The reply waits for it, so it must not wait for what only another command ends: under the lock of fsync
+/// nothing is profiled.
 fn store(shared: &Arc<Shared>, db: &str, entry: Doc<'_>) -> Result<()> {
+    if shared.fsync.is_locked() {
+        return Ok(());
+    }
     let mut op = shared.op();
+    op.deadline = Some(Instant::now() + PATIENCE);
     let ns = Ns::unchecked(db, "system.profile");
     let options = DocBuf::build(|w| write_capped(w, PROFILE_BYTES, 0));
     shared.catalog.create_own(&mut op, &ns, options)?;

@@ -55,10 +55,10 @@ pub(super) fn parse_vector_search(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) 
         Value::Array(list) if list.is_empty() => {}
         Value::Document(filter) => {
             let matcher = Matcher::compile(filter, cx)?;
-            if let Some(refused) = filter.iter().find(|field| matches!(field.name(), "$text" | "$comment")) {
-                bail!(BadValue, "{} is not allowed in the filter of $vectorSearch", refused.name());
+            if let Some(refused) = ["$text", "$comment"].into_iter().find(|name| has(filter, &[name])) {
+                bail!(BadValue, "{refused} is not allowed in the filter of $vectorSearch");
             }
-            if matcher.near().is_some() || has_geo(filter) {
+            if matcher.near().is_some() || has(filter, GEO) {
                 bail!(5626500, "Geospatial operators are not allowed in the filter of $vectorSearch");
             }
         }
@@ -67,11 +67,14 @@ pub(super) fn parse_vector_search(arg: Value<'_>, cx: &CompileCx, out: Out<'_>) 
     push("$vectorSearch", arg, cx, out)
 }
 
-fn has_geo(filter: Doc<'_>) -> bool {
-    filter.iter().any(|field| match (field.name(), field.value()) {
-        ("$geoWithin" | "$geoIntersects" | "$within" | "$near" | "$nearSphere" | "$geoNear", _) => true,
-        (_, Value::Document(inner)) => has_geo(inner),
-        (_, Value::Array(list)) => list.iter().any(|v| v.as_doc().is_some_and(has_geo)),
+const GEO: &[&str] = &["$geoWithin", "$geoIntersects", "$within", "$near", "$nearSphere", "$geoNear"];
+
+/// Whether an operator stands anywhere in a filter.
+fn has(filter: Doc<'_>, names: &[&str]) -> bool {
+    filter.iter().any(|field| match field.value() {
+        _ if names.contains(&field.name()) => true,
+        Value::Document(inner) => has(inner, names),
+        Value::Array(list) => list.iter().any(|v| v.as_doc().is_some_and(|inner| has(inner, names))),
         _ => false,
     })
 }

@@ -357,6 +357,9 @@ fn staged(op: &mut OpCx, mut prepared: Prepared, verbosity: Verbosity, reply: &m
     let run = Arc::new(Mutex::new(Run { returned: 0, millis: 0, counters: Vec::new() }));
     let counts: Vec<Arc<Mutex<u64>>> = prepared.rest.stages.iter().map(|_| Arc::default()).collect();
     let own = prepared.rest.is_source();
+    if let Some(source) = prepared.rest.source().filter(|source| source.name == "$vectorSearch") {
+        exec::check_vector_search(op, source)?;
+    }
     if verbosity != Verbosity::QueryPlanner {
         let started = Instant::now();
         let mut stream: Box<dyn Stream> = match &mut prepared.plan {

@@ -38,6 +38,7 @@ pub use cursor::Held;
 pub use pipeline::{Prepared, finds, open_hinted, open_pipeline, prepare};
 pub use ranges::Ranges;
 pub use source::{list_search_indexes, open as open_source, storage_stats};
+pub use vector_search::check as check_vector_search;
 
 /// How many keys or documents are looked at between two looks at the clock; whether the operation was killed is looked at each
 /// time, since one document may take its time (a polygon with thousands of corners).

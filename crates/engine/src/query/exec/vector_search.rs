@@ -16,12 +16,20 @@ fn in_search(error: Error) -> Error {
     error.context("PlanExecutor error during aggregation")
 }
 
+/// Fails where the stage would, for who explains it.
+pub fn check(op: &OpCx, source: &SourceSpec) -> Result<()> {
+    if op.collection(&Ns::unchecked(&source.db, &source.coll))?.is_some() {
+        Request::parse(source.spec.view().as_doc().unwrap_or(Doc::EMPTY), true).map_err(in_search)?;
+    }
+    Ok(())
+}
+
 /// A collection that does not exist has no documents, and an index that does not exist finds none.
 pub fn open(op: &mut OpCx, source: &SourceSpec) -> Result<Box<dyn Stream>> {
     let ns = Ns::unchecked(&source.db, &source.coll);
     let nothing = || Box::new(Docs::new(Vec::new()));
     let Some(coll) = op.collection(&ns)? else { return Ok(nothing()) };
-    let request = Request::parse(source.spec.view().as_doc().unwrap_or(Doc::EMPTY)).map_err(in_search)?;
+    let request = Request::parse(source.spec.view().as_doc().unwrap_or(Doc::EMPTY), false).map_err(in_search)?;
     let Some(index) = coll.search.iter().find(|index| index.name == request.index) else { return Ok(nothing()) };
     let Definition::Vector(definition) = &index.compiled else {
         return Err(in_search(smongo_bson::err!(UnknownError, "{} is not indexed as vector", request.path)));

@@ -18,8 +18,6 @@ pub struct Request<'a> {
     pub path: &'a str,
     vector: Owned,
     pub limit: usize,
-    /// How many candidates an approximate search looks at; `None` for an exact one.
-    pub candidates: Option<usize>,
     filter: Option<Doc<'a>>,
     parent_filter: Option<Doc<'a>>,
     stored_source: bool,
@@ -110,7 +108,7 @@ impl<'a> Request<'a> {
             let preference = Spec::new("searchNodePreference", preference);
             preference.require("key", preference.text("key")?)?;
         }
-        Ok(Request { index, path, vector, limit: limit as usize, candidates: candidates.map(|n| n as usize), filter, parent_filter: parent, stored_source, mean })
+        Ok(Request { index, path, vector, limit: limit as usize, filter, parent_filter: parent, stored_source, mean })
     }
 
     /// Checks the request against the index it names.

@@ -4,7 +4,7 @@ use smongo_bson::{Doc, DocBuf, Result, Value, bail, number};
 
 use super::args::Spec;
 use super::fusion::{Normalization, Range, number_of};
-use super::spill::{Sorted, Sorter};
+use super::spill::{Sorted, Sorter, document_and_meta};
 use super::{Operator, Stage};
 use crate::arena::Arena;
 use crate::cx::{CompileCx, Cx};
@@ -124,9 +124,8 @@ impl ScoreStream {
 impl Gathered {
     fn parts(&self) -> (f64, Doc<'_>, Doc<'_>) {
         let Some((raw, rest)) = self.sorted.payload().split_first_chunk::<8>() else { return (0.0, Doc::EMPTY, Doc::EMPTY) };
-        let len = rest.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b) as usize);
-        let (doc, meta) = rest.split_at_checked(len).unwrap_or((Doc::EMPTY.as_bytes(), Doc::EMPTY.as_bytes()));
-        (f64::from_bits(u64::from_le_bytes(*raw)), Doc::from_checked(doc), Doc::from_checked(meta))
+        let (doc, meta) = document_and_meta(rest);
+        (f64::from_bits(u64::from_le_bytes(*raw)), doc, meta)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use smongo_bson::{Doc, DocBuf, Result};
 
-use super::spill::{Sorted, Sorter};
+use super::spill::{Sorted, Sorter, document_and_meta};
 use crate::sort::SortPattern;
 use crate::stream::{Host, Stream};
 
@@ -22,13 +22,8 @@ struct SortStream {
 
 impl SortStream {
     /// The current document, and what a search attached to it.
-    fn parts(&self) -> (&[u8], &[u8]) {
-        let row = self.sorted.as_ref().map_or(&[][..], Sorted::payload);
-        let len = row.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b) as usize);
-        match row.split_at_checked(len) {
-            Some((doc, meta)) if len > 0 => (doc, meta),
-            _ => (Doc::EMPTY.as_bytes(), &[]),
-        }
+    fn parts(&self) -> (Doc<'_>, Doc<'_>) {
+        document_and_meta(self.sorted.as_ref().map_or(&[], Sorted::payload))
     }
 
     /// Moves to the next document; the first time all of them are read and sorted.
@@ -64,20 +59,16 @@ impl Stream for SortStream {
     fn advance(&mut self, host: &mut dyn Host) -> Result<bool> {
         let more = self.step(host)?;
         if more && self.keyed.is_some() {
-            let meta = Doc::from_checked(if self.parts().1.is_empty() { Doc::EMPTY.as_bytes() } else { self.parts().1 });
-            self.keyed = Some(self.pattern.with_key(self.doc(), meta)?);
+            let (doc, meta) = self.parts();
+            self.keyed = Some(self.pattern.with_key(doc, meta)?);
         }
         Ok(more)
     }
     fn doc(&self) -> Doc<'_> {
-        Doc::from_checked(self.parts().0)
+        self.parts().0
     }
     fn meta(&self) -> Doc<'_> {
-        match (&self.keyed, self.parts().1) {
-            (Some(keyed), _) => keyed.as_doc(),
-            (None, []) => Doc::EMPTY,
-            (None, meta) => Doc::from_checked(meta),
-        }
+        self.keyed.as_ref().map_or_else(|| self.parts().1, DocBuf::as_doc)
     }
     fn park(&mut self, host: &mut dyn Host) {
         self.input.park(host);

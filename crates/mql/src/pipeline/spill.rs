@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 
-use smongo_bson::{Error, Result, bail, err};
+use smongo_bson::{Doc, Error, Result, bail, err};
 
 use crate::stream::Host;
 
@@ -187,6 +187,15 @@ impl Sorter {
             merge.refill(number)?;
         }
         Ok(Sorted { source: Source::Merge(merge), left: self.limit.unwrap_or(usize::MAX) })
+    }
+}
+
+/// The parts of a row: a document, and what is attached to it, where anything is.
+pub(super) fn document_and_meta(row: &[u8]) -> (Doc<'_>, Doc<'_>) {
+    let len = row.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b) as usize);
+    match row.split_at_checked(len) {
+        Some((doc, meta)) if len > 0 => (Doc::from_checked(doc), if meta.is_empty() { Doc::EMPTY } else { Doc::from_checked(meta) }),
+        _ => (Doc::EMPTY, Doc::EMPTY),
     }
 }
 

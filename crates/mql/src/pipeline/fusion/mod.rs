@@ -11,7 +11,7 @@ use formula::{Formula, Found, Method};
 use inputs::{Input, score_of};
 
 use super::args::{Spec, nested};
-use super::spill::{Sorted, Sorter};
+use super::spill::{Sorted, Sorter, document_and_meta};
 use super::{Operator, Stage};
 use crate::cx::CompileCx;
 use crate::expr::Expr;
@@ -221,12 +221,7 @@ impl FusionStream {
 
     /// The current document and its metadata.
     fn parts(&self) -> (Doc<'_>, Doc<'_>) {
-        let row = self.sorted.as_ref().map_or(&[][..], Sorted::payload);
-        let len = row.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b) as usize);
-        match row.split_at_checked(len) {
-            Some((doc, meta)) if len > 0 => (Doc::from_checked(doc), Doc::from_checked(meta)),
-            _ => (Doc::EMPTY, Doc::EMPTY),
-        }
+        document_and_meta(self.sorted.as_ref().map_or(&[], Sorted::payload))
     }
 }
 
